@@ -1,0 +1,61 @@
+//! The custom resources of `connect.privateconnect.co`: what users write and read.
+//!
+//! Nothing here talks to a cluster or a hub, so every other crate may depend on it.
+//! The YAML beside this crate (`crds/*.yaml`) is generated from these types by `make generate`.
+
+pub mod condition;
+pub mod environment_share;
+pub mod expiry;
+pub mod port;
+pub mod service_expose;
+
+pub use environment_share::{
+    EnvironmentShare, EnvironmentShareSpec, EnvironmentShareStatus, JoinRecord, Joins, Membership,
+    RouteSelection, RouteStatus, Selector,
+};
+pub use expiry::{Expiry, InvalidExpiry};
+pub use port::{LocalPort, PortRef};
+pub use service_expose::{
+    HubRef, Protocol, Reach, ServiceExpose, ServiceExposeSpec, ServiceExposeStatus, ServiceRef,
+};
+
+/// API group of both kinds, and prefix of every label, annotation and Secret type of this product.
+pub const GROUP: &str = "connect.privateconnect.co";
+
+/// Version of both kinds.
+pub const VERSION: &str = "v1alpha1";
+
+/// Type of the Secret that holds a share's code.
+pub const SHARE_CODE_SECRET_TYPE: &str = "connect.privateconnect.co/share-code";
+
+/// Type of the Secret that a `hubRef` names: keys `url` and `apiKey`, and `ca.crt` for a private CA.
+pub const HUB_SECRET_TYPE: &str = "connect.privateconnect.co/hub";
+
+/// Finalizer that keeps an object until the hub has been told of its end.
+pub const FINALIZER: &str = "connect.privateconnect.co/hub";
+
+/// Keys in a share's code Secret and in a hub Secret.
+pub mod secret_key {
+    /// The share code.
+    pub const CODE: &str = "code";
+    /// The command a teammate types.
+    pub const JOIN_COMMAND: &str = "joinCommand";
+    /// When the share ends, RFC 3339 in UTC.
+    pub const EXPIRATION_TIME: &str = "expirationTime";
+    /// The hub a teammate connects to.
+    pub const HUB_URL: &str = "hubUrl";
+    /// Hub Secret: the hub's URL.
+    pub const URL: &str = "url";
+    /// Hub Secret: an API key of the hub.
+    pub const API_KEY: &str = "apiKey";
+    /// Hub Secret: PEM certificates of a private CA (optional).
+    pub const CA: &str = "ca.crt";
+}
+
+/// The YAML of one kind's CustomResourceDefinition, as committed in `crds/`.
+///
+/// # Errors
+/// Fails when the definition cannot be written as JSON, which no released type does.
+pub fn manifest<K: kube::CustomResourceExt>() -> Result<serde_json::Value, serde_json::Error> {
+    serde_json::to_value(K::crd())
+}
