@@ -1,1 +1,3 @@
+//! The `connect-hubd` binary.
+
 fn main() {}
