@@ -1,1 +1,25 @@
-//! placeholder
+//! Everything said to a hub, and nothing of Kubernetes.
+//!
+//! The operator and the plugin both talk to a Private Connect hub: over HTTP to register agents, services and
+//! shares, and over one Socket.IO namespace to carry bytes. Keeping all of it in one crate without a cluster in
+//! sight lets it be read, tested and fuzzed alone.
+//!
+//! ```text
+//! control  client -> HTTP API (agents, services, shares)
+//! expose   tunnel -> session -> routes.authorize(serviceId) -> link -> TcpStream -> Service
+//! join     TcpListener -> connection -> session -> hub -> the exposing side
+//! ```
+
+#![warn(missing_docs)]
+
+pub mod backoff;
+pub mod client;
+pub mod clock;
+pub mod error;
+pub mod identity;
+pub mod join;
+pub mod tls;
+pub mod tunnel;
+pub mod url;
+
+pub use error::Error;

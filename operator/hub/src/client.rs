@@ -1,0 +1,206 @@
+//! A hub's HTTP API, one method per call.
+//!
+//! Every call has a deadline, every answer a size limit, and every refusal becomes an [`Error`] that knows its reason.
+//! `model` has what callers see, `wire` the JSON around it, `exchange` one request and its answer.
+
+mod exchange;
+mod model;
+mod refusal;
+mod wire;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use reqwest::Method;
+use secrecy::{ExposeSecret, SecretString};
+use uuid::Uuid;
+
+pub use self::model::*;
+use crate::error::{Error, Rejection};
+use crate::identity::Identity;
+use crate::url::HubUrl;
+
+/// How long a call may take altogether: a hub that needs longer is as good as absent, and callers retry.
+pub const CALL_DEADLINE: Duration = Duration::from_secs(10);
+
+/// What a client needs besides the hub's address.
+#[derive(Clone, Debug)]
+pub struct ClientOptions {
+    /// The workspace's API key; without it only health, preview and anonymous joins work.
+    pub api_key: Option<SecretString>,
+    /// See [`crate::tls::client_config`].
+    pub tls: Arc<rustls::ClientConfig>,
+}
+
+/// Speaks to one hub's HTTP API. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Client {
+    url: HubUrl,
+    api_key: Option<SecretString>,
+    http: reqwest::Client,
+}
+
+impl Client {
+    /// A client for the hub at `url`. Connects lazily.
+    pub fn new(url: HubUrl, options: ClientOptions) -> Result<Self, Error> {
+        let ClientOptions { api_key, tls } = options;
+        let http = exchange::http_client(&tls)?;
+        Ok(Self { url, api_key, http })
+    }
+
+    /// The hub this client speaks to.
+    pub fn url(&self) -> &HubUrl {
+        &self.url
+    }
+
+    /// What the hub says about itself; a vendor's hub names no features.
+    pub async fn health(&self) -> Result<Health, Error> {
+        let answer: wire::Health = self.open(Method::GET, "read health", "/health").send().await?;
+        Ok(answer.into())
+    }
+
+    /// Makes the agent known to the workspace of the API key.
+    pub async fn register_agent(
+        &self,
+        identity: &Identity,
+        label: &str,
+        name: Option<&str>,
+    ) -> Result<(), Error> {
+        let body = wire::RegisterAgent {
+            agent_id: identity.agent_id,
+            token: identity.token.expose_secret(),
+            label,
+            name,
+        };
+        self.keyed(Method::POST, "register agent", "/v1/agents/register").json(&body).done().await
+    }
+
+    /// Checks the credentials. Proves nothing about the agent's socket.
+    pub async fn heartbeat(&self, identity: &Identity) -> Result<(), Error> {
+        let body = wire::Credentials { agent_id: identity.agent_id, token: identity.token.expose_secret() };
+        self.open(Method::POST, "heartbeat", "/v1/agents/heartbeat").json(&body).done().await
+    }
+
+    /// Trades the token for a new one; works for an expired token too.
+    pub async fn rotate_token(&self, identity: &Identity) -> Result<RotatedToken, Error> {
+        let body =
+            wire::RotateToken { agent_id: identity.agent_id, current_token: identity.token.expose_secret() };
+        let answer: wire::RotatedToken =
+            self.open(Method::POST, "rotate token", "/v1/agents/rotate-token").json(&body).send().await?;
+        Ok(RotatedToken { token: answer.new_token, expires_at: answer.expires_at })
+    }
+
+    /// Creates or updates the service of this name and gives its id.
+    pub async fn register_service(&self, agent: Uuid, service: &NewService) -> Result<Service, Error> {
+        let body = wire::RegisterService::new(agent, service);
+        let answer: wire::ServiceAnswer =
+            self.keyed(Method::POST, "register service", "/v1/services/register").json(&body).send().await?;
+        Ok(answer.service)
+    }
+
+    /// The services of the workspace.
+    pub async fn services(&self) -> Result<Vec<ServiceRow>, Error> {
+        self.keyed(Method::GET, "list services", "/v1/services").send().await
+    }
+
+    /// Takes a service away. Older hubs have no such call: they say [`Deleted::Unsupported`].
+    pub async fn delete_service(&self, id: Uuid) -> Result<Deleted, Error> {
+        let answer = self.keyed(Method::DELETE, "delete service", &format!("/v1/services/{id}")).done().await;
+        match answer {
+            Ok(()) => Ok(Deleted::Done),
+            Err(Error::Rejected(refused)) if refused.is_unknown_route() => Ok(Deleted::Unsupported),
+            Err(Error::Rejected(refused)) if refused.status == 404 => Ok(Deleted::Absent),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Creates a share. With `idempotency_key`, a hub that knows it answers a repetition with the same share.
+    pub async fn create_share(
+        &self,
+        agent: Uuid,
+        share: &NewShare,
+        idempotency_key: Option<&str>,
+    ) -> Result<Share, Error> {
+        let body = wire::CreateShare::new(share);
+        let call = self.as_agent(Method::POST, "create share", "/v1/env-shares", agent).json(&body);
+        let call = match idempotency_key {
+            Some(key) => call.header("idempotency-key", key),
+            None => call,
+        };
+        let answer: wire::ShareAnswer = call.send().await?;
+        Ok(answer.share)
+    }
+
+    /// The live shares that `agent` created, newest first.
+    pub async fn shares(&self, agent: Uuid) -> Result<Vec<ShareRow>, Error> {
+        let answer: wire::Shares =
+            self.as_agent(Method::GET, "list shares", "/v1/env-shares", agent).send().await?;
+        Ok(answer.shares)
+    }
+
+    /// Changes a share; only hubs with the feature `update-share` can.
+    pub async fn update_share(
+        &self,
+        agent: Uuid,
+        code: &SecretString,
+        change: &ShareChange,
+    ) -> Result<Share, Error> {
+        let body = wire::UpdateShare::new(change);
+        let path = share_path("update share", code, "")?;
+        let call = self.as_agent(Method::PATCH, "update share", &path, agent);
+        let answer: wire::ShareAnswer = call.json(&body).send().await?;
+        Ok(answer.share)
+    }
+
+    /// Ends a share. A code the hub does not know is [`Revoked::Absent`], not an error.
+    pub async fn revoke_share(&self, agent: Uuid, code: &SecretString) -> Result<Revoked, Error> {
+        let answer = match share_path("revoke share", code, "") {
+            Ok(path) => self.as_agent(Method::DELETE, "revoke share", &path, agent).done().await,
+            Err(malformed) => Err(malformed),
+        };
+        match answer {
+            Ok(()) => Ok(Revoked::Done),
+            Err(Error::Rejected(refused)) if refused.is_unknown_share() => Ok(Revoked::Absent),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Who joined a share, newest first; only our own hub tells.
+    pub async fn joins(&self, agent: Uuid, code: &SecretString) -> Result<Joins, Error> {
+        let path = share_path("list joins", code, "/joins")?;
+        self.as_agent(Method::GET, "list joins", &path, agent).send().await
+    }
+
+    /// What anyone who knows the code may know about a share.
+    pub async fn preview(&self, code: &SecretString) -> Result<Preview, Error> {
+        let path = share_path("preview share", code, "")?;
+        self.open(Method::GET, "preview share", &path).send().await
+    }
+
+    /// Joins a share: as an agent of the workspace, or without any account where the hub offers `anonymous-join`.
+    pub async fn join(
+        &self,
+        code: &SecretString,
+        label: &str,
+        as_agent: Option<Uuid>,
+    ) -> Result<Joined, Error> {
+        let path = share_path("join share", code, "/join")?;
+        let call = match as_agent {
+            Some(agent) => self.as_agent(Method::POST, "join share", &path, agent),
+            None => self.open(Method::POST, "join share", &path),
+        };
+        let answer: wire::JoinAnswer = call.json(&wire::JoinBody { agent_label: label }).send().await?;
+        Ok(answer.into())
+    }
+}
+
+/// The path of a share. Hubs make codes of letters and digits; anything else is answered as any unknown code is, and
+/// no text that a user typed can reach another endpoint. Case does not matter: hubs write codes in lower case.
+fn share_path(call: &'static str, code: &SecretString, rest: &str) -> Result<String, Error> {
+    let code = code.expose_secret().trim();
+    if code.is_empty() || !code.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+        let message = "Share not found".to_owned();
+        return Err(Error::Rejected(Rejection { status: 404, call, message, retry_after: None }));
+    }
+    Ok(format!("/v1/env-shares/{}{rest}", code.to_ascii_lowercase()))
+}

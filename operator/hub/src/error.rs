@@ -1,0 +1,143 @@
+//! What can go wrong when talking to a hub, with a bounded reason and whether trying again can help.
+
+use std::time::Duration;
+
+use thiserror::Error;
+
+use crate::url::HubUrl;
+
+/// A call to a hub that did not succeed. The message never holds a code, a key or a token.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// No connection, or it broke.
+    #[error("cannot connect to hub at {url}")]
+    Unreachable {
+        /// The hub.
+        url: HubUrl,
+        /// What the network said.
+        #[source]
+        source: Cause,
+    },
+    /// The hub did not answer in time.
+    #[error("hub at {url} did not answer {call} within {} seconds", after.as_secs())]
+    TimedOut {
+        /// The hub.
+        url: HubUrl,
+        /// What was asked, without identifiers.
+        call: &'static str,
+        /// How long we waited.
+        after: Duration,
+    },
+    /// The hub answered with an error status.
+    #[error("{0}")]
+    Rejected(Rejection),
+    /// The hub answered with something that is not the answer.
+    #[error("hub at {url} gave an answer to {call} that cannot be read")]
+    Malformed {
+        /// The hub.
+        url: HubUrl,
+        /// What was asked, without identifiers.
+        call: &'static str,
+        /// What is wrong with the answer.
+        #[source]
+        source: Cause,
+    },
+    /// The request could not be made at all, for instance because a key holds a line break.
+    #[error("building the request {call}")]
+    Unsendable {
+        /// What was to be asked.
+        call: &'static str,
+        /// Why not.
+        #[source]
+        source: Cause,
+    },
+}
+
+/// The error underneath, whatever library it came from.
+pub type Cause = Box<dyn std::error::Error + Send + Sync>;
+
+/// A hub's refusal, in the hub's own words.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[error("hub refused {call} with status {status}: {message}")]
+pub struct Rejection {
+    /// The HTTP status.
+    pub status: u16,
+    /// What was asked, without identifiers.
+    pub call: &'static str,
+    /// The hub's message, on one line and cut to a readable length.
+    pub message: String,
+    /// How long the hub asked us to stay away.
+    pub retry_after: Option<Duration>,
+}
+
+impl Error {
+    /// A bounded PascalCase name for conditions, Events and metric labels.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Unreachable { .. } | Self::TimedOut { .. } => "HubUnreachable",
+            Self::Malformed { .. } | Self::Unsendable { .. } => "HubRejected",
+            Self::Rejected(rejection) => match rejection.status {
+                401 | 403 => "InvalidCredentials",
+                402 => "ServiceLimitReached",
+                404 => "NotFound",
+                429 => "RateLimited",
+                500.. => "HubUnreachable",
+                _ => "HubRejected",
+            },
+        }
+    }
+
+    /// Whether the same call may succeed later without anybody changing anything.
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } | Self::TimedOut { .. } | Self::Malformed { .. } => true,
+            Self::Unsendable { .. } => false,
+            Self::Rejected(rejection) => matches!(rejection.status, 408 | 425 | 429 | 500..),
+        }
+    }
+
+    /// How long the hub asked us to stay away.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Rejected(rejection) => rejection.retry_after,
+            _ => None,
+        }
+    }
+
+    /// The HTTP status of a refusal.
+    pub fn status(&self) -> Option<u16> {
+        match self {
+            Self::Rejected(rejection) => Some(rejection.status),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rejected(status: u16) -> Error {
+        Error::Rejected(Rejection { status, call: "list shares", message: "no".into(), retry_after: None })
+    }
+
+    #[test]
+    fn every_status_has_its_reason_and_tells_whether_to_retry() {
+        for (status, reason, retryable) in [
+            (400, "HubRejected", false),
+            (401, "InvalidCredentials", false),
+            (402, "ServiceLimitReached", false),
+            (403, "InvalidCredentials", false),
+            (404, "NotFound", false),
+            (409, "HubRejected", false),
+            (413, "HubRejected", false),
+            (429, "RateLimited", true),
+            (500, "HubUnreachable", true),
+            (503, "HubUnreachable", true),
+        ] {
+            let error = rejected(status);
+            assert_eq!((error.reason(), error.is_retryable()), (reason, retryable), "{status}");
+            assert_eq!(error.status(), Some(status));
+        }
+    }
+}

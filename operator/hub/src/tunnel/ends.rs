@@ -1,0 +1,110 @@
+//! When shares end: which is next, and which are due. A plain structure without a clock, so it can be tested to death.
+
+use std::collections::{BTreeSet, HashMap};
+
+use jiff::Timestamp;
+
+use super::routes::ShareKey;
+
+/// The ends of all live shares, ordered by time.
+#[derive(Debug, Default)]
+pub(super) struct Ends {
+    by_time: BTreeSet<(Timestamp, ShareKey)>,
+    by_share: HashMap<ShareKey, Timestamp>,
+}
+
+impl Ends {
+    /// Sets or moves the end of a share.
+    pub(super) fn arm(&mut self, share: &ShareKey, at: Timestamp) {
+        self.disarm(share);
+        self.by_share.insert(share.clone(), at);
+        self.by_time.insert((at, share.clone()));
+    }
+
+    /// Forgets the end of a share.
+    pub(super) fn disarm(&mut self, share: &ShareKey) {
+        if let Some(at) = self.by_share.remove(share) {
+            self.by_time.remove(&(at, share.clone()));
+        }
+    }
+
+    /// The instant of the next end.
+    pub(super) fn next(&self) -> Option<Timestamp> {
+        self.by_time.first().map(|(at, _)| *at)
+    }
+
+    /// Takes out every share whose end is not after `now`, earliest first.
+    pub(super) fn take_due(&mut self, now: Timestamp) -> Vec<ShareKey> {
+        let mut due = Vec::new();
+        while let Some((at, _)) = self.by_time.first() {
+            if *at > now {
+                break;
+            }
+            let Some((_, share)) = self.by_time.pop_first() else { break };
+            self.by_share.remove(&share);
+            due.push(share);
+        }
+        due
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Arm(u8, i64),
+        Disarm(u8),
+        Due(i64),
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            (0u8..8, 0i64..50).prop_map(|(share, at)| Step::Arm(share, at)),
+            (0u8..8).prop_map(Step::Disarm),
+            (0i64..50).prop_map(Step::Due),
+        ]
+    }
+
+    fn key(share: u8) -> ShareKey {
+        ShareKey(format!("share-{share}"))
+    }
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).expect("in range")
+    }
+
+    proptest! {
+        /// The same steps on a plain list that is searched from end to end.
+        #[test]
+        fn it_behaves_like_a_plain_list(steps in proptest::collection::vec(step(), 0..200)) {
+            let mut ends = Ends::default();
+            let mut list: Vec<(i64, u8)> = Vec::new();
+            for step in steps {
+                match step {
+                    Step::Arm(share, second) => {
+                        ends.arm(&key(share), at(second));
+                        list.retain(|(_, other)| *other != share);
+                        list.push((second, share));
+                    }
+                    Step::Disarm(share) => {
+                        ends.disarm(&key(share));
+                        list.retain(|(_, other)| *other != share);
+                    }
+                    Step::Due(now) => {
+                        let due = ends.take_due(at(now));
+                        list.sort_unstable();
+                        let expected: Vec<ShareKey> =
+                            list.iter().filter(|(end, _)| *end <= now).map(|(_, share)| key(*share)).collect();
+                        list.retain(|(end, _)| *end > now);
+                        prop_assert_eq!(due, expected);
+                    }
+                }
+                prop_assert_eq!(ends.next(), list.iter().map(|(end, _)| at(*end)).min());
+                prop_assert_eq!(ends.by_time.len(), ends.by_share.len());
+            }
+        }
+    }
+}
