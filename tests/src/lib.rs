@@ -1,1 +1,13 @@
-//! placeholder
+//! What a test needs to read like the sentence it checks: a real control plane, hub, operator and plugin as processes, and
+//! real services behind them.
+//!
+//! `lab` (the binary beside this library) shows the same parts to people; the tests are in `tests/it`.
+
+pub mod control_plane;
+mod guardian;
+pub mod namespace;
+pub mod process;
+pub mod progress;
+pub mod scratch;
+pub mod toolchain;
+pub mod wait;

@@ -1,0 +1,53 @@
+# What one can do here; `make` alone lists it. Recipes are a line or a script: the work itself is in Rust, in tests/.
+# A fresh machine needs make, Rust and Go. Whatever else is missing is built or installed, and says so.
+
+.DEFAULT_GOAL := help
+CRATES := connect-crds connect-hub connect-hubd connect-operator kubectl-connect connect-tests
+LAB := cargo run --quiet --bin lab --
+
+# A failure says in words where it comes from; stack traces would bury that. Set it to 1 to see them.
+export RUST_LIB_BACKTRACE ?= 0
+
+.PHONY: help
+help: ## list what one can do
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: ## see it work on real parts: share, join, bytes, the end (KEEP=1 leaves it up, CONTEXT=name uses that cluster)
+	@$(LAB) demo $(if $(KEEP),--keep) $(if $(CONTEXT),--context $(CONTEXT))
+
+.PHONY: up
+up: ## start a control plane, a hub and the operator, and say how to use them
+	@$(LAB) up
+
+.PHONY: down
+down: ## end what `make up` or `make demo KEEP=1` left running
+	@$(LAB) down
+
+.PHONY: test
+test: tools ## run every test
+	cargo test --workspace --no-fail-fast
+
+.PHONY: lint
+lint: ## formatting, clippy, each crate alone, licences and sources of dependencies
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	@set -e; for crate in $(CRATES); do echo "cargo check -p $$crate"; cargo check --quiet -p $$crate --all-targets; done
+	@cargo deny --version >/dev/null 2>&1 || cargo install --locked cargo-deny@0.20.2
+	cargo deny check bans licenses sources
+
+.PHONY: fmt
+fmt: ## format all sources
+	cargo fmt --all
+
+.PHONY: generate
+generate: ## write crds/*.yaml from the types
+	CONNECT_GENERATE=1 cargo test --quiet -p connect-crds --test generated
+
+.PHONY: tools
+tools: ## build or install what tests need: the control plane, PostgreSQL, Redis
+	@$(LAB) tools
+
+.PHONY: ci
+ci: ## what continuous integration runs
+	@.ci/run

@@ -1,0 +1,293 @@
+//! A real Kubernetes control plane as child processes: etcd, the API server and the controller manager.
+//!
+//! There are no nodes, so no Pod ever runs; everything else is what a cluster does: admission, CEL, RBAC, watches, garbage
+//! collection, namespaces. Services get their ClusterIPs from a loopback range, so a test binds a real server to the address
+//! that the API server gave, and no network has to be made.
+
+mod certificates;
+mod flags;
+mod kubeconfig;
+mod kubectl;
+
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result, anyhow};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::api::{Patch, PatchParams};
+use kube::config::KubeConfigOptions;
+use kube::{Api, Client, Config};
+use tokio::sync::OnceCell;
+
+pub use kubeconfig::Identity;
+pub(crate) use kubeconfig::random_hex;
+pub use kubectl::{Kubectl, Output};
+
+use crate::process::Process;
+use crate::progress::say;
+use crate::scratch::Scratch;
+use crate::toolchain::{self, Kubernetes};
+use crate::wait::{PATIENTLY, SOON, eventually};
+use certificates::Authority;
+
+/// How often a start is tried when another process took a port that was free a moment before.
+const ATTEMPTS: usize = 3;
+
+/// The user who may do everything; its group is bound to `cluster-admin` from the start.
+pub const ADMIN: &str = "lab-admin";
+
+/// Name of our field manager when the definitions are applied.
+const MANAGER: &str = "connect-tests";
+
+/// The definitions, applied before the controllers start so that garbage collection knows both kinds at once.
+const DEFINITIONS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../crds");
+
+/// What a control plane has beyond the usual.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Options {
+    /// Write every request to an audit log.
+    pub audit: bool,
+    /// Leave out our CustomResourceDefinitions.
+    pub without_definitions: bool,
+}
+
+/// A running control plane; it ends when this value is dropped or we end.
+pub struct ControlPlane {
+    // Dropped in this order: whoever talks to another goes first.
+    controller_manager: Process,
+    api_server: Process,
+    etcd: Process,
+    tools: Kubernetes,
+    server: String,
+    authority: Authority,
+    admin: Identity,
+    admin_config: PathBuf,
+    audit: Option<PathBuf>,
+    scratch: Scratch,
+}
+
+/// The control plane that all tests of this process share.
+///
+/// # Errors
+/// It does not start.
+pub async fn shared() -> Result<&'static ControlPlane> {
+    static SHARED: OnceCell<ControlPlane> = OnceCell::const_new();
+    SHARED.get_or_try_init(|| ControlPlane::start(Options::default())).await
+}
+
+impl ControlPlane {
+    /// Starts one and waits until it serves and knows our kinds.
+    ///
+    /// # Errors
+    /// Its programs are missing and cannot be built, or it is not ready in time.
+    pub async fn start(options: Options) -> Result<Self> {
+        let tools = toolchain::kubernetes().await?;
+        say("Starting a control plane (etcd, kube-apiserver, kube-controller-manager)");
+        let mut attempt = 1;
+        loop {
+            match Self::try_start(&tools, options).await {
+                Err(error)
+                    if attempt < ATTEMPTS && format!("{error:#}").contains("address already in use") =>
+                {
+                    attempt += 1;
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+
+    async fn try_start(tools: &Kubernetes, options: Options) -> Result<Self> {
+        let scratch = Scratch::new("control-plane")?;
+        let logs = scratch.folder("logs")?;
+        let folder = scratch.folder("kubernetes")?;
+        let authority = Authority::write(&folder)?;
+        let admin = Identity::token(ADMIN)?;
+        let audit = options.audit.then(|| folder.join("audit.log"));
+        let flags = flags::Flags::new(&folder, &admin, audit.as_deref())?;
+
+        let etcd = Process::start("etcd", flags.etcd(tools), &logs)?;
+        let mut api_server = Process::start("kube-apiserver", flags.api_server(tools), &logs)?;
+        let admin_config = folder.join("admin.kubeconfig");
+        kubeconfig::write(&admin_config, &flags.server(), &authority.ca_pem, &admin)?;
+        wait_until_ready(&admin_config, &mut api_server).await?;
+        if !options.without_definitions {
+            install_definitions(&client(&admin_config).await?).await?;
+        }
+        let controller_manager =
+            Process::start("kube-controller-manager", flags.controller_manager(tools, &admin_config), &logs)?;
+        let server = flags.server();
+        let tools = tools.clone();
+        Ok(Self {
+            controller_manager,
+            api_server,
+            etcd,
+            tools,
+            server,
+            authority,
+            admin,
+            admin_config,
+            audit,
+            scratch,
+        })
+    }
+
+    /// A client that may do everything. Made anew for each test, because its connections belong to the test's runtime.
+    ///
+    /// # Errors
+    /// The kubeconfig cannot be read.
+    pub async fn client(&self) -> Result<Client> {
+        client(&self.admin_config).await
+    }
+
+    /// The administrator's kubeconfig.
+    pub fn kubeconfig(&self) -> &Path {
+        &self.admin_config
+    }
+
+    /// kubectl as the administrator, with the plugin's folder on `PATH` once [`Kubectl::with_plugins`] names it.
+    pub fn kubectl(&self) -> Kubectl {
+        Kubectl::new(self.tools.kubectl(), Some(self.admin_config.clone()))
+    }
+
+    /// kubectl for somebody who has no kubeconfig.
+    pub fn kubectl_without_config(&self) -> Kubectl {
+        Kubectl::new(self.tools.kubectl(), None)
+    }
+
+    /// A kubeconfig for another user, who may do what RBAC grants to the user or to one of the groups.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn kubeconfig_for(&self, user: &str, groups: &[&str]) -> Result<PathBuf> {
+        let identity = self.authority.user(user, groups)?;
+        let path = self.scratch.folder("users")?.join(format!("{user}.kubeconfig"));
+        kubeconfig::write(&path, &self.server, &self.authority.ca_pem, &identity)?;
+        Ok(path)
+    }
+
+    /// The API server's URL.
+    pub fn server(&self) -> &str {
+        &self.server
+    }
+
+    /// The administrator's credentials.
+    pub fn admin(&self) -> &Identity {
+        &self.admin
+    }
+
+    /// The audit log, when it was asked for.
+    pub fn audit_log(&self) -> Option<&Path> {
+        self.audit.as_deref()
+    }
+
+    /// The API server's process, to freeze it or to see why it ended.
+    pub fn api_server(&mut self) -> &mut Process {
+        &mut self.api_server
+    }
+
+    /// A folder of this control plane, for whoever runs beside it.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    pub fn folder(&self, name: &str) -> Result<PathBuf> {
+        self.scratch.folder(name)
+    }
+
+    /// The folder for logs.
+    pub fn logs(&self) -> PathBuf {
+        self.scratch.path().join("logs")
+    }
+
+    /// The folder that everything of this control plane is in.
+    pub fn root(&self) -> &Path {
+        self.scratch.path()
+    }
+
+    /// The ids of its processes.
+    pub fn processes(&self) -> [u32; 3] {
+        [self.controller_manager.id(), self.api_server.id(), self.etcd.id()]
+    }
+}
+
+/// A TCP port that is free now. Another process may take it, which a start that is tried again survives.
+pub(crate) fn free_port() -> Result<u16> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("no free port on 127.0.0.1")?;
+    Ok(listener.local_addr().context("a listener without address")?.port())
+}
+
+/// A client for the current context of a kubeconfig.
+pub(crate) async fn client(kubeconfig: &Path) -> Result<Client> {
+    install_crypto();
+    let read = kube::config::Kubeconfig::read_from(kubeconfig).context("cannot read the kubeconfig")?;
+    let config = Config::from_custom_kubeconfig(read, &KubeConfigOptions::default())
+        .await
+        .context("cannot use the kubeconfig")?;
+    Client::try_from(config).context("cannot make a client")
+}
+
+/// Chooses the TLS provider for this process; the second and later calls change nothing.
+pub fn install_crypto() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}
+
+async fn wait_until_ready(kubeconfig: &Path, api_server: &mut Process) -> Result<()> {
+    let client = client(kubeconfig).await?;
+    let ready = eventually("the API server is ready", PATIENTLY, || {
+        let running = api_server.must_run();
+        let client = client.clone();
+        async move {
+            if let Err(ended) = running {
+                return Ok(Err(ended));
+            }
+            let request = http::Request::get("/readyz").body(Vec::new()).context("a GET of a fixed path")?;
+            let said = client.request_text(request).await?;
+            if said == "ok" { Ok(Ok(())) } else { Err(anyhow!("/readyz says {said}")) }
+        }
+    });
+    match ready.await {
+        Ok(verdict) => verdict,
+        Err(error) => Err(error.context(api_server.failure("it is not ready"))),
+    }
+}
+
+/// Applies every definition in `crds/` and waits until the API server serves them.
+pub(crate) async fn install_definitions(client: &Client) -> Result<()> {
+    let definitions: Api<CustomResourceDefinition> = Api::all(client.clone());
+    for (name, definition) in committed_definitions()? {
+        definitions
+            .patch(&name, &PatchParams::apply(MANAGER).force(), &Patch::Apply(&definition))
+            .await
+            .with_context(|| format!("the API server refuses the definition {name}"))?;
+        let established = Arc::new(name);
+        eventually("the definition is established", SOON, || {
+            let (definitions, name) = (definitions.clone(), established.clone());
+            async move {
+                let status = definitions.get(&name).await?.status.unwrap_or_default();
+                let conditions = status.conditions.unwrap_or_default();
+                let served = conditions.iter().any(|it| it.type_ == "Established" && it.status == "True");
+                served.then_some(()).with_context(|| format!("{name}: {conditions:?}"))
+            }
+        })
+        .await?;
+    }
+    Ok(())
+}
+
+/// The committed YAML files, by the definitions' names.
+fn committed_definitions() -> Result<Vec<(String, serde_json::Value)>> {
+    let mut definitions = Vec::new();
+    for entry in std::fs::read_dir(DEFINITIONS).context("cannot list crds/")? {
+        let path = entry.context("cannot list crds/")?.path();
+        if path.extension().is_none_or(|extension| extension != "yaml") {
+            continue;
+        }
+        let text =
+            std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let definition: serde_json::Value =
+            serde_saphyr::from_str(&text).with_context(|| format!("{} is not YAML", path.display()))?;
+        let name = definition["metadata"]["name"].as_str().context("a definition without a name")?.to_owned();
+        definitions.push((name, definition));
+    }
+    Ok(definitions)
+}

@@ -1,0 +1,54 @@
+//! A namespace per test, so that tests run beside each other and leave nothing.
+
+use std::process::Stdio;
+
+use anyhow::Result;
+
+use crate::control_plane::{ControlPlane, Kubectl, random_hex};
+
+/// Bytes of randomness in a namespace's name: enough that two tests never meet.
+const SUFFIX_BYTES: usize = 4;
+
+/// A namespace that is deleted when this value is dropped.
+pub struct Namespace {
+    name: String,
+    kubectl: Kubectl,
+}
+
+impl Namespace {
+    /// Makes a namespace called after its purpose.
+    ///
+    /// # Errors
+    /// The API server refuses it.
+    pub async fn create(cluster: &ControlPlane, purpose: &str) -> Result<Self> {
+        Self::create_with(cluster.kubectl(), purpose).await
+    }
+
+    /// As [`Namespace::create`], by this kubectl.
+    ///
+    /// # Errors
+    /// The API server refuses it.
+    pub async fn create_with(kubectl: Kubectl, purpose: &str) -> Result<Self> {
+        let name = format!("{purpose}-{}", random_hex::<SUFFIX_BYTES>()?);
+        kubectl.run(["create", "namespace", &name]).await?.success()?;
+        Ok(Self { name, kubectl })
+    }
+
+    /// The namespace's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// kubectl that means this namespace.
+    pub fn kubectl(&self) -> Kubectl {
+        self.kubectl.clone().in_namespace(&self.name)
+    }
+}
+
+impl Drop for Namespace {
+    fn drop(&mut self) {
+        let mut delete = self.kubectl.command(["delete", "namespace", &self.name, "--wait=false"]);
+        // The control plane may be gone already; it takes the namespace along then.
+        let _ = delete.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    }
+}

@@ -1,0 +1,386 @@
+//! What the API server accepts and refuses, and with which sentence: the schema and CEL rules of both kinds.
+//!
+//! Each row is an object as a user could write it. Creations are dry runs, which pass through everything but the store.
+
+use anyhow::{Context as _, Result};
+use connect_tests::control_plane::{self, ControlPlane};
+use connect_tests::namespace::Namespace;
+use connect_tests::wait::{SOON, eventually};
+use kube::api::{DynamicObject, PostParams};
+use kube::core::ApiResource;
+use kube::{Api, CustomResourceExt};
+use serde_json::{Value, json};
+
+/// What the API server says to a row.
+enum Verdict {
+    /// It takes the object.
+    Accepted,
+    /// It refuses it because of this field, with this sentence at the end of its message.
+    Refused(&'static str, &'static str),
+}
+use Verdict::{Accepted, Refused};
+
+const EXPIRES_PATTERN: &str = "spec.expires in body should match '^[0-9]+(h|d)$'";
+const EXPIRES_TOO_SHORT: &str = "expires must be at least 1h";
+const ONE_END: &str = "set either expires or expirationTime, not both";
+const ONE_SELECTION: &str = "set either routes.names or routes.selector, not both";
+const ONE_WAY: &str =
+    "revoked is one-way: a revoked share cannot be opened again; create a new EnvironmentShare";
+const SECRET_NAME_STAYS: &str = "codeSecretName is immutable";
+const PORT: &str = "port must be a number from 1 to 65535 or the name of one of the Service's ports";
+const ROUTE_NAME_STAYS: &str =
+    "routeName is immutable: teammates and shares know the route by it; create a new ServiceExpose instead";
+const ROUTE_NAME_PATTERN: &str = "spec.routeName in body should match '^[a-z0-9]([-a-z0-9]*[a-z0-9])?$'";
+const NO_UDP: &str = "UDP cannot be exposed: hubs carry TCP connections only; use TCP, HTTP, HTTPS or Auto";
+const PUBLIC_IMPLIES_WORKSPACE: &str =
+    "public implies reach: Workspace; remove reach: Shared or set public to false";
+
+#[tokio::test]
+async fn environment_shares_are_judged_at_admission() -> Result<()> {
+    let rows = [
+        (json!({}), Accepted),
+        (json!({ "displayName": "x".repeat(100) }), Accepted),
+        (
+            json!({ "displayName": "x".repeat(101) }),
+            Refused("spec.displayName", "may not be more than 100 bytes"),
+        ),
+        // Routes: by name or by label.
+        (json!({ "routes": {} }), Accepted),
+        (json!({ "routes": { "names": ["postgres", "redis"] } }), Accepted),
+        (json!({ "routes": { "selector": { "matchLabels": { "preview": "pr-1" } } } }), Accepted),
+        (json!({ "routes": { "membership": "Live" } }), Accepted),
+        (
+            json!({ "routes": { "names": ["postgres"], "selector": { "matchLabels": { "a": "b" } } } }),
+            Refused("spec.routes", ONE_SELECTION),
+        ),
+        (
+            json!({ "routes": { "names": [] } }),
+            Refused("spec.routes.names", "spec.routes.names in body should have at least 1 items"),
+        ),
+        (
+            json!({ "routes": { "names": ["a", "a"] } }),
+            Refused("spec.routes.names[1]", "Duplicate value: \"a\""),
+        ),
+        (
+            json!({ "routes": { "names": [""] } }),
+            Refused("spec.routes.names[0]", "spec.routes.names[0] in body should be at least 1 chars long"),
+        ),
+        (
+            json!({ "routes": { "membership": "Sometimes" } }),
+            Refused("spec.routes.membership", "supported values: \"Snapshot\", \"Live\""),
+        ),
+        // The end: a duration or a date.
+        (json!({ "expires": "1h" }), Accepted),
+        (json!({ "expires": "14d" }), Accepted),
+        (json!({ "expires": "99999h" }), Accepted),
+        (json!({ "expirationTime": "2026-12-01T18:00:00Z" }), Accepted),
+        (json!({ "expirationTime": "2020-01-01T00:00:00+02:00" }), Accepted),
+        (json!({ "expires": "1h", "expirationTime": "2026-12-01T18:00:00Z" }), Refused("spec", ONE_END)),
+        (json!({ "expires": "0h" }), Refused("spec", EXPIRES_TOO_SHORT)),
+        (json!({ "expires": "000d" }), Refused("spec", EXPIRES_TOO_SHORT)),
+        (json!({ "expires": "2weeks" }), Refused("spec.expires", EXPIRES_PATTERN)),
+        (json!({ "expires": "1.5h" }), Refused("spec.expires", EXPIRES_PATTERN)),
+        (json!({ "expires": "1m" }), Refused("spec.expires", EXPIRES_PATTERN)),
+        (json!({ "expires": "-1h" }), Refused("spec.expires", EXPIRES_PATTERN)),
+        (json!({ "expires": "1H" }), Refused("spec.expires", EXPIRES_PATTERN)),
+        (json!({ "expires": " 1h" }), Refused("spec.expires", EXPIRES_PATTERN)),
+        (json!({ "expires": "" }), Refused("spec.expires", EXPIRES_PATTERN)),
+        (json!({ "expires": "1000000h" }), Refused("spec.expires", "may not be more than 6 bytes")),
+        (
+            json!({ "expires": 24 }),
+            Refused("spec.expires", "spec.expires in body must be of type string: \"integer\""),
+        ),
+        (
+            json!({ "expirationTime": "tomorrow" }),
+            Refused(
+                "spec.expirationTime",
+                "spec.expirationTime in body must be of type date-time: \"tomorrow\"",
+            ),
+        ),
+        // Limits.
+        (json!({ "maxJoins": 1 }), Accepted),
+        (json!({ "maxJoins": 1_000_000 }), Accepted),
+        (
+            json!({ "maxJoins": 0 }),
+            Refused("spec.maxJoins", "spec.maxJoins in body should be greater than or equal to 1"),
+        ),
+        (
+            json!({ "maxJoins": 1_000_001 }),
+            Refused("spec.maxJoins", "spec.maxJoins in body should be less than or equal to 1000000"),
+        ),
+        (json!({ "ttlSecondsAfterFinished": 0 }), Accepted),
+        (
+            json!({ "ttlSecondsAfterFinished": -1 }),
+            Refused(
+                "spec.ttlSecondsAfterFinished",
+                "spec.ttlSecondsAfterFinished in body should be greater than or equal to 0",
+            ),
+        ),
+        (
+            json!({ "ttlSecondsAfterFinished": 31_536_001 }),
+            Refused(
+                "spec.ttlSecondsAfterFinished",
+                "spec.ttlSecondsAfterFinished in body should be less than or equal to 31536000",
+            ),
+        ),
+        // Names of Secrets.
+        (json!({ "codeSecretName": "demo-code" }), Accepted),
+        (
+            json!({ "codeSecretName": "Demo_Code" }),
+            Refused(
+                "spec.codeSecretName",
+                "spec.codeSecretName in body should match '^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$'",
+            ),
+        ),
+        (
+            json!({ "codeSecretName": "" }),
+            Refused("spec.codeSecretName", "spec.codeSecretName in body should be at least 1 chars long"),
+        ),
+        (json!({ "hubRef": { "name": "team-hub" } }), Accepted),
+        (json!({ "hubRef": {} }), Refused("spec.hubRef.name", "Required value")),
+        (json!({ "revoked": true }), Accepted),
+    ];
+    check_creations::<connect_crds::EnvironmentShare>(rows).await
+}
+
+#[tokio::test]
+async fn service_exposes_are_judged_at_admission() -> Result<()> {
+    let with = |more: Value| -> Value {
+        let mut spec = json!({ "serviceRef": { "name": "postgres", "port": 5432 } });
+        merge(&mut spec, more);
+        spec
+    };
+    let port = |port: Value| json!({ "serviceRef": { "name": "postgres", "port": port } });
+    let rows = [
+        (with(json!({})), Accepted),
+        (json!({}), Refused("spec.serviceRef", "Required value")),
+        (json!({ "serviceRef": { "name": "postgres" } }), Refused("spec.serviceRef.port", "Required value")),
+        // Ports: a number or a name.
+        (port(json!(1)), Accepted),
+        (port(json!(65_535)), Accepted),
+        (port(json!("http")), Accepted),
+        (port(json!("a-name-of-15-ch")), Accepted),
+        (port(json!(0)), Refused("spec.serviceRef.port", PORT)),
+        (port(json!(-1)), Refused("spec.serviceRef.port", PORT)),
+        (port(json!(65_536)), Refused("spec.serviceRef.port", PORT)),
+        (port(json!("")), Refused("spec.serviceRef.port", PORT)),
+        (port(json!("HTTP")), Refused("spec.serviceRef.port", PORT)),
+        (port(json!("-http")), Refused("spec.serviceRef.port", PORT)),
+        (port(json!("a-name-of-16-chr")), Refused("spec.serviceRef.port", PORT)),
+        (with(json!({ "localPort": 1 })), Accepted),
+        (with(json!({ "localPort": 65_535 })), Accepted),
+        (
+            with(json!({ "localPort": 0 })),
+            Refused("spec.localPort", "spec.localPort in body should be greater than or equal to 1"),
+        ),
+        (
+            with(json!({ "localPort": 65_536 })),
+            Refused("spec.localPort", "spec.localPort in body should be less than or equal to 65535"),
+        ),
+        // Route names: as DNS labels.
+        (with(json!({ "routeName": "x".repeat(63) })), Accepted),
+        (
+            with(json!({ "routeName": "x".repeat(64) })),
+            Refused("spec.routeName", "may not be more than 63 bytes"),
+        ),
+        (with(json!({ "routeName": "Postgres" })), Refused("spec.routeName", ROUTE_NAME_PATTERN)),
+        (with(json!({ "routeName": "a_b" })), Refused("spec.routeName", ROUTE_NAME_PATTERN)),
+        (with(json!({ "routeName": "-a" })), Refused("spec.routeName", ROUTE_NAME_PATTERN)),
+        (with(json!({ "routeName": "a.b" })), Refused("spec.routeName", ROUTE_NAME_PATTERN)),
+        // Protocols.
+        (with(json!({ "protocol": "Auto" })), Accepted),
+        (with(json!({ "protocol": "TCP" })), Accepted),
+        (with(json!({ "protocol": "HTTP" })), Accepted),
+        (with(json!({ "protocol": "HTTPS" })), Accepted),
+        (with(json!({ "protocol": "UDP" })), Refused("spec", NO_UDP)),
+        (
+            with(json!({ "protocol": "SCTP" })),
+            Refused("spec.protocol", "supported values: \"Auto\", \"TCP\", \"HTTP\", \"HTTPS\", \"UDP\""),
+        ),
+        // Who reaches it.
+        (with(json!({ "reach": "Shared" })), Accepted),
+        (with(json!({ "reach": "Workspace", "public": true })), Accepted),
+        (with(json!({ "public": true })), Accepted),
+        (with(json!({ "reach": "Shared", "public": true })), Refused("spec", PUBLIC_IMPLIES_WORKSPACE)),
+        (
+            with(json!({ "reach": "Everyone" })),
+            Refused("spec.reach", "supported values: \"Shared\", \"Workspace\""),
+        ),
+        (
+            with(json!({ "hubRef": { "name": "" } })),
+            Refused("spec.hubRef.name", "spec.hubRef.name in body should be at least 1 chars long"),
+        ),
+    ];
+    check_creations::<connect_crds::ServiceExpose>(rows).await
+}
+
+#[tokio::test]
+async fn the_name_of_a_service_expose_fits_a_route_name() -> Result<()> {
+    let cluster = control_plane::shared().await?;
+    let resource = connect_crds::ServiceExpose::api_resource();
+    let exposes: Api<DynamicObject> = Api::namespaced_with(cluster.client().await?, "default", &resource);
+    let spec = json!({ "serviceRef": { "name": "postgres", "port": 5432 } });
+    let named = |length: usize| object(&resource, &"x".repeat(length), &spec);
+    let dry_run = PostParams { dry_run: true, ..Default::default() };
+    exposes.create(&dry_run, &named(63)).await?;
+    let refused = exposes.create(&dry_run, &named(64)).await.expect_err("64 characters are too many");
+    let sentence =
+        "metadata.name must have at most 63 characters, because it is the default name of the route";
+    assert!(refused.to_string().contains(sentence), "{refused}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_may_change_later_and_what_may_not() -> Result<()> {
+    let service_ref = json!({ "name": "postgres", "port": 5432 });
+    let expose = |more: Value| {
+        let mut spec = json!({ "serviceRef": service_ref });
+        merge(&mut spec, more);
+        spec
+    };
+    let exposes = [
+        (expose(json!({})), expose(json!({ "localPort": 15_432, "protocol": "TCP" })), Accepted),
+        (expose(json!({ "routeName": "db" })), expose(json!({ "routeName": "db" })), Accepted),
+        (
+            expose(json!({ "routeName": "db" })),
+            expose(json!({ "routeName": "other" })),
+            Refused("spec", ROUTE_NAME_STAYS),
+        ),
+        (expose(json!({ "routeName": "db" })), expose(json!({})), Refused("spec", ROUTE_NAME_STAYS)),
+        (expose(json!({})), expose(json!({ "routeName": "db" })), Refused("spec", ROUTE_NAME_STAYS)),
+    ];
+    check_changes::<connect_crds::ServiceExpose>(exposes).await?;
+    let shares = [
+        (json!({}), json!({ "revoked": true, "displayName": "demo" }), Accepted),
+        (json!({ "revoked": true }), json!({ "revoked": true }), Accepted),
+        (json!({ "revoked": true }), json!({ "revoked": false }), Refused("spec", ONE_WAY)),
+        // Left out means false.
+        (json!({ "revoked": true }), json!({}), Refused("spec", ONE_WAY)),
+        (json!({ "codeSecretName": "a" }), json!({ "codeSecretName": "a", "maxJoins": 3 }), Accepted),
+        (
+            json!({ "codeSecretName": "a" }),
+            json!({ "codeSecretName": "b" }),
+            Refused("spec", SECRET_NAME_STAYS),
+        ),
+        (json!({ "codeSecretName": "a" }), json!({}), Refused("spec", SECRET_NAME_STAYS)),
+        (json!({}), json!({ "codeSecretName": "b" }), Refused("spec", SECRET_NAME_STAYS)),
+    ];
+    check_changes::<connect_crds::EnvironmentShare>(shares).await
+}
+
+#[tokio::test]
+async fn kubectl_explains_every_field() -> Result<()> {
+    let cluster = control_plane::shared().await?;
+    explain::<connect_crds::ServiceExpose>(cluster).await?;
+    explain::<connect_crds::EnvironmentShare>(cluster).await
+}
+
+/// `kubectl explain` of every object of the kind names each of its fields, and has prose for it.
+async fn explain<K: CustomResourceExt>(cluster: &ControlPlane) -> Result<()> {
+    let manifest = connect_crds::manifest::<K>()?;
+    let schema = &manifest["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
+    let mut objects = Vec::new();
+    for part in ["spec", "status"] {
+        let path = format!("{}.{part}", K::api_resource().plural);
+        collect_objects(path, &schema["properties"][part], &mut objects);
+    }
+    assert!(objects.len() > 3, "{objects:?}");
+    // The documentation is published a moment after the kinds are served.
+    eventually("kubectl explains the kind", SOON, || async {
+        cluster.kubectl().run(["explain", &objects[0].0]).await?.success()
+    })
+    .await?;
+    for (path, fields) in objects {
+        let said = cluster.kubectl().run(["explain", &path]).await?.success()?.stdout;
+        assert!(!said.contains("<no description>") && !said.contains("<empty>"), "{said}");
+        for field in fields {
+            let line = said.lines().position(|line| line.trim_start().starts_with(&format!("{field}\t")));
+            let prose = line.and_then(|line| said.lines().nth(line + 1)).unwrap_or_default();
+            assert!(prose.trim().len() > 10, "{path} says nothing of {field}:\n{said}");
+        }
+    }
+    Ok(())
+}
+
+/// Every object in the schema with fields of its own, by its path.
+fn collect_objects(path: String, schema: &Value, objects: &mut Vec<(String, Vec<String>)>) {
+    if schema["items"].is_object() {
+        return collect_objects(path, &schema["items"], objects);
+    }
+    let Some(properties) = schema["properties"].as_object() else { return };
+    for (name, property) in properties {
+        collect_objects(format!("{path}.{name}"), property, objects);
+    }
+    objects.push((path, properties.keys().cloned().collect()));
+}
+
+async fn check_creations<K: CustomResourceExt>(
+    rows: impl IntoIterator<Item = (Value, Verdict)>,
+) -> Result<()> {
+    let client = control_plane::shared().await?.client().await?;
+    let resource = K::api_resource();
+    let objects: Api<DynamicObject> = Api::namespaced_with(client, "default", &resource);
+    let dry_run = PostParams { dry_run: true, ..Default::default() };
+    let mut surprises = Vec::new();
+    for (spec, expected) in rows {
+        let answer = objects.create(&dry_run, &object(&resource, "row", &spec)).await;
+        surprises.extend(surprise(&spec, &expected, answer)?);
+    }
+    assert!(surprises.is_empty(), "\n{}", surprises.join("\n"));
+    Ok(())
+}
+
+async fn check_changes<K: CustomResourceExt>(
+    rows: impl IntoIterator<Item = (Value, Value, Verdict)>,
+) -> Result<()> {
+    let cluster = control_plane::shared().await?;
+    let namespace = Namespace::create(cluster, "changes").await?;
+    let resource = K::api_resource();
+    let objects: Api<DynamicObject> =
+        Api::namespaced_with(cluster.client().await?, namespace.name(), &resource);
+    let mut surprises = Vec::new();
+    for (row, (before, after, expected)) in rows.into_iter().enumerate() {
+        let name = format!("row-{row}");
+        let mut stored = objects.create(&PostParams::default(), &object(&resource, &name, &before)).await?;
+        stored.data["spec"] = after.clone();
+        let answer = objects.replace(&name, &PostParams::default(), &stored).await;
+        surprises.extend(surprise(&json!({ "from": before, "to": after }), &expected, answer)?);
+    }
+    assert!(surprises.is_empty(), "\n{}", surprises.join("\n"));
+    Ok(())
+}
+
+/// A line when the answer is not the expected one.
+fn surprise(row: &Value, expected: &Verdict, answer: kube::Result<DynamicObject>) -> Result<Option<String>> {
+    let said = match answer {
+        Ok(_) => None,
+        Err(kube::Error::Api(status)) => Some(status),
+        Err(error) => return Err(error).context("the API server does not answer"),
+    };
+    Ok(match (expected, said) {
+        (Accepted, None) => None,
+        (Accepted, Some(status)) => Some(format!("{row} is refused: {}", status.message)),
+        (Refused(field, sentence), None) => {
+            Some(format!("{row} is accepted, not refused: {field}: {sentence}"))
+        }
+        (Refused(field, sentence), Some(status)) => {
+            let causes = status.details.map(|details| details.causes).unwrap_or_default();
+            let meant = |cause: &kube::core::response::StatusCause| {
+                cause.field == *field && cause.message.ends_with(sentence)
+            };
+            (!causes.iter().any(meant))
+                .then(|| format!("{row} is refused otherwise: {causes:?}, not {field}: {sentence}"))
+        }
+    })
+}
+
+fn object(resource: &ApiResource, name: &str, spec: &Value) -> DynamicObject {
+    DynamicObject::new(name, resource).data(json!({ "spec": spec }))
+}
+
+/// Adds the fields of `more` to an object.
+fn merge(object: &mut Value, more: Value) {
+    if let (Value::Object(object), Value::Object(more)) = (object, more) {
+        object.extend(more);
+    }
+}
