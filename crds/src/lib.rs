@@ -3,6 +3,8 @@
 //! Nothing here talks to a cluster or a hub, so every other crate may depend on it.
 //! The YAML beside this crate (`crds/*.yaml`) is generated from these types by `make generate`.
 
+#![allow(clippy::duplicated_attributes, reason = "each printer column names its arguments alike")]
+
 pub mod condition;
 pub mod environment_share;
 pub mod expiry;

@@ -1,1 +1,323 @@
-//! placeholder
+//! The operator: reconciles ServiceExpose and EnvironmentShare into a hub's shares, and carries the bytes.
+//!
+//! ```text
+//! control  API server -watch-> reconcile: dereference -> validate -> plan -> apply -> report -> status
+//!                                                                     | HTTP  hub::Client
+//!                                                                     ` routes of the tunnel
+//! data     teammate -> hub -websocket-> session -> routes.authorize(serviceId) -> link -> TcpStream -> Service
+//!          teammate <- hub <-websocket- session <------------------------------- link <- TcpStream <- Service
+//! ```
+//!
+//! [`run`] wires it: lease, hub, watches, controllers, admin server; the first of them to end stops all.
+
+pub mod admin;
+pub mod args;
+pub mod backoff;
+pub mod cluster;
+pub mod context;
+pub mod controllers;
+pub mod credentials;
+pub mod embedded;
+pub mod error;
+pub mod finalizer;
+pub mod lease;
+pub mod metrics;
+pub mod sweeper;
+pub mod target;
+pub mod telemetry;
+pub mod tunnels;
+pub mod watches;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use connect_hub::url::{HubUrl, InsecureHttp};
+use kube::Client;
+use kube::runtime::events::{Recorder, Reporter};
+use secrecy::SecretString;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::args::{Command, HubArgs, RunArgs};
+use crate::backoff::Backoff;
+use crate::context::{Context, Endpoints};
+use crate::credentials::HubEndpoint;
+use crate::embedded::EmbeddedHub;
+use crate::lease::Leadership;
+use crate::metrics::Metrics;
+use crate::target::Policy;
+use crate::tunnels::Hubs;
+
+/// How long reconciliations under way may take to finish once the process is asked to stop.
+const STOP_GRACE: Duration = Duration::from_secs(5);
+
+/// Name under which Events are reported.
+const REPORTER: &str = "private-connect-operator";
+
+/// Runs a command to its end.
+///
+/// # Errors
+/// Says what was wrong and what to do.
+pub async fn run(command: Command) -> anyhow::Result<()> {
+    match command {
+        Command::Run(args) => operate(args).await,
+    }
+}
+
+/// Waits for leadership, then reconciles and carries bytes until a signal, a lost lease, or a failed part.
+async fn operate(args: RunArgs) -> anyhow::Result<()> {
+    let stop = stop_on_signal()?;
+    let (client, config) = cluster::client(&args.cluster).await?;
+    let admin = TcpListener::bind(args.admin_listen)
+        .await
+        .with_context(|| format!("cannot listen on {}", args.admin_listen))?;
+    let replica = replica_name(&args);
+    let namespace = args.cluster.namespace.clone();
+    // Held before anything is written, and before the embedded hub is started: its state has one owner.
+    let Ok(leadership) = lease::acquire(&client, &namespace, &replica, &stop).await else { return Ok(()) };
+    let lease_stop = CancellationToken::new();
+    let lease =
+        tokio::spawn(lease::keep(client.clone(), namespace, replica, leadership.clone(), lease_stop.clone()));
+
+    let led = lead(&args, client, &config, admin, leadership, stop).await;
+    lease_stop.cancel();
+    let _ = tokio::time::timeout(STOP_GRACE, lease).await;
+    led
+}
+
+/// What the leader does, from its hub's start to its stop.
+async fn lead(
+    args: &RunArgs,
+    client: Client,
+    config: &kube::Config,
+    admin: TcpListener,
+    leadership: Leadership,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    let embedded = EmbeddedHub::start(&args.hub, &client, &args.cluster.namespace).await?;
+    let own = match &embedded {
+        Some(hub) => hub.endpoint.clone(),
+        None => hub_endpoint(&args.hub)?,
+    };
+    print_addresses(args, embedded.as_ref(), &admin)?;
+    let hubs = Arc::new(Hubs::new(client.clone(), &args.cluster.namespace, own, stop.clone()));
+    hubs.own();
+    let metrics = Arc::new(Metrics::new(hubs.clone()));
+    let base = Base {
+        client,
+        hubs: hubs.clone(),
+        metrics,
+        leadership: leadership.clone(),
+        policy: policy(args, config),
+    };
+
+    let mut tasks = start_tasks(args, &base, admin, &stop);
+    let result = tokio::select! {
+        () = stop.cancelled() => Ok(()),
+        () = leadership.lost() => Err(anyhow::anyhow!("the lease was lost; another replica takes over")),
+        Some(ended) = tasks.join_next() => {
+            ended.context("a task failed").flatten().and(Err(anyhow::anyhow!("a task ended unexpectedly")))
+        }
+    };
+    stop.cancel();
+    let _ = tokio::time::timeout(STOP_GRACE, hubs.stopped()).await;
+    tasks.abort_all();
+    if let Some(hub) = embedded {
+        hub.stop().await;
+    }
+    result
+}
+
+/// What all scopes share.
+struct Base {
+    client: Client,
+    hubs: Arc<Hubs>,
+    metrics: Arc<Metrics>,
+    leadership: Leadership,
+    policy: Policy,
+}
+
+/// Everything that runs while this replica leads; none of it ends by itself.
+fn start_tasks(
+    args: &RunArgs,
+    base: &Base,
+    admin: TcpListener,
+    stop: &CancellationToken,
+) -> JoinSet<anyhow::Result<()>> {
+    let mut tasks = JoinSet::new();
+    let ready = Arc::new(AtomicBool::new(false));
+    let probes = admin::Admin { ready: ready.clone(), metrics: base.metrics.clone() };
+    let admin = admin::serve(admin, probes, stop.clone());
+    tasks.spawn(async move { admin.await.context("the admin server failed") });
+
+    let mut all_stores = Vec::new();
+    let namespaces = &args.cluster.watch_namespaces;
+    let scopes: Vec<Option<&str>> = if namespaces.is_empty() {
+        vec![None]
+    } else {
+        namespaces.iter().map(|name| Some(name.as_str())).collect()
+    };
+    for scope in scopes {
+        let (triggers, triggered) = watches::triggers();
+        let endpoints = Arc::new(Endpoints::default());
+        let stores = watches::start(&base.client, scope, &triggers, endpoints.clone(), &mut tasks);
+        all_stores.push(stores.clone());
+        let context = Arc::new(Context {
+            client: base.client.clone(),
+            stores,
+            hubs: base.hubs.clone(),
+            policy: base.policy.clone(),
+            insecure: insecure(&args.hub),
+            recorder: Recorder::new(
+                base.client.clone(),
+                Reporter { controller: REPORTER.into(), instance: None },
+            ),
+            backoff: Backoff::default(),
+            metrics: base.metrics.clone(),
+            leadership: base.leadership.clone(),
+            endpoints,
+        });
+        tasks.spawn(one_scope(context, triggers, triggered, stop.clone()));
+    }
+    tasks.spawn(async move {
+        for stores in &all_stores {
+            watches::filled(stores).await?;
+        }
+        ready.store(true, Ordering::Release);
+        std::future::pending().await
+    });
+    let sweeper =
+        sweeper::run(base.hubs.clone(), base.client.clone(), namespaces.clone(), base.leadership.clone());
+    tasks.spawn(async move {
+        sweeper.await;
+        Ok(())
+    });
+    tasks
+}
+
+/// Both controllers of one scope, once its caches are filled.
+async fn one_scope(
+    context: Arc<Context>,
+    triggers: watches::Triggers,
+    triggered: watches::Triggered,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    let stores = context.stores.clone();
+    watches::filled(&stores).await?;
+    let watches::Triggered { exposes_rx, shares_rx } = triggered;
+    let exposes = controllers::run(
+        stores.exposes.clone(),
+        exposes_rx,
+        context.clone(),
+        stop.clone(),
+        controllers::service_expose::reconcile,
+    );
+    let shares = controllers::run(
+        stores.shares.clone(),
+        shares_rx,
+        context.clone(),
+        stop.clone(),
+        controllers::environment_share::reconcile,
+    );
+    let hubs = watches::follow_hubs(context.hubs.clone(), triggers.clone(), stores);
+    let opened = async {
+        triggers.open().await;
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        ((), ()) = futures::future::join(exposes, shares) => {}
+        () = hubs => {}
+        () = opened => {}
+    }
+    Ok(())
+}
+
+/// A token that is cancelled by SIGTERM or SIGINT.
+fn stop_on_signal() -> anyhow::Result<CancellationToken> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let stop = CancellationToken::new();
+    let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
+    let stopper = stop.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("stopping");
+        stopper.cancel();
+    });
+    Ok(stop)
+}
+
+/// The name of this replica in the Lease; with a random part, so that a restarted process is another holder than its ghost.
+fn replica_name(args: &RunArgs) -> String {
+    let host = args
+        .cluster
+        .replica
+        .clone()
+        .or_else(|| std::env::var("HOSTNAME").ok())
+        .unwrap_or_else(|| "operator".to_owned());
+    format!("{host}_{}", uuid::Uuid::new_v4().simple())
+}
+
+fn insecure(hub: &HubArgs) -> InsecureHttp {
+    if hub.allow_insecure_hub { InsecureHttp::Allowed } else { InsecureHttp::Refused }
+}
+
+/// The operator's own hub, when it is not the embedded one.
+fn hub_endpoint(args: &HubArgs) -> anyhow::Result<HubEndpoint> {
+    let url = HubUrl::parse(&args.hub_url, insecure(args))
+        .with_context(|| format!("--hub-url {:?} cannot be used", args.hub_url))?;
+    let api_key = match &args.hub_api_key_file {
+        Some(path) => {
+            let text = std::fs::read_to_string(path)
+                .with_context(|| format!("cannot read --hub-api-key-file {}", path.display()))?;
+            Some(text.trim().to_owned())
+        }
+        None => std::env::var("CONNECT_HUB_API_KEY").ok(),
+    };
+    let ca = match &args.hub_ca_file {
+        Some(path) => Some(
+            std::fs::read(path).with_context(|| format!("cannot read --hub-ca-file {}", path.display()))?,
+        ),
+        None => None,
+    };
+    let api_key = api_key.filter(|key| !key.is_empty()).map(SecretString::from);
+    if api_key.is_none() {
+        tracing::warn!(hub = %url, "no API key for the hub: give --hub-api-key-file or CONNECT_HUB_API_KEY, or use --embedded-hub");
+    }
+    Ok(HubEndpoint { public_url: url.clone(), url, api_key, ca })
+}
+
+fn policy(args: &RunArgs, config: &kube::Config) -> Policy {
+    let api_server =
+        config.cluster_url.host().and_then(|host| host.trim_matches(['[', ']']).parse::<IpAddr>().ok());
+    let in_cluster =
+        std::env::var("KUBERNETES_SERVICE_HOST").ok().and_then(|host| host.parse::<IpAddr>().ok());
+    Policy {
+        allow_loopback: args.allow_loopback_targets,
+        allow_selectorless: args.allow_selectorless_targets,
+        forbidden: api_server
+            .into_iter()
+            .chain(in_cluster)
+            .chain(args.cluster.pod_ip)
+            .map(|ip| ip.to_canonical())
+            .collect(),
+        own_namespace: args.cluster.namespace.clone(),
+    }
+}
+
+/// One line of JSON for whoever started us with port 0.
+fn print_addresses(args: &RunArgs, hub: Option<&EmbeddedHub>, admin: &TcpListener) -> anyhow::Result<()> {
+    if args.print_addresses {
+        let admin = admin.local_addr().context("the admin server has no address")?;
+        let hub = hub.map(|hub| hub.endpoint.url.to_string());
+        println!("{}", serde_json::json!({ "hub": hub, "admin": format!("http://{admin}") }));
+    }
+    Ok(())
+}

@@ -1,0 +1,120 @@
+//! The command line of the operator, as typed. Nothing is computed here.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Shares a cluster's services through a hub.
+#[derive(Debug, Parser)]
+#[command(name = "connect-operator", version, about)]
+pub struct Cli {
+    /// What is logged, and how.
+    #[command(flatten)]
+    pub log: LogArgs,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Log settings.
+#[derive(Debug, Clone, Args)]
+pub struct LogArgs {
+    /// What to log: a level, or levels per module such as info,connect_hub=debug
+    #[arg(long, env = "RUST_LOG", default_value = "info", global = true)]
+    pub log: String,
+    /// How to log
+    #[arg(long, value_enum, default_value_t = LogFormat::Text, global = true)]
+    pub log_format: LogFormat,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// For collectors, one JSON object a line.
+    Json,
+}
+
+/// Commands of the operator.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Reconcile ServiceExpose and EnvironmentShare objects, and carry their bytes
+    Run(RunArgs),
+}
+
+/// Flags of `run`.
+#[derive(Debug, Clone, Args)]
+pub struct RunArgs {
+    /// Which hub is the operator's own.
+    #[command(flatten)]
+    pub hub: HubArgs,
+    /// How the cluster is reached.
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
+    /// Where /healthz, /readyz and /metrics are served
+    #[arg(long, default_value = "0.0.0.0:8080", value_name = "ADDR")]
+    pub admin_listen: SocketAddr,
+    /// Allow Services whose address is a loopback address. For tests on one machine only
+    #[arg(long)]
+    pub allow_loopback_targets: bool,
+    /// Allow Services without a selector. Whoever may write their EndpointSlices then decides where connections go
+    #[arg(long)]
+    pub allow_selectorless_targets: bool,
+    /// Print the addresses listened on as one line of JSON to stdout, once they are known
+    #[arg(long)]
+    pub print_addresses: bool,
+}
+
+/// Which hub is the operator's own.
+#[derive(Debug, Clone, Args)]
+pub struct HubArgs {
+    /// The hub to use
+    #[arg(long, env = "CONNECT_HUB_URL", value_name = "URL", default_value = connect_hub::url::HubUrl::DEFAULT)]
+    pub hub_url: String,
+    /// File with an API key of the hub. Default: the environment variable CONNECT_HUB_API_KEY
+    #[arg(long, value_name = "PATH")]
+    pub hub_api_key_file: Option<PathBuf>,
+    /// File with PEM certificates of a private CA that signed the hub's certificate
+    #[arg(long, value_name = "PATH")]
+    pub hub_ca_file: Option<PathBuf>,
+    /// Allow http to hubs that are not on this machine. Codes and bytes then travel in clear text
+    #[arg(long, env = "CONNECT_ALLOW_INSECURE")]
+    pub allow_insecure_hub: bool,
+    /// Run a hub in this process and use it
+    #[arg(long, conflicts_with = "hub_api_key_file")]
+    pub embedded_hub: bool,
+    /// Where the embedded hub listens
+    #[arg(long, default_value = "0.0.0.0:3001", value_name = "ADDR")]
+    pub hub_listen: SocketAddr,
+    /// The embedded hub's URL as teammates reach it. Default: http on the address it listens on
+    #[arg(long, value_name = "URL")]
+    pub hub_public_url: Option<String>,
+    /// Folder of the embedded hub's state
+    #[arg(long, default_value = "/var/lib/private-connect", value_name = "DIR")]
+    pub hub_data: PathBuf,
+}
+
+/// How the cluster is reached.
+#[derive(Debug, Clone, Args)]
+pub struct ClusterArgs {
+    /// Namespace of the operator's own objects: identity, Lease
+    #[arg(long, env = "POD_NAMESPACE", default_value = "private-connect", value_name = "NAMESPACE")]
+    pub namespace: String,
+    /// Name of this replica, for the Lease. Default: the host name
+    #[arg(long, env = "POD_NAME", value_name = "NAME")]
+    pub replica: Option<String>,
+    /// Address of this Pod, which is never dialled
+    #[arg(long, env = "POD_IP", value_name = "IP")]
+    pub pod_ip: Option<std::net::IpAddr>,
+    /// Namespaces to serve, separated by commas. Default: all
+    #[arg(long, value_delimiter = ',', value_name = "NAMESPACES")]
+    pub watch_namespaces: Vec<String>,
+    /// Kubeconfig file. Default: the Pod's service account, else the usual kubeconfig
+    #[arg(long, env = "KUBECONFIG", value_name = "PATH")]
+    pub kubeconfig: Option<PathBuf>,
+    /// Context of the kubeconfig
+    #[arg(long, value_name = "NAME")]
+    pub context: Option<String>,
+}

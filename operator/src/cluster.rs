@@ -1,0 +1,85 @@
+//! The API server as the operator uses it: a client with bounds, and a deadline on every call.
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::runtime::watcher;
+use kube::{Client, Config};
+
+use crate::args::ClusterArgs;
+use crate::error::Error;
+
+/// Field manager of everything that the operator writes.
+pub const FIELD_MANAGER: &str = "private-connect-operator";
+
+/// Deadline of one call. The API server answers in milliseconds; a slower one is better asked again.
+pub const API_DEADLINE: Duration = Duration::from_secs(10);
+
+/// How long one watch may last, in seconds. Bounds how long a watch that silently died goes unnoticed; revocations by
+/// `kubectl` travel through it, so it is far below the library's 290 s.
+const WATCH_SECONDS: u32 = 14;
+
+/// Longest silence on a connection to the API server. A watch ends after [`WATCH_SECONDS`], so a longer one is dead.
+const READ_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// A client whose own retries are off: reconcilers retry by their own schedule.
+///
+/// # Errors
+/// No cluster is configured, or the configuration cannot be used.
+pub async fn client(args: &ClusterArgs) -> anyhow::Result<(Client, Config)> {
+    let mut config = match (&args.kubeconfig, &args.context) {
+        (None, None) => {
+            Config::infer().await.context("no cluster is configured: run in a Pod, or give --kubeconfig")?
+        }
+        (path, context) => {
+            let kubeconfig = match path {
+                Some(path) => Kubeconfig::read_from(path)
+                    .with_context(|| format!("cannot read the kubeconfig {}", path.display()))?,
+                None => Kubeconfig::read().context("cannot read the kubeconfig")?,
+            };
+            let options = KubeConfigOptions { context: context.clone(), ..KubeConfigOptions::default() };
+            Config::from_custom_kubeconfig(kubeconfig, &options)
+                .await
+                .context("the kubeconfig cannot be used")?
+        }
+    };
+    config.connect_timeout = Some(API_DEADLINE);
+    config.read_timeout = Some(READ_TIMEOUT);
+    config.reset_reader_on_write = true;
+    config.write_timeout = Some(API_DEADLINE);
+    config.default_retry = false;
+    let client = Client::try_from(config.clone()).context("cannot build a client for the API server")?;
+    Ok((client, config))
+}
+
+/// How every watch is done.
+pub fn watch_config() -> watcher::Config {
+    watcher::Config::default().timeout(WATCH_SECONDS)
+}
+
+/// Runs one call under [`API_DEADLINE`] and says what it was for when it fails.
+///
+/// # Errors
+/// [`Error::Kube`] or [`Error::Deadline`].
+pub async fn call<T>(doing: &'static str, call: impl Future<Output = kube::Result<T>>) -> Result<T, Error> {
+    match tokio::time::timeout(API_DEADLINE, call).await {
+        Ok(answer) => answer.map_err(|source| Error::Kube { doing, source: Box::new(source) }),
+        Err(_) => Err(Error::Deadline { doing }),
+    }
+}
+
+/// As [`call`], with `None` for an object that is not there.
+///
+/// # Errors
+/// As [`call`], except "not found".
+pub async fn call_opt<T>(
+    doing: &'static str,
+    future: impl Future<Output = kube::Result<T>>,
+) -> Result<Option<T>, Error> {
+    match call(doing, future).await {
+        Ok(value) => Ok(Some(value)),
+        Err(error) if error.is_not_found() => Ok(None),
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,245 @@
+//! What every reconciliation gets: the client, the caches, the hubs, and the settings.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use connect_crds::{EnvironmentShare, HubRef, PortRef, ServiceExpose};
+use connect_hub::url::InsecureHttp;
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{Secret, Service};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use kube::api::ListParams;
+use kube::runtime::events::{Event, EventType, Recorder};
+use kube::runtime::reflector::{ObjectRef, Store};
+use kube::{Api, Client, Resource, ResourceExt};
+
+use crate::backoff::Backoff;
+use crate::cluster::{API_DEADLINE, call};
+use crate::credentials::{HubSecretProblem, hub_endpoint};
+use crate::error::Error;
+use crate::lease::Leadership;
+use crate::metrics::Metrics;
+use crate::target::{self, Policy, Problem, Target};
+use crate::tunnels::{HubConnection, Hubs};
+
+/// Label that an EndpointSlice carries with the name of its Service.
+const SERVICE_NAME_LABEL: &str = "kubernetes.io/service-name";
+
+/// What every reconciliation gets.
+pub struct Context {
+    /// The API server.
+    pub client: Client,
+    /// The caches.
+    pub stores: Stores,
+    /// The hubs.
+    pub hubs: Arc<Hubs>,
+    /// What may be dialled.
+    pub policy: Policy,
+    /// Whether hub Secrets may name http hubs on other machines.
+    pub insecure: InsecureHttp,
+    /// Events are told through it.
+    pub recorder: Recorder,
+    /// Failures per object.
+    pub backoff: Backoff,
+    /// Counters.
+    pub metrics: Arc<Metrics>,
+    /// Proof that this replica leads.
+    pub leadership: Leadership,
+    /// Ready addresses of headless Services, until their EndpointSlices change.
+    pub endpoints: Arc<Endpoints>,
+}
+
+/// The caches, each kept by one watch. Services and Secrets are cut down to what is used before they are stored.
+#[derive(Clone)]
+pub struct Stores {
+    /// Every ServiceExpose served.
+    pub exposes: Store<ServiceExpose>,
+    /// Every EnvironmentShare served.
+    pub shares: Store<EnvironmentShare>,
+    /// Every Service, without what is not used.
+    pub services: Store<Service>,
+    /// Secrets of type `connect.privateconnect.co/share-code`.
+    pub codes: Store<Secret>,
+    /// Secrets of type `connect.privateconnect.co/hub`.
+    pub hub_secrets: Store<Secret>,
+}
+
+/// Ready addresses of headless Services, read when needed and forgotten when an EndpointSlice of the Service changes.
+#[derive(Debug, Default)]
+pub struct Endpoints(Mutex<HashMap<ServiceKey, Arc<Vec<EndpointSlice>>>>);
+
+/// Namespace and name of a Service.
+type ServiceKey = (String, String);
+
+impl Endpoints {
+    /// Forgets what is known of this Service.
+    pub fn forget(&self, namespace: &str, service: &str) {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&(namespace.to_owned(), service.to_owned()));
+    }
+
+    async fn of(
+        &self,
+        client: &Client,
+        namespace: &str,
+        service: &str,
+    ) -> Result<Arc<Vec<EndpointSlice>>, Error> {
+        let key = (namespace.to_owned(), service.to_owned());
+        if let Some(known) = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&key) {
+            return Ok(known.clone());
+        }
+        let api: Api<EndpointSlice> = Api::namespaced(client.clone(), namespace);
+        let params = ListParams::default().labels(&format!("{SERVICE_NAME_LABEL}={service}"));
+        let slices = Arc::new(call("reading EndpointSlices", api.list(&params)).await?.items);
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(key, slices.clone());
+        Ok(slices)
+    }
+}
+
+// === impl Context ===
+
+impl Context {
+    /// The hub that an object names, or the operator's own.
+    ///
+    /// # Errors
+    /// The Secret is missing or cannot be used.
+    pub fn hub(
+        &self,
+        namespace: &str,
+        hub_ref: Option<&HubRef>,
+    ) -> Result<Arc<HubConnection>, HubSecretProblem> {
+        let Some(HubRef { name }) = hub_ref else { return Ok(self.hubs.own()) };
+        let secret = self.stores.hub_secrets.get(&ObjectRef::new(name).within(namespace));
+        let secret = secret.ok_or_else(|| HubSecretProblem::NotFound(name.clone()))?;
+        Ok(self.hubs.other(hub_endpoint(&secret, self.insecure)?))
+    }
+
+    /// Where the connections of a ServiceExpose go.
+    ///
+    /// # Errors
+    /// Outer: the API server did not answer. Inner: the Service may not or cannot be dialled.
+    pub async fn target(&self, expose: &ServiceExpose) -> Result<Result<Target, Problem>, Error> {
+        let namespace = expose.namespace().ok_or(Error::Incomplete("namespace"))?;
+        let reference = &expose.spec.service_ref;
+        let service = self.stores.services.get(&ObjectRef::new(&reference.name).within(&namespace));
+        let endpoints = match &service {
+            Some(service) if target::is_headless(service) => {
+                let slices = self.endpoints.of(&self.client, &namespace, &reference.name).await?;
+                ready_addresses(service, &reference.port, &slices)
+            }
+            _ => Vec::new(),
+        };
+        Ok(target::judge(reference, service.as_deref(), &endpoints, &self.policy))
+    }
+
+    /// The ServiceExposes of a namespace that are not being deleted, by name.
+    pub fn exposes_of(&self, namespace: &str) -> Vec<Arc<ServiceExpose>> {
+        let mut exposes = self.stores.exposes.state_filter(|expose| {
+            expose.metadata.namespace.as_deref() == Some(namespace)
+                && expose.metadata.deletion_timestamp.is_none()
+        });
+        exposes.sort_by_key(|expose| expose.name_any());
+        exposes
+    }
+
+    /// Tells an Event. It is told best effort: an Event that cannot be written is logged and not tried again.
+    pub async fn tell<K: Resource<DynamicType = ()>>(&self, object: &K, notice: Notice) {
+        let Notice { warning, reason, action, note } = notice;
+        let event = Event {
+            type_: if warning { EventType::Warning } else { EventType::Normal },
+            reason: reason.to_owned(),
+            note: Some(note),
+            action: action.to_owned(),
+            secondary: None,
+        };
+        match tokio::time::timeout(API_DEADLINE, self.recorder.publish(&event, &object.object_ref(&()))).await
+        {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                tracing::warn!(reason, error = crate::error::chain(&error), "cannot write an Event");
+            }
+            Err(_) => tracing::warn!(reason, "cannot write an Event: the API server does not answer"),
+        }
+    }
+
+    /// The wall clock.
+    pub fn now(&self) -> Timestamp {
+        Timestamp::now()
+    }
+}
+
+/// An Event to be told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notice {
+    /// Warning or Normal.
+    pub warning: bool,
+    /// Bounded PascalCase reason.
+    pub reason: &'static str,
+    /// What was done, one verb.
+    pub action: &'static str,
+    /// The sentence.
+    pub note: String,
+}
+
+/// The ready addresses in EndpointSlices for one port of a Service, sorted so that equal sets look equal.
+fn ready_addresses(service: &Service, wanted: &PortRef, slices: &[EndpointSlice]) -> Vec<SocketAddr> {
+    let Some(service_port) = target::service_port(service, wanted) else { return Vec::new() };
+    let name = service_port.name.as_deref().unwrap_or_default();
+    let mut addresses = Vec::new();
+    for slice in slices {
+        let ports = slice.ports.as_deref().unwrap_or_default();
+        let port = ports.iter().find(|port| port.name.as_deref().unwrap_or_default() == name);
+        let Some(port) = port.and_then(|port| port.port).and_then(|port| u16::try_from(port).ok()) else {
+            continue;
+        };
+        for endpoint in &slice.endpoints {
+            let ready = endpoint.conditions.as_ref().and_then(|conditions| conditions.ready).unwrap_or(true);
+            if ready {
+                let parsed = endpoint.addresses.iter().filter_map(|address| address.parse().ok());
+                addresses.extend(parsed.map(|ip| SocketAddr::new(ip, port)));
+            }
+        }
+    }
+    addresses.sort_unstable();
+    addresses.dedup();
+    addresses
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_headless_services_ready_endpoints_are_found_by_the_ports_name() {
+        let service: Service = serde_saphyr::from_str(
+            "{metadata: {name: db}, spec: {clusterIP: None, selector: {a: b}, ports: [{name: sql, port: 5432}, {name: web, port: 80}]}}",
+        )
+        .expect("fixture");
+        let slices: Vec<EndpointSlice> = serde_saphyr::from_str(
+            "
+- addressType: IPv4
+  metadata: {name: one}
+  ports: [{name: web, port: 8080}, {name: sql, port: 15432}]
+  endpoints:
+  - {addresses: [10.2.0.9], conditions: {ready: true}}
+  - {addresses: [10.2.0.8], conditions: {ready: false}}
+  - {addresses: [10.2.0.7]}
+- addressType: IPv4
+  metadata: {name: two}
+  ports: [{name: web, port: 8080}]
+  endpoints: [{addresses: [10.2.0.1]}]
+",
+        )
+        .expect("fixture");
+        let found = ready_addresses(&service, &PortRef::name("sql"), &slices);
+        assert_eq!(
+            found,
+            vec!["10.2.0.7:15432".parse().expect("address"), "10.2.0.9:15432".parse().expect("address")]
+        );
+        assert_eq!(ready_addresses(&service, &PortRef::number(80), &slices).len(), 3);
+        assert!(ready_addresses(&service, &PortRef::number(1), &slices).is_empty());
+    }
+}

@@ -1,0 +1,168 @@
+//! The two controllers, and what they have in common: the loop, the status write, the retry.
+
+pub mod environment_share;
+pub mod service_expose;
+
+use std::fmt::Debug;
+use std::sync::Arc;
+use std::time::Duration;
+
+use connect_crds::condition::{Verdict, kind, reason};
+use futures::{StreamExt, future};
+use kube::api::{Patch, PatchParams};
+use kube::runtime::controller::{Action, Config, Controller};
+use kube::runtime::reflector::{ObjectRef, Store};
+use kube::{Api, Resource, ResourceExt};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::cluster::{FIELD_MANAGER, call};
+use crate::context::Context;
+use crate::error::{Error, chain};
+use crate::tunnels::HubState;
+use crate::watches::Trigger;
+
+/// Reconciliations of one kind under way at once. Enough to hide a hub's latency, few enough not to flood it.
+const CONCURRENCY: u16 = 16;
+
+/// An object with nothing to wait for is looked at again this often, as a net under everything that could be missed.
+pub const RESYNC: Duration = Duration::from_secs(15 * 60);
+
+/// Runs one controller until `stop`.
+pub async fn run<K, Fut>(
+    store: Store<K>,
+    triggers_rx: mpsc::Receiver<Trigger<K>>,
+    context: Arc<Context>,
+    stop: CancellationToken,
+    reconcile: fn(Arc<K>, Arc<Context>) -> Fut,
+) where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+    Fut: Future<Output = Result<Action, Error>> + Send + 'static,
+{
+    let reader = store.clone();
+    let triggers = futures::stream::unfold(triggers_rx, async |mut rx| Some((rx.recv().await?, rx)));
+    let objects = triggers.flat_map(move |trigger| {
+        futures::stream::iter(match trigger {
+            Trigger::One(object) => vec![object],
+            Trigger::All => reader.state().iter().map(|object| ObjectRef::from_obj(&**object)).collect(),
+        })
+    });
+    Controller::for_stream(futures::stream::pending(), store)
+        .with_config(Config::default().concurrency(CONCURRENCY))
+        .reconcile_on(objects)
+        .graceful_shutdown_on(stop.cancelled_owned())
+        .run(move |object, context| guarded(object, context, reconcile), retry, context)
+        .for_each(|_| future::ready(()))
+        .await;
+}
+
+/// Reconciles only while this replica leads, and counts the outcome.
+async fn guarded<K, Fut>(
+    object: Arc<K>,
+    context: Arc<Context>,
+    reconcile: fn(Arc<K>, Arc<Context>) -> Fut,
+) -> Result<Action, Error>
+where
+    K: Resource<DynamicType = ()>,
+    Fut: Future<Output = Result<Action, Error>>,
+{
+    if !context.leadership.is_held() {
+        return Err(Error::NotLeader);
+    }
+    let outcome = reconcile(object.clone(), context.clone()).await;
+    if outcome.is_ok() {
+        context.backoff.succeeded(&key(&*object));
+    }
+    let result = outcome.as_ref().err().map_or("Success", Error::reason);
+    context.metrics.reconciled(&K::kind(&()), result);
+    outcome
+}
+
+/// When an object that failed is tried again.
+#[expect(clippy::needless_pass_by_value, reason = "the signature that kube's Controller asks for")]
+fn retry<K: Resource<DynamicType = ()>>(object: Arc<K>, error: &Error, context: Arc<Context>) -> Action {
+    let wait = context.backoff.failed(&key(&*object));
+    let wait = error.retry_after().map_or(wait, |asked| asked.max(wait));
+    tracing::warn!(
+        kind = %K::kind(&()),
+        namespace = object.meta().namespace,
+        name = object.meta().name,
+        reason = error.reason(),
+        error = chain(error),
+        retry_in = ?wait,
+        "reconciliation failed"
+    );
+    Action::requeue(wait)
+}
+
+fn key<K: Resource<DynamicType = ()>>(object: &K) -> String {
+    format!("{}/{}", K::kind(&()), object.uid().unwrap_or_default())
+}
+
+/// Writes a status by server-side apply.
+///
+/// # Errors
+/// The API server refused or did not answer; an object that is gone meanwhile is no error.
+pub async fn write_status<K, S>(context: &Context, object: &K, status: &S) -> Result<(), Error>
+where
+    K: Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
+        + Clone
+        + Debug
+        + DeserializeOwned,
+    S: Serialize,
+{
+    let api: Api<K> =
+        Api::namespaced(context.client.clone(), &object.namespace().ok_or(Error::Incomplete("namespace"))?);
+    // The UID keeps a status from landing on a successor of the same name.
+    let patch = serde_json::json!({
+        "apiVersion": K::api_version(&()),
+        "kind": K::kind(&()),
+        "metadata": { "uid": object.uid() },
+        "status": status,
+    });
+    let params = PatchParams::apply(FIELD_MANAGER).force();
+    match call("writing status", api.patch_status(&object.name_any(), &params, &Patch::Apply(&patch))).await {
+        Ok(_) => Ok(()),
+        Err(error) if error.is_not_found() || error.is_conflict() => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// What a hub that is not as it should be means for an object: reason and sentence, and whether a human is needed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HubProblem {
+    /// HubUnreachable or HubRejected.
+    pub reason: &'static str,
+    /// The sentence.
+    pub message: String,
+    /// Reason of the condition Stalled, when only a human can help.
+    pub stalled: Option<&'static str>,
+}
+
+impl HubProblem {
+    /// The problem that a hub's state is, if it is one.
+    pub fn of(state: HubState) -> Option<Self> {
+        match state {
+            HubState::Starting | HubState::Ready => None,
+            HubState::Unreachable(message) => {
+                Some(Self { reason: reason::HUB_UNREACHABLE, message, stalled: None })
+            }
+            HubState::Rejected { reason: why, message } => {
+                let stalled = match why {
+                    reason::INVALID_CREDENTIALS | reason::SERVICE_LIMIT_REACHED | reason::HUB_REJECTED => {
+                        Some(why)
+                    }
+                    _ => None,
+                };
+                Some(Self { reason: reason::HUB_REJECTED, message, stalled })
+            }
+        }
+    }
+
+    /// The condition Stalled, while a human is needed.
+    pub fn stalled(&self) -> Option<Verdict> {
+        self.stalled.map(|why| Verdict::yes(kind::STALLED, why, self.message.clone()))
+    }
+}

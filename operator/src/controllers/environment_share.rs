@@ -1,0 +1,81 @@
+//! EnvironmentShare: one share at the hub for each object, from its creation to its end.
+//!
+//! | step | does | needs a client |
+//! |---|---|---|
+//! | [`dereference`] | fetches what the spec names | yes |
+//! | [`validate`] | judges spec and what was fetched | no |
+//! | [`plan`] | decides what the hub should have | no |
+//! | [`apply`] | makes it so, at the data plane first | yes |
+//! | [`report`] | says so in status and Events | no, and yes to write |
+//! | [`cleanup`] | undoes it all when the object goes | yes |
+
+mod apply;
+mod cleanup;
+mod code_secret;
+mod dereference;
+mod names;
+mod plan;
+mod report;
+mod validate;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use connect_crds::{EnvironmentShare, FINALIZER};
+use kube::ResourceExt;
+use kube::runtime::controller::Action;
+
+pub use names::{object_of, share_key};
+
+use crate::context::Context;
+use crate::controllers::RESYNC;
+use crate::error::Error;
+use crate::finalizer;
+
+/// Brings one EnvironmentShare and the hub into agreement.
+///
+/// # Errors
+/// Whatever must be tried again; what a human should know is in status.
+pub async fn reconcile(share: Arc<EnvironmentShare>, context: Arc<Context>) -> Result<Action, Error> {
+    if share.metadata.deletion_timestamp.is_some() {
+        return cleanup::cleanup(&share, &context).await;
+    }
+    // Client: the hub, the routes' Services, the code's Secret.
+    let found = dereference::dereference(&share, &context).await?;
+    // No client: what may be shared, until when.
+    let valid = validate::validate(&share, &found, context.now());
+    // No client: what the hub should have.
+    let plan = plan::plan(&valid, &found);
+    if plan.touches_the_hub() && !share.finalizers().iter().any(|name| name == FINALIZER) {
+        finalizer::add(&*share, &context.client).await?;
+        // The finalizer is there before the hub is told anything; the change triggers the next look.
+    }
+    // Client: refuse and cut first, then the hub, then the Secret.
+    let done = apply::apply(&share, &valid, &found, plan, &context).await?;
+    // No client, then one write if anything differs.
+    report::report(&share, &valid, &found, &done, &context).await?;
+    cleanup::delete_when_due(&share, &context).await?;
+    Ok(Action::requeue(next_look(&share, &valid, &done, &context)))
+}
+
+/// When to look again without being told.
+fn next_look(
+    share: &EnvironmentShare,
+    valid: &validate::Validated,
+    done: &apply::Done,
+    context: &Context,
+) -> Duration {
+    let now = context.now();
+    let until =
+        |then: jiff::Timestamp| Duration::try_from(then.duration_since(now)).unwrap_or(Duration::ZERO);
+    let mut wait = done.look_again.unwrap_or(RESYNC);
+    if valid.over.is_none() {
+        if let Some(end) = valid.ends_at {
+            // The end itself comes from the data plane's timer; this is the net under it.
+            wait = wait.min(until(end) + Duration::from_millis(500));
+        }
+    } else if let Some(deletion) = report::deletion_due(share) {
+        wait = wait.min(until(deletion) + Duration::from_millis(10));
+    }
+    wait
+}

@@ -1,0 +1,81 @@
+//! Undoes it all when the object goes, and never holds it for long.
+//!
+//! Needs as little as possible: no route, no Service, no valid spec. Connections are refused and cut first. A hub that
+//! does not answer is given up after [`GIVE_UP`]; an Event then names what may be left there.
+
+use std::time::Duration;
+
+use connect_crds::{EnvironmentShare, FINALIZER};
+use connect_hub::tunnel::routes::EndReason;
+use jiff::SignedDuration;
+use kube::api::{DeleteParams, Preconditions};
+use kube::runtime::controller::Action;
+use kube::{Api, ResourceExt};
+
+use super::apply::close_at_hub;
+use super::dereference::dereference;
+use super::names::share_key;
+use super::report::deletion_due;
+use crate::cluster::call_opt;
+use crate::context::{Context, Notice};
+use crate::error::Error;
+use crate::finalizer;
+use crate::tunnels::Mark;
+
+/// How long a deletion may wait for the hub, from its request. An object leaves within a minute (reliability.md, I7).
+const GIVE_UP: SignedDuration = SignedDuration::from_secs(45);
+
+/// How often the hub is tried until then.
+const TRY_EVERY: Duration = Duration::from_secs(3);
+
+/// Closes the share and lets the object go.
+///
+/// # Errors
+/// The API server refused or did not answer.
+pub async fn cleanup(share: &EnvironmentShare, context: &Context) -> Result<Action, Error> {
+    let key = share_key(share);
+    for hub in context.hubs.all() {
+        hub.routes().end(&key, EndReason::Withdrawn);
+    }
+    if !share.finalizers().iter().any(|name| name == FINALIZER) {
+        return Ok(Action::await_change());
+    }
+    let found = dereference(share, context).await?;
+    if let Err(problem) = close_at_hub(share, &found).await {
+        let asked = share.metadata.deletion_timestamp.as_ref().map_or(context.now(), |time| time.0);
+        if context.now().duration_since(asked) < GIVE_UP {
+            return Ok(Action::requeue(TRY_EVERY));
+        }
+        let mark = Mark::of(&share.uid().unwrap_or_default());
+        let note = format!(
+            "gave up telling the hub that the share has ended, so a share named \"... #{mark}\" may be left there; nothing is carried for it any more: {}",
+            problem.message
+        );
+        context
+            .tell(share, Notice { warning: true, reason: "HubCleanupAbandoned", action: "Delete", note })
+            .await;
+    }
+    for hub in context.hubs.all() {
+        hub.routes().forget(&key);
+    }
+    finalizer::remove(share, &context.client).await?;
+    Ok(Action::await_change())
+}
+
+/// Deletes an ended share whose time to live is over.
+///
+/// # Errors
+/// The API server refused or did not answer.
+pub async fn delete_when_due(share: &EnvironmentShare, context: &Context) -> Result<(), Error> {
+    if deletion_due(share).is_none_or(|due| due > context.now()) {
+        return Ok(());
+    }
+    let api: Api<EnvironmentShare> =
+        Api::namespaced(context.client.clone(), &share.namespace().ok_or(Error::Incomplete("namespace"))?);
+    let params =
+        DeleteParams::default().preconditions(Preconditions { uid: share.uid(), resource_version: None });
+    match call_opt("deleting an ended share", api.delete(&share.name_any(), &params)).await {
+        Err(error) if error.is_conflict() => Ok(()),
+        other => other.map(|_| ()),
+    }
+}

@@ -1,0 +1,169 @@
+//! The Secret that holds a share's code: read, and as it should be.
+//!
+//! That this Secret exists is the memory that the hub has a share to be closed: it is written before status says Active,
+//! and deleted only after the hub was told of the end. Which routes a snapshot took is noted on it in the same write.
+
+use connect_crds::{EnvironmentShare, SHARE_CODE_SECRET_TYPE, secret_key};
+use connect_hub::url::HubUrl;
+use jiff::Timestamp;
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::Secret;
+use kube::api::ObjectMeta;
+use kube::{Resource, ResourceExt};
+use secrecy::{ExposeSecret, SecretString};
+
+use crate::cluster::FIELD_MANAGER;
+use crate::credentials::text;
+
+/// Annotation with the names of the shared routes, separated by commas.
+const ROUTES_ANNOTATION: &str = "connect.privateconnect.co/routes";
+
+/// Label with the share's name, by which tools find the Secret.
+const SHARE_LABEL: &str = "connect.privateconnect.co/share";
+
+/// Longest value of a label; a longer share name is left out of it.
+const MAX_LABEL_VALUE: usize = 63;
+
+/// What a share's Secret says.
+#[derive(Clone, Debug)]
+pub struct CodeSecret {
+    /// The code.
+    pub code: SecretString,
+    /// The hub a teammate connects to.
+    pub hub_url: Option<String>,
+    /// Names of the shared routes.
+    pub routes: Vec<String>,
+    /// The Secret's UID, for a deletion that hits no successor.
+    pub uid: Option<String>,
+}
+
+/// Reads the Secret; `None` when it is not this share's or has no code.
+pub fn read(secret: &Secret, share: &EnvironmentShare) -> Option<CodeSecret> {
+    let owned = secret.owner_references().iter().any(|owner| Some(&owner.uid) == share.metadata.uid.as_ref());
+    if !owned {
+        return None;
+    }
+    let routes = secret.annotations().get(ROUTES_ANNOTATION).map(String::as_str).unwrap_or_default();
+    Some(CodeSecret {
+        code: SecretString::from(text(secret, secret_key::CODE)?),
+        hub_url: text(secret, secret_key::HUB_URL),
+        routes: routes.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect(),
+        uid: secret.uid(),
+    })
+}
+
+/// The command a teammate types: with `--hub` unless the hub is the default one.
+pub fn join_command(code: &str, hub: &HubUrl) -> String {
+    if hub.is_default() {
+        format!("kubectl connect join {code}")
+    } else {
+        format!("kubectl connect join {code} --hub {hub}")
+    }
+}
+
+/// The Secret as it should be.
+pub fn manifest(
+    share: &EnvironmentShare,
+    code: &SecretString,
+    hub: &HubUrl,
+    ends_at: Timestamp,
+    routes: &[String],
+) -> Secret {
+    let name = share.name_any();
+    let code = code.expose_secret();
+    let data = [
+        (secret_key::CODE, code.to_owned()),
+        (secret_key::JOIN_COMMAND, join_command(code, hub)),
+        (secret_key::EXPIRATION_TIME, connect_crds::condition::whole_second(ends_at).to_string()),
+        (secret_key::HUB_URL, hub.to_string()),
+    ];
+    let mut labels = std::collections::BTreeMap::from([(
+        "app.kubernetes.io/managed-by".to_owned(),
+        FIELD_MANAGER.to_owned(),
+    )]);
+    if name.len() <= MAX_LABEL_VALUE {
+        labels.insert(SHARE_LABEL.to_owned(), name);
+    }
+    Secret {
+        metadata: ObjectMeta {
+            name: Some(share.code_secret_name()),
+            namespace: share.namespace(),
+            labels: Some(labels),
+            annotations: Some([(ROUTES_ANNOTATION.to_owned(), routes.join(","))].into()),
+            owner_references: share.controller_owner_ref(&()).map(|owner| vec![owner]),
+            ..ObjectMeta::default()
+        },
+        type_: Some(SHARE_CODE_SECRET_TYPE.to_owned()),
+        data: Some(
+            data.into_iter().map(|(key, value)| (key.to_owned(), ByteString(value.into_bytes()))).collect(),
+        ),
+        ..Secret::default()
+    }
+}
+
+/// Whether the stored Secret says what it should. Labels, annotations and keys that others have added do not count.
+pub fn is_current(stored: &Secret, wanted: &Secret) -> bool {
+    let has_all = |stored: &std::collections::BTreeMap<String, String>,
+                   wanted: &std::collections::BTreeMap<String, String>| {
+        wanted.iter().all(|(key, value)| stored.get(key) == Some(value))
+    };
+    let data = |secret: &Secret| secret.data.clone().unwrap_or_default();
+    let stored_data = data(stored);
+    data(wanted).iter().all(|(key, value)| stored_data.get(key) == Some(value))
+        && has_all(stored.labels(), wanted.labels())
+        && has_all(stored.annotations(), wanted.annotations())
+        && wanted
+            .owner_references()
+            .iter()
+            .all(|owner| stored.owner_references().iter().any(|stored| stored.uid == owner.uid))
+}
+
+#[cfg(test)]
+mod tests {
+    use connect_hub::url::InsecureHttp;
+
+    use super::*;
+
+    fn share() -> EnvironmentShare {
+        serde_saphyr::from_str("{apiVersion: connect.privateconnect.co/v1alpha1, kind: EnvironmentShare, metadata: {name: demo, namespace: shop, uid: u-1}, spec: {}}")
+            .expect("fixture")
+    }
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        let hub = HubUrl::parse("https://hub.example.com", InsecureHttp::Refused).expect("a URL");
+        let end = Timestamp::from_second(1_800_000_000).expect("a date");
+        let code = SecretString::from("k7mwx2pq9d");
+        let written = manifest(&share(), &code, &hub, end, &["api".to_owned(), "postgres".to_owned()]);
+        let read_back = read(&written, &share()).expect("complete");
+        assert_eq!(read_back.code.expose_secret(), "k7mwx2pq9d");
+        assert_eq!(read_back.routes, ["api", "postgres"]);
+        assert_eq!(read_back.hub_url.as_deref(), Some("https://hub.example.com"));
+        assert!(is_current(&written, &written));
+        assert_eq!(
+            text(&written, secret_key::JOIN_COMMAND).expect("set"),
+            "kubectl connect join k7mwx2pq9d --hub https://hub.example.com"
+        );
+        assert_eq!(text(&written, secret_key::EXPIRATION_TIME).expect("set"), "2027-01-15T08:00:00Z");
+        assert!(!format!("{read_back:?}").contains("k7mwx2pq9d"));
+    }
+
+    #[test]
+    fn another_objects_secret_is_not_ours() {
+        let mut secret = manifest(
+            &share(),
+            &SecretString::from("k7mwx2pq9d"),
+            &HubUrl::parse(HubUrl::DEFAULT, InsecureHttp::Refused).expect("a URL"),
+            Timestamp::MAX,
+            &[],
+        );
+        secret.metadata.owner_references.as_mut().expect("owned")[0].uid = "u-2".to_owned();
+        assert!(read(&secret, &share()).is_none());
+    }
+
+    #[test]
+    fn the_default_hub_needs_no_flag() {
+        let hub = HubUrl::parse(HubUrl::DEFAULT, InsecureHttp::Refused).expect("a URL");
+        assert_eq!(join_command("abc234", &hub), "kubectl connect join abc234");
+    }
+}

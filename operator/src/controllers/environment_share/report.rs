@@ -1,0 +1,348 @@
+//! Says in status and Events how it stands with a share: computed purely, written only when it differs.
+
+use connect_crds::condition::{Verdict, find, kind, merge, reason, whole_second};
+use connect_crds::{
+    EnvironmentShare, EnvironmentShareStatus, JoinRecord, Joins, Membership, Protocol, RouteStatus,
+};
+use connect_hub::client::ShareRow;
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use kube::ResourceExt;
+
+use super::apply::Done;
+use super::dereference::Found;
+use super::validate::{Over, Validated};
+use crate::context::{Context, Notice};
+use crate::controllers::write_status;
+use crate::error::Error;
+
+/// Joins shown in status, newest first.
+const RECENT_JOINS: usize = 20;
+
+/// Writes status if it differs, then tells what has changed.
+///
+/// # Errors
+/// The API server refused or did not answer.
+pub async fn report(
+    share: &EnvironmentShare,
+    valid: &Validated,
+    found: &Found,
+    done: &Done,
+    context: &Context,
+) -> Result<(), Error> {
+    let old = share.status.clone().unwrap_or_default();
+    if done.undecided && !old.conditions.is_empty() {
+        return Ok(());
+    }
+    let new = status(share, valid, found, done, context.now());
+    if share.status.as_ref() != Some(&new) {
+        write_status(context, share, &new).await?;
+    }
+    for notice in notices(&old, &new, done) {
+        context.tell(share, notice).await;
+    }
+    Ok(())
+}
+
+/// The status that says how it stands. Pure.
+pub fn status(
+    share: &EnvironmentShare,
+    valid: &Validated,
+    found: &Found,
+    done: &Done,
+    now: Timestamp,
+) -> EnvironmentShareStatus {
+    let old = share.status.clone().unwrap_or_default();
+    let over = valid.over.or(done.ended_at_hub);
+    let routes = if over.is_some() { ended_routes(&old) } else { routes(valid) };
+    let ready = routes.iter().filter(|route| route.ready).count();
+    let told = done.shared || over.is_some() || !routes.is_empty();
+    EnvironmentShareStatus {
+        observed_generation: share.metadata.generation,
+        expiration_time: valid.ends_at.map(|end| Time(whole_second(end))),
+        ready_routes: told.then(|| format!("{ready}/{}", routes.len())),
+        routes,
+        joins: joins(old.joins.clone(), done.row.as_ref()),
+        code_secret_name: (done.shared && over.is_none()).then(|| share.code_secret_name()),
+        conditions: merge(
+            &old.conditions,
+            verdicts(share, valid, found, done),
+            share.metadata.generation,
+            now,
+        ),
+    }
+}
+
+fn routes(valid: &Validated) -> Vec<RouteStatus> {
+    let one = |route: &super::validate::Route| RouteStatus {
+        name: route.name.clone(),
+        protocol: protocol_name(route.protocol).to_owned(),
+        port: i32::from(route.port),
+        ready: route.is_ready(),
+    };
+    valid.routes.iter().map(one).collect()
+}
+
+fn ended_routes(old: &EnvironmentShareStatus) -> Vec<RouteStatus> {
+    old.routes.iter().cloned().map(|route| RouteStatus { ready: false, ..route }).collect()
+}
+
+/// The protocol as specs write it.
+pub fn protocol_name(protocol: Protocol) -> &'static str {
+    match protocol {
+        Protocol::Auto => "Auto",
+        Protocol::Tcp => "TCP",
+        Protocol::Http => "HTTP",
+        Protocol::Https => "HTTPS",
+        Protocol::Udp => "UDP",
+    }
+}
+
+/// What the hub says of joins, never less than what was said before.
+fn joins(old: Option<Joins>, row: Option<&ShareRow>) -> Option<Joins> {
+    let Some(row) = row else { return old };
+    let mut joins = old.unwrap_or_default();
+    joins.count = joins.count.max(i64::try_from(row.join_count).unwrap_or(i64::MAX));
+    if !row.joins.is_empty() {
+        let record = |join: &connect_hub::client::Join| JoinRecord {
+            agent: join.agent_label.clone(),
+            time: Time(whole_second(join.joined_at)),
+        };
+        joins.recent = row.joins.iter().take(RECENT_JOINS).map(record).collect();
+        joins.last_time = joins.recent.first().map(|newest| newest.time.clone());
+    }
+    Some(joins)
+}
+
+/// Every condition, in the order in which they are shown.
+fn verdicts(share: &EnvironmentShare, valid: &Validated, found: &Found, done: &Done) -> Vec<Verdict> {
+    let accepted = accepted(valid, found, done);
+    let resolved = resolved(valid, found);
+    let active = active(share, valid, done, &accepted, &resolved);
+    let mut ready = ready(valid, done, &active);
+    if valid.over.is_some() && share.spec.ttl_seconds_after_finished.is_some() && is_tracked(share) {
+        ready.message.push_str("; ttlSecondsAfterFinished is ignored, because a GitOps tool manages this object and would create it again");
+    }
+    let mut verdicts = vec![accepted, resolved, active, ready];
+    if valid.membership == Membership::Snapshot && done.shared && valid.over.is_none() {
+        verdicts.push(match &valid.outdated {
+            None => Verdict::yes(
+                kind::ROUTES_CURRENT,
+                reason::UP_TO_DATE,
+                "the shared routes are those selected today",
+            ),
+            Some(how) => Verdict::no(
+                kind::ROUTES_CURRENT,
+                reason::SNAPSHOT_OUTDATED,
+                format!("{how}; a share is a snapshot, create a new one to share today's routes"),
+            ),
+        });
+    }
+    verdicts.extend(done.problem.as_ref().and_then(|problem| problem.stalled()));
+    verdicts
+}
+
+fn accepted(valid: &Validated, found: &Found, done: &Done) -> Verdict {
+    if let Some(refused) = &valid.refused {
+        return refused.clone();
+    }
+    let nothing = valid.over.is_none()
+        && valid.routes.is_empty()
+        && valid.not_yet.is_none()
+        && !done.shared
+        && done.problem.is_none();
+    if nothing && found.hub.is_ok() && !done.undecided {
+        let message = "no ServiceExpose is selected, and this hub allows no empty share; expose a Service first: kubectl connect expose SERVICE:PORT";
+        return Verdict::no(kind::ACCEPTED, reason::NO_ROUTES, message);
+    }
+    Verdict::yes(kind::ACCEPTED, reason::ACCEPTED, "the spec can be acted on")
+}
+
+fn resolved(valid: &Validated, found: &Found) -> Verdict {
+    if let Err(problem) = &found.hub {
+        return Verdict::no(kind::RESOLVED_REFS, reason::HUB_SECRET_NOT_FOUND, problem.to_string());
+    }
+    if let Some(unresolved) = &valid.unresolved {
+        return unresolved.clone();
+    }
+    Verdict::yes(kind::RESOLVED_REFS, reason::ALL_ROUTES_RESOLVED, "everything that the spec names exists")
+}
+
+fn active(
+    share: &EnvironmentShare,
+    valid: &Validated,
+    done: &Done,
+    accepted: &Verdict,
+    resolved: &Verdict,
+) -> Verdict {
+    let ends = valid.ends_at.map(|end| whole_second(end).to_string()).unwrap_or_default();
+    match (valid.over, done.ended_at_hub) {
+        (Some(Over::Expired), _) => {
+            return Verdict::no(kind::ACTIVE, reason::EXPIRED, format!("the share ended at {ends}"));
+        }
+        (Some(Over::Revoked), _) => {
+            return Verdict::no(kind::ACTIVE, reason::REVOKED, "the share was revoked");
+        }
+        (None, Some(over)) => {
+            return Verdict::no(kind::ACTIVE, over.reason(), "the share was ended at the hub");
+        }
+        (None, None) => {}
+    }
+    if let Some(problem) = &done.problem {
+        return match problem.reason {
+            reason::HUB_UNREACHABLE if done.shared => {
+                Verdict::unknown(kind::ACTIVE, problem.reason, problem.message.clone())
+            }
+            _ => Verdict::no(kind::ACTIVE, reason::PENDING, problem.message.clone()),
+        };
+    }
+    if done.shared && valid.limit_reached {
+        let limit = share.spec.max_joins.unwrap_or_default();
+        return Verdict::no(
+            kind::ACTIVE,
+            reason::JOIN_LIMIT_REACHED,
+            format!("the code was used {limit} times, as often as maxJoins allows"),
+        );
+    }
+    if done.shared {
+        return Verdict::yes(kind::ACTIVE, reason::JOINABLE, format!("teammates can join until {ends}"));
+    }
+    let why = match (accepted.status, resolved.status, &valid.not_yet) {
+        (Some(false), ..) => accepted.message.clone(),
+        (_, Some(false), _) => resolved.message.clone(),
+        (_, _, Some((why, _))) => why.clone(),
+        _ => "waits for the hub".to_owned(),
+    };
+    Verdict::no(kind::ACTIVE, reason::PENDING, why)
+}
+
+/// Whether the hub is as the object asks. A share that has ended as asked is Ready: tools that wait for readiness read
+/// `Ready=False` as "never finished".
+fn ready(valid: &Validated, done: &Done, active: &Verdict) -> Verdict {
+    match (valid.over, &done.problem) {
+        // That an expired share is closed at the hub as well is tidiness: its code ends there by the same clock.
+        (Some(Over::Expired), _) => Verdict::yes(kind::READY, reason::EXPIRED, active.message.clone()),
+        (Some(Over::Revoked), None) => Verdict::yes(kind::READY, reason::REVOKED, active.message.clone()),
+        (Some(Over::Revoked), Some(problem)) => Verdict::no(
+            kind::READY,
+            problem.reason,
+            format!(
+                "connections are cut and refused here, but the hub could not be told: {}",
+                problem.message
+            ),
+        ),
+        (None, Some(problem)) => Verdict::no(kind::READY, problem.reason, problem.message.clone()),
+        (None, None) if done.ended_at_hub.is_some() => {
+            Verdict::yes(kind::READY, active.reason, active.message.clone())
+        }
+        (None, None) if done.shared => Verdict::yes(kind::READY, reason::SHARED, "the share is at the hub"),
+        (None, None) => Verdict::no(kind::READY, reason::PENDING, active.message.clone()),
+    }
+}
+
+/// What has changed and is worth an Event. Pure; each thing is said once, because it is found by comparing two states.
+fn notices(old: &EnvironmentShareStatus, new: &EnvironmentShareStatus, done: &Done) -> Vec<Notice> {
+    let mut notices = Vec::new();
+    let active = changed(&old.conditions, &new.conditions, kind::ACTIVE);
+    let ready = changed(&old.conditions, &new.conditions, kind::READY);
+    let normal = |reason, action, note: String| Notice { warning: false, reason, action, note };
+    match active.map(|condition| (condition.reason.as_str(), condition)) {
+        Some((reason::JOINABLE, condition)) => {
+            let secret = new.code_secret_name.as_deref().unwrap_or_default();
+            notices.push(normal(
+                "Shared",
+                "Share",
+                format!("{}; the code is in Secret {secret}", condition.message),
+            ));
+        }
+        Some((reason::EXPIRED, condition)) => {
+            notices.push(normal("Expired", "End", condition.message.clone()));
+        }
+        Some((reason::REVOKED, condition)) => {
+            notices.push(normal("Revoked", "End", condition.message.clone()));
+        }
+        Some((reason::JOIN_LIMIT_REACHED, condition)) => {
+            notices.push(normal("JoinLimitReached", "Close", condition.message.clone()));
+        }
+        _ => {}
+    }
+    if let Some(condition) = ready.filter(|condition| condition.status == "False") {
+        let why = match condition.reason.as_str() {
+            reason::HUB_UNREACHABLE => Some(reason::HUB_UNREACHABLE),
+            reason::HUB_REJECTED => Some(reason::HUB_REJECTED),
+            _ => None,
+        };
+        if let Some(why) = why {
+            notices.push(Notice {
+                warning: true,
+                reason: why,
+                action: "Share",
+                note: condition.message.clone(),
+            });
+        }
+    }
+    if done.code_changed {
+        notices.push(normal(
+            "CodeChanged",
+            "Share",
+            "the share has a new code; it is in the share's Secret".to_owned(),
+        ));
+    }
+    notices.extend(join_notices(old.joins.as_ref(), new.joins.as_ref()));
+    notices
+}
+
+/// The condition, if its status or reason is another than before.
+fn changed<'a>(old: &[Condition], new: &'a [Condition], kind: &str) -> Option<&'a Condition> {
+    let now = find(new, kind)?;
+    let before = find(old, kind);
+    (before.is_none_or(|before| before.status != now.status || before.reason != now.reason)).then_some(now)
+}
+
+/// One Event for each join that was not counted before.
+fn join_notices(old: Option<&Joins>, new: Option<&Joins>) -> Vec<Notice> {
+    let Some(new) = new else { return Vec::new() };
+    let before = old.map_or(0, |joins| joins.count);
+    let fresh = usize::try_from(new.count.saturating_sub(before)).unwrap_or(0);
+    let note = |text: String| Notice { warning: false, reason: "Joined", action: "Join", note: text };
+    let mut notices: Vec<Notice> = new
+        .recent
+        .iter()
+        .take(fresh)
+        .map(|join| note(format!("{} joined at {}", join.agent, join.time.0)))
+        .rev()
+        .collect();
+    if fresh > notices.len() {
+        notices.insert(0, note(format!("the share was joined {} times more", fresh - notices.len())));
+    }
+    notices
+}
+
+/// When an ended share deletes itself, if it is to.
+pub fn deletion_due(share: &EnvironmentShare) -> Option<Timestamp> {
+    let ttl = share.spec.ttl_seconds_after_finished?;
+    if is_tracked(share) {
+        return None;
+    }
+    let conditions = share.status.as_ref()?.conditions.as_slice();
+    let active = find(conditions, kind::ACTIVE)?;
+    let ended =
+        active.status == "False" && matches!(active.reason.as_str(), reason::EXPIRED | reason::REVOKED);
+    if !ended || !connect_crds::condition::is_true(conditions, kind::READY) {
+        return None;
+    }
+    active.last_transition_time.0.checked_add(SignedDuration::from_secs(i64::from(ttl))).ok()
+}
+
+/// Whether a GitOps tool tracks the object: it would create again what deletes itself.
+pub fn is_tracked(share: &EnvironmentShare) -> bool {
+    const ANNOTATIONS: [&str; 1] = ["argocd.argoproj.io/tracking-id"];
+    const LABELS: [&str; 3] =
+        ["argocd.argoproj.io/instance", "kustomize.toolkit.fluxcd.io/name", "helm.toolkit.fluxcd.io/name"];
+    ANNOTATIONS.iter().any(|key| share.annotations().contains_key(*key))
+        || LABELS.iter().any(|key| share.labels().contains_key(*key))
+}
+
+#[cfg(test)]
+#[path = "report_tests.rs"]
+mod tests;

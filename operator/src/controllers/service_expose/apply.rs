@@ -1,0 +1,203 @@
+//! Puts a route of reach Workspace at the hub, and takes away what is there and should not be.
+
+use std::time::Duration;
+
+use connect_crds::{FINALIZER, Reach, ServiceExpose};
+use connect_hub::client::{NewService, ServiceReach};
+use connect_hub::tunnel::routes::Route;
+use jiff::SignedDuration;
+use kube::ResourceExt;
+use kube::runtime::controller::Action;
+
+use super::validate::Validated;
+use crate::context::{Context, Notice};
+use crate::controllers::HubProblem;
+use crate::error::Error;
+use crate::finalizer;
+use crate::tunnels::{HubConnection, HubState, KnownService, hub_verdict};
+
+/// How long a deletion may wait for the hub, from its request.
+const GIVE_UP: SignedDuration = SignedDuration::from_secs(45);
+
+/// How often the hub is tried until then, and after a refusal.
+const TRY_EVERY: Duration = Duration::from_secs(3);
+
+/// When a route is tried again at a hub that answered no or not at all.
+const HUB_RETRY: Duration = Duration::from_secs(15);
+
+/// What was done.
+#[derive(Clone, Debug, Default)]
+pub struct Done {
+    /// The hub's service, of a route that the workspace reaches.
+    pub service_id: Option<String>,
+    /// The hub's public URL.
+    pub public_url: Option<String>,
+    /// What is wrong with the hub.
+    pub problem: Option<HubProblem>,
+    /// When to look again.
+    pub look_again: Option<Duration>,
+}
+
+/// Carries it out.
+///
+/// # Errors
+/// The API server refused or did not answer. What the hub refuses is in [`Done::problem`].
+pub async fn apply(
+    expose: &ServiceExpose,
+    valid: &Validated,
+    hub: Option<&HubConnection>,
+    context: &Context,
+) -> Result<Done, Error> {
+    let Some(hub) = hub else { return Ok(Done::default()) };
+    let wanted = valid.reach == Reach::Workspace && valid.refused.is_none() && valid.target.is_ok();
+    if !wanted {
+        return withdraw(expose, hub).await;
+    }
+    let problem = HubProblem::of(hub.state());
+    if problem.is_some() || hub.state() == HubState::Starting {
+        return Ok(Done {
+            problem,
+            service_id: told_service_id(expose),
+            public_url: told_public_url(expose),
+            ..Done::default()
+        });
+    }
+    if !expose.finalizers().iter().any(|name| name == FINALIZER) {
+        finalizer::add(expose, &context.client).await?;
+    }
+    match register(expose, valid, hub).await {
+        Ok(done) => Ok(done),
+        Err(error) => Ok(Done {
+            problem: HubProblem::of(hub_verdict(hub.url(), &error)),
+            look_again: Some(HUB_RETRY),
+            ..Done::default()
+        }),
+    }
+}
+
+/// The route at the hub, under its own name; asked for only when the hub does not have it yet.
+async fn register(
+    expose: &ServiceExpose,
+    valid: &Validated,
+    hub: &HubConnection,
+) -> Result<Done, connect_hub::Error> {
+    let (Some(client), Some(agent), Ok(target)) = (hub.client(), hub.agent(), &valid.target) else {
+        return Ok(Done::default());
+    };
+    let name = expose.route_name();
+    let protocol = expose.spec.protocol.as_hub_str();
+    let told = expose.status.as_ref().and_then(|status| status.service_id.clone());
+    let known = hub
+        .with_directory(|directory| directory.service(name))
+        .filter(|known| told == Some(known.id.to_string()));
+    let observed =
+        expose.status.as_ref().and_then(|status| status.observed_generation) == expose.metadata.generation;
+    let (known, public_url) = match known.filter(|_| observed) {
+        Some(known) => (known, told_public_url(expose)),
+        None => {
+            let service = NewService {
+                name: name.to_owned(),
+                target_host: name.to_owned(),
+                target_port: target.port,
+                protocol,
+                is_public: expose.spec.public,
+                reach: Some(ServiceReach::Workspace),
+            };
+            let made = client.register_service(agent, &service).await?;
+            let known = KnownService { id: made.id, tunnel_port: made.tunnel_port };
+            hub.with_directory(|directory| directory.remember_service(name, known));
+            (known, made.public_url)
+        }
+    };
+    let route = Route {
+        share: None,
+        name: name.to_owned(),
+        tunnel_port: known.tunnel_port,
+        protocol: protocol.to_owned(),
+        targets: target.addresses.clone(),
+    };
+    hub.routes().set(known.id, route);
+    Ok(Done {
+        service_id: Some(known.id.to_string()),
+        public_url: public_url.filter(|_| expose.spec.public),
+        ..Done::default()
+    })
+}
+
+/// Takes away what an earlier spec had put at the hub.
+async fn withdraw(expose: &ServiceExpose, hub: &HubConnection) -> Result<Done, Error> {
+    let Some(told) = told_service_id(expose) else {
+        return Ok(Done { problem: HubProblem::of(hub.state()), ..Done::default() });
+    };
+    let name = expose.route_name();
+    let known =
+        hub.with_directory(|directory| directory.service(name)).filter(|known| known.id.to_string() == told);
+    if let Ok(id) = told.parse() {
+        hub.routes().remove(id);
+    }
+    if let Some(known) = known {
+        if let Err(error) = hub.free_service(name, known).await {
+            let problem = HubProblem::of(hub_verdict(hub.url(), &error));
+            return Ok(Done {
+                problem,
+                service_id: Some(told),
+                look_again: Some(HUB_RETRY),
+                ..Done::default()
+            });
+        }
+    } else if hub.state() != HubState::Ready {
+        return Ok(Done {
+            problem: HubProblem::of(hub.state()),
+            service_id: Some(told),
+            look_again: Some(HUB_RETRY),
+            ..Done::default()
+        });
+    }
+    Ok(Done { problem: HubProblem::of(hub.state()), ..Done::default() })
+}
+
+/// Takes the route from the hub when the object goes, and never holds the object for long.
+///
+/// # Errors
+/// The API server refused or did not answer.
+pub async fn cleanup(
+    expose: &ServiceExpose,
+    hub: Option<&HubConnection>,
+    context: &Context,
+) -> Result<Action, Error> {
+    if let Some(id) = told_service_id(expose).and_then(|id| id.parse().ok()) {
+        for hub in context.hubs.all() {
+            hub.routes().remove(id);
+        }
+    }
+    if !expose.finalizers().iter().any(|name| name == FINALIZER) {
+        return Ok(Action::await_change());
+    }
+    if let Some(hub) = hub {
+        let done = withdraw(expose, hub).await?;
+        if done.service_id.is_some() {
+            let asked = expose.metadata.deletion_timestamp.as_ref().map_or(context.now(), |time| time.0);
+            if context.now().duration_since(asked) < GIVE_UP {
+                return Ok(Action::requeue(TRY_EVERY));
+            }
+            let why = done.problem.map(|problem| problem.message).unwrap_or_default();
+            let note = format!(
+                "gave up taking the route {} from the hub, so it may be left there; nothing is carried for it any more: {why}",
+                expose.route_name()
+            );
+            context
+                .tell(expose, Notice { warning: true, reason: "HubCleanupAbandoned", action: "Delete", note })
+                .await;
+        }
+    }
+    finalizer::remove(expose, &context.client).await?;
+    Ok(Action::await_change())
+}
+
+fn told_service_id(expose: &ServiceExpose) -> Option<String> {
+    expose.status.as_ref().and_then(|status| status.service_id.clone())
+}
+
+fn told_public_url(expose: &ServiceExpose) -> Option<String> {
+    expose.status.as_ref().and_then(|status| status.public_url.clone())
+}

@@ -1,0 +1,301 @@
+//! Who we are at a hub, and where a hub is: the identity Secret and hub Secrets.
+//!
+//! An identity is never made anew while one is stored: the hub knows our shares by it, and a new one could neither list nor
+//! close them.
+
+use std::sync::Arc;
+
+use connect_crds::secret_key;
+use connect_hub::identity::Identity;
+use connect_hub::url::{HubUrl, InsecureHttp};
+use jiff::Timestamp;
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::Secret;
+use kube::api::{ObjectMeta, Patch, PatchParams, PostParams};
+use kube::{Api, ResourceExt};
+use secrecy::{ExposeSecret, SecretString};
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+use crate::cluster::{FIELD_MANAGER, call, call_opt};
+use crate::error::Error;
+
+/// Name of the identity Secret for the operator's own hub; others get a suffix.
+const IDENTITY_SECRET: &str = "private-connect-identity";
+
+/// Type of identity Secrets.
+const IDENTITY_SECRET_TYPE: &str = "connect.privateconnect.co/identity";
+
+/// Keys of an identity Secret.
+mod key {
+    pub(super) const AGENT_ID: &str = "agentId";
+    pub(super) const TOKEN: &str = "token";
+    pub(super) const TOKEN_EXPIRES_AT: &str = "tokenExpiresAt";
+    pub(super) const API_KEY: &str = "apiKey";
+    pub(super) const HUB_URL: &str = "hubUrl";
+}
+
+/// A hub and how it is entered.
+#[derive(Clone)]
+pub struct HubEndpoint {
+    /// Where this process connects.
+    pub url: HubUrl,
+    /// Where teammates connect; the same, but for an embedded hub.
+    pub public_url: HubUrl,
+    /// An API key of the hub's workspace.
+    pub api_key: Option<SecretString>,
+    /// PEM certificates of a private CA.
+    pub ca: Option<Vec<u8>>,
+}
+
+impl std::fmt::Debug for HubEndpoint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("HubEndpoint").field("url", &self.url).finish_non_exhaustive()
+    }
+}
+
+impl HubEndpoint {
+    /// A short name for hub and key together: two Secrets that say the same share one connection.
+    pub fn fingerprint(&self) -> String {
+        let mut digest = Sha256::new();
+        digest.update(self.url.as_str());
+        digest.update([0]);
+        digest.update(self.api_key.as_ref().map_or("", |key| key.expose_secret()));
+        digest.update([0]);
+        digest.update(self.ca.as_deref().unwrap_or_default());
+        hex(&digest.finalize()[..4])
+    }
+}
+
+/// Why a hub Secret cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum HubSecretProblem {
+    /// No Secret of the needed type and name.
+    #[error("there is no Secret {0} of type {ty} in this namespace", ty = connect_crds::HUB_SECRET_TYPE)]
+    NotFound(String),
+    /// A key is missing.
+    #[error("Secret {secret} has no key {key}")]
+    MissingKey {
+        /// The Secret.
+        secret: String,
+        /// The missing key.
+        key: &'static str,
+    },
+    /// The URL cannot be used.
+    #[error("the url in Secret {secret} cannot be used: {why}")]
+    BadUrl {
+        /// The Secret.
+        secret: String,
+        /// What is wrong with it.
+        why: String,
+    },
+}
+
+/// The hub that a Secret of type `connect.privateconnect.co/hub` names.
+///
+/// # Errors
+/// A key is missing or the URL cannot be used.
+pub fn hub_endpoint(secret: &Secret, insecure: InsecureHttp) -> Result<HubEndpoint, HubSecretProblem> {
+    let name = secret.name_any();
+    let url = text(secret, secret_key::URL)
+        .ok_or(HubSecretProblem::MissingKey { secret: name.clone(), key: secret_key::URL })?;
+    let api_key = text(secret, secret_key::API_KEY)
+        .ok_or(HubSecretProblem::MissingKey { secret: name.clone(), key: secret_key::API_KEY })?;
+    let url = HubUrl::parse(&url, insecure)
+        .map_err(|error| HubSecretProblem::BadUrl { secret: name, why: error.to_string() })?;
+    let ca =
+        secret.data.as_ref().and_then(|data| data.get(secret_key::CA)).map(|ByteString(pem)| pem.clone());
+    Ok(HubEndpoint { public_url: url.clone(), url, api_key: Some(SecretString::from(api_key)), ca })
+}
+
+/// A value of a Secret as text without surrounding white space; `None` when absent, empty or not UTF-8.
+pub fn text(secret: &Secret, key: &str) -> Option<String> {
+    let ByteString(bytes) = secret.data.as_ref()?.get(key)?;
+    let text = std::str::from_utf8(bytes).ok()?.trim();
+    (!text.is_empty()).then(|| text.to_owned())
+}
+
+/// What an identity Secret holds.
+#[derive(Clone, Debug)]
+pub struct Stored {
+    /// Agent id and token.
+    pub identity: Identity,
+    /// When the token runs out, as far as known.
+    pub token_expires_at: Option<Timestamp>,
+}
+
+/// The identity Secret of one hub.
+#[derive(Clone)]
+pub struct IdentityStore {
+    api: Api<Secret>,
+    name: String,
+    hub: Arc<str>,
+}
+
+impl IdentityStore {
+    /// The store for the operator's own hub (`fingerprint` is empty) or for another.
+    pub fn new(api: Api<Secret>, fingerprint: &str, hub: &HubUrl) -> Self {
+        let name = match fingerprint {
+            "" => IDENTITY_SECRET.to_owned(),
+            _ => format!("{IDENTITY_SECRET}-{fingerprint}"),
+        };
+        Self { api, name, hub: hub.as_str().into() }
+    }
+
+    /// The stored identity, or a new one that is stored before it is returned.
+    ///
+    /// # Errors
+    /// The API server refused or did not answer. An unreadable Secret is an error too, never a reason for a new identity.
+    pub async fn load_or_create(&self) -> Result<Stored, Error> {
+        if let Some(secret) = call_opt("reading the identity Secret", self.api.get(&self.name)).await? {
+            return read_identity(&secret)
+                .ok_or(Error::Incomplete("agentId or token in the identity Secret; restore or delete it"));
+        }
+        let stored = Stored { identity: Identity::generate(), token_expires_at: None };
+        let secret = self.secret(&stored);
+        match call("creating the identity Secret", self.api.create(&PostParams::default(), &secret)).await {
+            Ok(_) => Ok(stored),
+            Err(error) if error.is_conflict() => {
+                let secret = call("reading the identity Secret", self.api.get(&self.name)).await?;
+                read_identity(&secret)
+                    .ok_or(Error::Incomplete("agentId or token in the identity Secret; restore or delete it"))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Stores a rotated token.
+    ///
+    /// # Errors
+    /// The API server refused or did not answer.
+    pub async fn save(&self, stored: &Stored) -> Result<(), Error> {
+        let secret = self.secret(stored);
+        let params = PatchParams::apply(FIELD_MANAGER).force();
+        call("writing the identity Secret", self.api.patch(&self.name, &params, &Patch::Apply(&secret)))
+            .await?;
+        Ok(())
+    }
+
+    fn secret(&self, stored: &Stored) -> Secret {
+        let mut data = std::collections::BTreeMap::from([
+            (key::AGENT_ID.to_owned(), ByteString(stored.identity.agent_id.to_string().into_bytes())),
+            (key::TOKEN.to_owned(), ByteString(stored.identity.token.expose_secret().as_bytes().to_vec())),
+            (key::HUB_URL.to_owned(), ByteString(self.hub.as_bytes().to_vec())),
+        ]);
+        if let Some(end) = stored.token_expires_at {
+            data.insert(key::TOKEN_EXPIRES_AT.to_owned(), ByteString(end.to_string().into_bytes()));
+        }
+        typed_secret(&self.name, IDENTITY_SECRET_TYPE, data)
+    }
+}
+
+/// The API key of the embedded hub: made once, kept in a Secret of its own, and imported by the hub at every start.
+///
+/// # Errors
+/// The API server refused or did not answer.
+pub async fn embedded_hub_key(api: &Api<Secret>) -> Result<SecretString, Error> {
+    const NAME: &str = "private-connect-embedded-hub";
+    let read = |secret: &Secret| text(secret, key::API_KEY).map(SecretString::from);
+    const UNREADABLE: Error = Error::Incomplete("apiKey in the embedded hub's Secret; restore or delete it");
+    if let Some(secret) = call_opt("reading the embedded hub's key", api.get(NAME)).await? {
+        return read(&secret).ok_or(UNREADABLE);
+    }
+    let mut bytes = [0u8; 24];
+    getrandom::fill(&mut bytes).map_err(|_| Error::Incomplete("random numbers"))?;
+    let made = format!("pc_{}", hex(&bytes));
+    let data =
+        std::collections::BTreeMap::from([(key::API_KEY.to_owned(), ByteString(made.clone().into_bytes()))]);
+    match call(
+        "creating the embedded hub's key",
+        api.create(&PostParams::default(), &typed_secret(NAME, IDENTITY_SECRET_TYPE, data)),
+    )
+    .await
+    {
+        Ok(_) => Ok(SecretString::from(made)),
+        Err(error) if error.is_conflict() => {
+            let secret = call("reading the embedded hub's key", api.get(NAME)).await?;
+            read(&secret).ok_or(UNREADABLE)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn typed_secret(name: &str, type_: &str, data: std::collections::BTreeMap<String, ByteString>) -> Secret {
+    Secret {
+        metadata: ObjectMeta {
+            name: Some(name.to_owned()),
+            labels: Some([("app.kubernetes.io/managed-by".to_owned(), FIELD_MANAGER.to_owned())].into()),
+            ..ObjectMeta::default()
+        },
+        type_: Some(type_.to_owned()),
+        data: Some(data),
+        ..Secret::default()
+    }
+}
+
+fn read_identity(secret: &Secret) -> Option<Stored> {
+    let agent_id: Uuid = text(secret, key::AGENT_ID)?.parse().ok()?;
+    let token = SecretString::from(text(secret, key::TOKEN)?);
+    let token_expires_at = text(secret, key::TOKEN_EXPIRES_AT).and_then(|text| text.parse().ok());
+    Some(Stored { identity: Identity { agent_id, token }, token_expires_at })
+}
+
+/// Lower-case hexadecimal.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn secret(yaml: &str) -> Secret {
+        serde_saphyr::from_str(yaml).expect("fixture")
+    }
+
+    #[test]
+    fn a_hub_secret_names_a_hub() {
+        // "https://hub.example.com\n" and "pc_secret"
+        let good = secret(
+            "{metadata: {name: team}, data: {url: aHR0cHM6Ly9odWIuZXhhbXBsZS5jb20K, apiKey: cGNfc2VjcmV0}}",
+        );
+        let endpoint = hub_endpoint(&good, InsecureHttp::Refused).expect("a good Secret");
+        assert_eq!(endpoint.url.as_str(), "https://hub.example.com");
+        assert!(!format!("{endpoint:?}").contains("pc_secret"));
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_hub_secret_is_said() {
+        let missing = secret("{metadata: {name: team}, data: {url: aHR0cHM6Ly9odWIuZXhhbXBsZS5jb20K}}");
+        assert_eq!(
+            hub_endpoint(&missing, InsecureHttp::Refused).expect_err("no key").to_string(),
+            "Secret team has no key apiKey"
+        );
+        // "http://hub.example.com"
+        let clear = secret(
+            "{metadata: {name: team}, data: {url: aHR0cDovL2h1Yi5leGFtcGxlLmNvbQ==, apiKey: cGNfc2VjcmV0}}",
+        );
+        assert!(matches!(hub_endpoint(&clear, InsecureHttp::Refused), Err(HubSecretProblem::BadUrl { .. })));
+        assert!(hub_endpoint(&clear, InsecureHttp::Allowed).is_ok());
+    }
+
+    #[test]
+    fn an_identity_is_read_back_as_it_was_stored() {
+        let made = Stored {
+            identity: Identity::generate(),
+            token_expires_at: Timestamp::from_second(1_800_000_000).ok(),
+        };
+        let data = std::collections::BTreeMap::from([
+            (key::AGENT_ID.to_owned(), ByteString(made.identity.agent_id.to_string().into_bytes())),
+            (key::TOKEN.to_owned(), ByteString(made.identity.token.expose_secret().as_bytes().to_vec())),
+            (key::TOKEN_EXPIRES_AT.to_owned(), ByteString("2027-01-15T08:00:00Z".into())),
+        ]);
+        let read = read_identity(&typed_secret("x", IDENTITY_SECRET_TYPE, data)).expect("complete");
+        assert_eq!(read.identity.agent_id, made.identity.agent_id);
+        assert_eq!(read.token_expires_at, made.token_expires_at);
+        assert!(
+            read_identity(&typed_secret("x", IDENTITY_SECRET_TYPE, std::collections::BTreeMap::new()))
+                .is_none()
+        );
+    }
+}

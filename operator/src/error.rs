@@ -1,0 +1,84 @@
+//! What can go wrong while reconciling, with a bounded name for each for metrics and Events.
+
+use std::time::Duration;
+
+/// Longest wait that an API server's `Retry-After` may impose, so that one odd answer cannot park an object.
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(60);
+
+/// An error that ends one reconciliation; the object is tried again later.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The API server refused or did not answer.
+    #[error("{doing}")]
+    Kube {
+        /// What we were doing.
+        doing: &'static str,
+        /// Why it failed.
+        #[source]
+        source: Box<kube::Error>,
+    },
+    /// The API server did not answer within [`crate::cluster::API_DEADLINE`].
+    #[error("{doing}: no answer within {} s", crate::cluster::API_DEADLINE.as_secs())]
+    Deadline {
+        /// What we were doing.
+        doing: &'static str,
+    },
+    /// The hub refused or did not answer.
+    #[error("{doing}")]
+    Hub {
+        /// What we were doing.
+        doing: &'static str,
+        /// Why it failed.
+        #[source]
+        source: connect_hub::Error,
+    },
+    /// An object lacks what the API server always sets.
+    #[error("the object has no {0}")]
+    Incomplete(&'static str),
+    /// This replica is not the leader, or no longer.
+    #[error("this replica does not hold the lease")]
+    NotLeader,
+}
+
+impl Error {
+    /// A bounded PascalCase name: metric label and Event reason.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Error::Kube { .. } => "ApiServerError",
+            Error::Deadline { .. } => "ApiServerTimeout",
+            Error::Hub { source, .. } => source.reason(),
+            Error::Incomplete(_) => "IncompleteObject",
+            Error::NotLeader => "NotLeader",
+        }
+    }
+
+    /// How long the other side asked us to wait.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Error::Hub { source, .. } => source.retry_after().map(|wait| wait.min(MAX_RETRY_AFTER)),
+            _ => None,
+        }
+    }
+
+    /// Whether the API server said that the object is not there.
+    pub fn is_not_found(&self) -> bool {
+        matches!(self, Error::Kube { source, .. } if matches!(source.as_ref(), kube::Error::Api(status) if status.code == 404))
+    }
+
+    /// Whether the API server said that somebody else was faster.
+    pub fn is_conflict(&self) -> bool {
+        matches!(self, Error::Kube { source, .. } if matches!(source.as_ref(), kube::Error::Api(status) if status.code == 409))
+    }
+}
+
+/// The whole chain of causes in one line.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(source) = cause {
+        text.push_str(": ");
+        text.push_str(&source.to_string());
+        cause = source.source();
+    }
+    text
+}

@@ -1,0 +1,250 @@
+//! One active replica: a Lease that is taken before the first write and given back at the end.
+//!
+//! The holder renews every [`RENEW_EVERY`]. A replica that could not renew for [`LEASE_SECONDS`], be it for a dead API server or
+//! because the process was frozen, is no longer the leader by its own clock, and says so before anything is written
+//! ([`Leadership::is_held`]). Others take over only after they have watched the same renewal stand still for as long.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{Duration, Instant};
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+use kube::api::{ObjectMeta, PostParams};
+use kube::{Api, Client};
+use tokio_util::sync::CancellationToken;
+
+use crate::cluster::{call, call_opt};
+use crate::error::Error;
+
+/// Name of the Lease.
+pub const LEASE_NAME: &str = "private-connect-operator";
+
+/// How long a Lease holds without renewal, in seconds. A crashed leader is replaced within this and one look.
+const LEASE_SECONDS: i32 = 8;
+
+/// How often the holder renews: three tries fit into the Lease's life.
+const RENEW_EVERY: Duration = Duration::from_secs(2);
+
+/// How often a waiting replica looks.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// Safety margin: the holder stops a second before others may start.
+const MARGIN: SignedDuration = SignedDuration::from_secs(1);
+
+/// Proof of leadership, to be asked before every write.
+#[derive(Clone, Debug)]
+pub struct Leadership {
+    /// When the last renewal was sent, in milliseconds of the wall clock; 0 when not held.
+    renewed_at: Arc<AtomicI64>,
+    /// Cancelled when leadership is lost.
+    lost: CancellationToken,
+}
+
+impl Leadership {
+    /// Whether this replica is the leader now, by the age of its last renewal.
+    pub fn is_held(&self) -> bool {
+        let renewed = self.renewed_at.load(Ordering::Acquire);
+        let age = Timestamp::now().as_millisecond().saturating_sub(renewed);
+        let life = SignedDuration::from_secs(i64::from(LEASE_SECONDS)) - MARGIN;
+        // A clock set back makes the age negative: then only the renewal loop can tell, and it does within seconds.
+        !self.lost.is_cancelled() && i128::from(age) < life.as_millis()
+    }
+
+    /// Completes when leadership is lost.
+    pub async fn lost(&self) {
+        self.lost.cancelled().await;
+    }
+}
+
+/// Takes the Lease, waiting as long as another replica holds it.
+///
+/// # Errors
+/// Only when `stop` was asked for first ([`Error::NotLeader`]); failing calls are tried again.
+pub async fn acquire(
+    client: &Client,
+    namespace: &str,
+    replica: &str,
+    stop: &CancellationToken,
+) -> Result<Leadership, Error> {
+    let api: Api<Lease> = Api::namespaced(client.clone(), namespace);
+    let mut seen: Option<(Option<MicroTime>, Instant)> = None;
+    let mut told = false;
+    loop {
+        match try_acquire(&api, replica, &mut seen).await {
+            Ok(true) => break,
+            Ok(false) if !told => {
+                tracing::info!("another replica holds the lease; waiting for it");
+                told = true;
+            }
+            Ok(false) => {}
+            Err(error) => {
+                tracing::warn!(error = crate::error::chain(&error), "cannot take the lease; trying again");
+            }
+        }
+        tokio::select! {
+            () = tokio::time::sleep(LOOK_EVERY) => {}
+            () = stop.cancelled() => return Err(Error::NotLeader),
+        }
+    }
+    let leadership = Leadership {
+        renewed_at: Arc::new(AtomicI64::new(Timestamp::now().as_millisecond())),
+        lost: CancellationToken::new(),
+    };
+    tracing::info!(replica, "holds the lease");
+    Ok(leadership)
+}
+
+/// Renews until `stop`, then gives the Lease back; ends early, with leadership lost, when it cannot be renewed in time.
+pub async fn keep(
+    client: Client,
+    namespace: String,
+    replica: String,
+    leadership: Leadership,
+    stop: CancellationToken,
+) {
+    let api: Api<Lease> = Api::namespaced(client, &namespace);
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(RENEW_EVERY) => {}
+            () = stop.cancelled() => {
+                leadership.lost.cancel();
+                release(&api, &replica).await;
+                return;
+            }
+        }
+        if !leadership.is_held() {
+            tracing::error!("the lease ran out before it could be renewed");
+            leadership.lost.cancel();
+            return;
+        }
+        let sent = Timestamp::now();
+        match renew(&api, &replica, sent).await {
+            Ok(true) => leadership.renewed_at.store(sent.as_millisecond(), Ordering::Release),
+            Ok(false) => {
+                tracing::error!("another replica has taken the lease");
+                leadership.lost.cancel();
+                return;
+            }
+            Err(error) => {
+                tracing::warn!(error = crate::error::chain(&error), "cannot renew the lease; trying again");
+            }
+        }
+    }
+}
+
+/// One try to take the Lease. `seen` is the renewal last observed and when, by our own monotonic clock.
+async fn try_acquire(
+    api: &Api<Lease>,
+    replica: &str,
+    seen: &mut Option<(Option<MicroTime>, Instant)>,
+) -> Result<bool, Error> {
+    let Some(mut lease) = call_opt("reading the lease", api.get(LEASE_NAME)).await? else {
+        let lease = Lease {
+            metadata: ObjectMeta { name: Some(LEASE_NAME.to_owned()), ..ObjectMeta::default() },
+            spec: Some(held_by(replica, 0, Timestamp::now())),
+        };
+        return won(call("creating the lease", api.create(&PostParams::default(), &lease)).await);
+    };
+    let spec = lease.spec.clone().unwrap_or_default();
+    let ours = spec.holder_identity.as_deref() == Some(replica);
+    let free = spec.holder_identity.as_deref().is_none_or(str::is_empty);
+    if !ours && !free {
+        let life = Duration::from_secs(
+            u64::try_from(spec.lease_duration_seconds.unwrap_or(LEASE_SECONDS)).unwrap_or(0),
+        );
+        match seen {
+            Some((renewal, since)) if *renewal == spec.renew_time => {
+                if since.elapsed() < life {
+                    return Ok(false);
+                }
+            }
+            _ => {
+                *seen = Some((spec.renew_time, Instant::now()));
+                return Ok(false);
+            }
+        }
+    }
+    lease.spec = Some(held_by(
+        replica,
+        spec.lease_transitions.unwrap_or(0).saturating_add(i32::from(!ours)),
+        Timestamp::now(),
+    ));
+    // The object's resourceVersion makes this fail when another replica was faster.
+    won(call("taking the lease", api.replace(LEASE_NAME, &PostParams::default(), &lease)).await)
+}
+
+/// One renewal; `false` when another replica holds the Lease.
+async fn renew(api: &Api<Lease>, replica: &str, now: Timestamp) -> Result<bool, Error> {
+    let mut lease = call("reading the lease", api.get(LEASE_NAME)).await?;
+    let Some(spec) = lease.spec.as_mut().filter(|spec| spec.holder_identity.as_deref() == Some(replica))
+    else {
+        return Ok(false);
+    };
+    spec.renew_time = Some(MicroTime(now));
+    won(call("renewing the lease", api.replace(LEASE_NAME, &PostParams::default(), &lease)).await)
+}
+
+/// Gives the Lease back, so that another replica need not wait for its end. Best effort.
+async fn release(api: &Api<Lease>, replica: &str) {
+    let given_back = async {
+        let mut lease = call("reading the lease", api.get(LEASE_NAME)).await?;
+        if let Some(spec) =
+            lease.spec.as_mut().filter(|spec| spec.holder_identity.as_deref() == Some(replica))
+        {
+            spec.holder_identity = None;
+            call("giving the lease back", api.replace(LEASE_NAME, &PostParams::default(), &lease)).await?;
+        }
+        Ok::<(), Error>(())
+    };
+    if let Err(error) = given_back.await {
+        tracing::warn!(
+            error = crate::error::chain(&error),
+            "cannot give the lease back; it runs out by itself"
+        );
+    }
+}
+
+fn held_by(replica: &str, transitions: i32, now: Timestamp) -> LeaseSpec {
+    LeaseSpec {
+        holder_identity: Some(replica.to_owned()),
+        lease_duration_seconds: Some(LEASE_SECONDS),
+        acquire_time: Some(MicroTime(now)),
+        renew_time: Some(MicroTime(now)),
+        lease_transitions: Some(transitions),
+        ..LeaseSpec::default()
+    }
+}
+
+/// Losing a race is an answer, not an error.
+fn won(result: Result<Lease, Error>) -> Result<bool, Error> {
+    match result {
+        Ok(_) => Ok(true),
+        Err(error) if error.is_conflict() => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn renewed(ago: SignedDuration) -> Leadership {
+        let renewed_at = (Timestamp::now() - ago).as_millisecond();
+        Leadership { renewed_at: Arc::new(AtomicI64::new(renewed_at)), lost: CancellationToken::new() }
+    }
+
+    #[test]
+    fn a_thawed_leader_knows_that_it_leads_no_more() {
+        assert!(renewed(SignedDuration::from_secs(1)).is_held());
+        assert!(!renewed(SignedDuration::from_secs(60)).is_held());
+    }
+
+    #[test]
+    fn lost_is_lost() {
+        let leadership = renewed(SignedDuration::ZERO);
+        leadership.lost.cancel();
+        assert!(!leadership.is_held());
+    }
+}

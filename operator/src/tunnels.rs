@@ -1,0 +1,101 @@
+//! The hubs in use: one connection for each hub and key, shared by all objects that name it.
+
+mod connection;
+mod directory;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use connect_hub::tunnel::routes::{EndReason, ShareKey};
+use k8s_openapi::api::core::v1::Secret;
+use kube::{Api, Client};
+use tokio::sync::broadcast;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+pub use connection::{HubConnection, HubState, hub_verdict};
+pub use directory::{KnownService, Mark, hub_share_name};
+
+use crate::credentials::{HubEndpoint, IdentityStore};
+
+/// Changes at hubs that controllers have not yet taken. A controller that falls behind looks at everything once instead.
+const CHANGES_CAPACITY: usize = 1024;
+
+/// Something at a hub that an object should know of.
+#[derive(Clone, Debug)]
+pub enum HubChange {
+    /// The hub came up or went away, or its lists were read again.
+    Hub,
+    /// One share was joined.
+    Joined(Mark),
+    /// One share reached its end at the data plane.
+    Ended(ShareKey, EndReason),
+}
+
+/// All hub connections of this process.
+pub struct Hubs {
+    client: Client,
+    own_namespace: String,
+    own: HubEndpoint,
+    connections: Mutex<HashMap<String, Arc<HubConnection>>>,
+    /// HubConnection --changes--> controllers
+    changes_tx: broadcast::Sender<HubChange>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+impl Hubs {
+    /// No connection yet. `own` is the operator's own hub.
+    pub fn new(client: Client, own_namespace: &str, own: HubEndpoint, stop: CancellationToken) -> Self {
+        Self {
+            client,
+            own_namespace: own_namespace.to_owned(),
+            own,
+            connections: Mutex::default(),
+            changes_tx: broadcast::Sender::new(CHANGES_CAPACITY),
+            tasks: TaskTracker::new(),
+            stop,
+        }
+    }
+
+    /// The connection to the operator's own hub.
+    pub fn own(&self) -> Arc<HubConnection> {
+        self.connect(self.own.clone(), String::new())
+    }
+
+    /// The connection to the hub that a Secret names.
+    pub fn other(&self, endpoint: HubEndpoint) -> Arc<HubConnection> {
+        let fingerprint = endpoint.fingerprint();
+        self.connect(endpoint, fingerprint)
+    }
+
+    /// Every connection made so far.
+    pub fn all(&self) -> Vec<Arc<HubConnection>> {
+        self.connections.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
+    /// What happens at hubs from now on.
+    pub fn changes(&self) -> broadcast::Receiver<HubChange> {
+        self.changes_tx.subscribe()
+    }
+
+    /// Leaves every hub and waits for that; bounded by the connections' own deadlines.
+    pub async fn stopped(&self) {
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+
+    /// The connection of this key: a fingerprint, or nothing for the operator's own hub.
+    fn connect(&self, endpoint: HubEndpoint, key: String) -> Arc<HubConnection> {
+        let mut connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(connection) = connections.get(&key) {
+            return connection.clone();
+        }
+        let secrets: Api<Secret> = Api::namespaced(self.client.clone(), &self.own_namespace);
+        let identities = IdentityStore::new(secrets, &key, &endpoint.url);
+        let connection = Arc::new(HubConnection::new(endpoint, self.changes_tx.clone()));
+        self.tasks.spawn(connection.clone().run(identities, self.stop.clone()));
+        connections.insert(key, connection.clone());
+        connection
+    }
+}

@@ -1,0 +1,158 @@
+//! What a hub said it has: our services and shares, as of the last list and of what we have done since.
+//!
+//! Vendor hubs have no idempotent creation, so a share carries its object's mark in its name: ` #` and eight hexadecimal
+//! digits of the hash of the object's UID. Before a share is created, the list is searched for the mark.
+
+use std::collections::HashMap;
+use std::fmt;
+
+use connect_hub::client::ShareRow;
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+/// Longest name of a share that hubs take, in characters.
+const MAX_SHARE_NAME: usize = 100;
+
+/// What an object is known by at a hub: eight hexadecimal digits of the SHA-256 of its UID.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Mark(String);
+
+impl Mark {
+    /// The mark of the object with this UID.
+    pub fn of(uid: &str) -> Self {
+        Self(crate::credentials::hex(&Sha256::digest(uid.as_bytes())[..4]))
+    }
+
+    /// The mark at the end of a hub share's name.
+    pub fn in_name(name: &str) -> Option<Self> {
+        let (_, digits) = name.rsplit_once('#')?;
+        let is_mark = digits.len() == 8
+            && digits.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
+        is_mark.then(|| Self(digits.to_owned()))
+    }
+}
+
+impl fmt::Display for Mark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The name of an object's share at the hub: what people call it, cut to fit, and the mark.
+pub fn hub_share_name(display_name: &str, mark: &Mark) -> String {
+    let suffix = format!(" #{mark}");
+    let room = MAX_SHARE_NAME - suffix.len();
+    let mut name: String = display_name.chars().take(room).collect();
+    name.push_str(&suffix);
+    name
+}
+
+/// A service of ours at the hub.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KnownService {
+    /// The hub's id: what a dial carries.
+    pub id: Uuid,
+    /// The port that the hub set aside for it; some hubs want it back when the service is exposed.
+    pub tunnel_port: Option<u16>,
+}
+
+/// Services and shares of our agent at one hub.
+#[derive(Debug, Default)]
+pub struct Directory {
+    services: HashMap<String, KnownService>,
+    shares: HashMap<Mark, Vec<ShareRow>>,
+}
+
+impl Directory {
+    /// What two lists say.
+    pub fn new(services: impl IntoIterator<Item = (String, KnownService)>, shares: Vec<ShareRow>) -> Self {
+        let mut directory = Self { services: services.into_iter().collect(), shares: HashMap::new() };
+        for row in shares {
+            directory.remember(row);
+        }
+        directory
+    }
+
+    /// The service with this name.
+    pub fn service(&self, name: &str) -> Option<KnownService> {
+        self.services.get(name).copied()
+    }
+
+    /// The services whose name begins so.
+    pub fn services_below(&self, prefix: &str) -> Vec<(String, KnownService)> {
+        self.services
+            .iter()
+            .filter(|(name, _)| name.starts_with(prefix))
+            .map(|(name, known)| (name.clone(), *known))
+            .collect()
+    }
+
+    /// Notes a service that was registered.
+    pub fn remember_service(&mut self, name: &str, known: KnownService) {
+        self.services.insert(name.to_owned(), known);
+    }
+
+    /// Notes that a service was deleted.
+    pub fn forget_service(&mut self, name: &str) {
+        self.services.remove(name);
+    }
+
+    /// The shares with this mark, oldest first. More than one means that an answer was lost.
+    pub fn shares(&self, mark: &Mark) -> &[ShareRow] {
+        self.shares.get(mark).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// Every mark and its shares.
+    pub fn all_shares(&self) -> impl Iterator<Item = (&Mark, &[ShareRow])> {
+        self.shares.iter().map(|(mark, rows)| (mark, rows.as_slice()))
+    }
+
+    /// Notes a share that is at the hub.
+    pub fn remember(&mut self, row: ShareRow) {
+        if let Some(mark) = row.name.as_deref().and_then(Mark::in_name) {
+            let rows = self.shares.entry(mark).or_default();
+            rows.push(row);
+            rows.sort_by_key(|row| row.created_at);
+        }
+    }
+
+    /// Notes that the shares with this mark are closed.
+    pub fn forget(&mut self, mark: &Mark) {
+        self.shares.remove(mark);
+    }
+
+    /// Applies what a hub pushed: a share was joined. Says whose share it was.
+    pub fn joined(&mut self, id: Uuid, count: u64, join: connect_hub::client::Join) -> Option<Mark> {
+        let (mark, row) = self.shares.iter_mut().find_map(|(mark, rows)| {
+            let row = rows.iter_mut().find(|row| row.id == Some(id))?;
+            Some((mark.clone(), row))
+        })?;
+        row.join_count = row.join_count.max(count);
+        if !row.joins.contains(&join) {
+            row.joins.insert(0, join);
+        }
+        Some(mark)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mark_is_found_again_in_the_name_it_was_put_into() {
+        let mark = Mark::of("3f0c2b1e-0000-4000-8000-000000000001");
+        for display in ["", "PR-1234", "#deadbeef", &"x".repeat(200), &"ü".repeat(99)] {
+            let name = hub_share_name(display, &mark);
+            assert!(name.chars().count() <= MAX_SHARE_NAME);
+            assert_eq!(Mark::in_name(&name), Some(mark.clone()), "{display}");
+        }
+    }
+
+    #[test]
+    fn names_of_others_have_no_mark() {
+        for name in ["", "staging", "issue #12", "x #DEADBEEF", "x #deadbee", "x #deadbeef0"] {
+            assert_eq!(Mark::in_name(name), None, "{name}");
+        }
+    }
+}
