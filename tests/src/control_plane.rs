@@ -22,6 +22,7 @@ use tokio::sync::OnceCell;
 
 pub use kubeconfig::Identity;
 pub(crate) use kubeconfig::random_hex;
+pub(crate) use kubectl::shown;
 pub use kubectl::{Kubectl, Output};
 
 use crate::process::Process;
@@ -65,6 +66,21 @@ pub struct ControlPlane {
     admin_config: PathBuf,
     audit: Option<PathBuf>,
     scratch: Scratch,
+}
+
+/// Where a program runs that needs a cluster: who it is there, and where its files go.
+#[derive(Clone)]
+pub struct Site {
+    /// Its kubeconfig; none means the usual one of this machine.
+    pub kubeconfig: Option<PathBuf>,
+    /// The context, when it is not the current one.
+    pub context: Option<String>,
+    /// kubectl for preparations.
+    pub kubectl: Kubectl,
+    /// Its own files.
+    pub folder: PathBuf,
+    /// Where it logs.
+    pub logs: PathBuf,
 }
 
 /// The control plane that all tests of this process share.
@@ -204,9 +220,24 @@ impl ControlPlane {
         self.scratch.path()
     }
 
-    /// The ids of its processes.
-    pub fn processes(&self) -> [u32; 3] {
-        [self.controller_manager.id(), self.api_server.id(), self.etcd.id()]
+    /// How a program that runs beside this control plane reaches it.
+    ///
+    /// # Errors
+    /// The folder for its files cannot be made.
+    pub fn site(&self, user: &str) -> Result<Site> {
+        Ok(Site {
+            kubeconfig: Some(self.kubeconfig_for(user, &["system:masters"])?),
+            context: None,
+            kubectl: self.kubectl(),
+            folder: self.scratch.folder(user)?,
+            logs: self.logs(),
+        })
+    }
+
+    /// Lets it go on after we have ended; the ids of its processes and its folder.
+    pub fn release(self) -> (Vec<u32>, PathBuf) {
+        let Self { controller_manager, api_server, etcd, scratch, .. } = self;
+        (vec![controller_manager.release(), api_server.release(), etcd.release()], scratch.release())
     }
 }
 

@@ -14,12 +14,14 @@ use anyhow::{Context as _, Result, anyhow};
 
 /// Stops every process group it was told of (first politely, after 3 s by force), and removes every folder.
 const SCRIPT: &str = r#"
-processes=" " folders=""
+processes=" " folders="" kept=""
 while read -r what value; do
   case "$what" in
     started) processes="$processes$value " ;;
     ended) case "$processes" in *" $value "*) processes="${processes%% "$value" *} ${processes#* "$value" }" ;; esac ;;
     folder) folders="$folders$value
+" ;;
+    kept) kept="$kept$value
 " ;;
   esac
 done
@@ -33,7 +35,12 @@ while [ $tries -lt 30 ]; do
   tries=$((tries + 1))
 done
 for p in $processes; do kill -s KILL -- "-$p" 2>/dev/null; done
-printf '%s' "$folders" | while read -r f; do rm -rf -- "$f"; done
+printf '%s' "$folders" | while read -r f; do
+  case "
+$kept" in *"
+$f
+"*) ;; *) rm -rf -- "$f" ;; esac
+done
 "#;
 
 /// The pipe to the shell that cleans up when we are gone.
@@ -64,6 +71,12 @@ pub fn ended(pid: u32) {
 pub fn folder(path: &Path) -> Result<()> {
     let text = path.to_str().filter(|text| !text.contains('\n')).context("an odd folder name")?;
     tell(format_args!("folder {text}"))
+}
+
+/// The folder stays after we have ended.
+pub fn kept(path: &Path) {
+    // A guardian that is gone removes nothing any more.
+    let _ = tell(format_args!("kept {}", path.display()));
 }
 
 fn tell(line: std::fmt::Arguments<'_>) -> Result<()> {

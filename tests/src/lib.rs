@@ -5,9 +5,14 @@
 
 pub mod control_plane;
 mod guardian;
+pub mod hub;
 pub mod namespace;
+pub mod operator;
+pub mod plugin;
 pub mod process;
 pub mod progress;
 pub mod scratch;
+pub mod services;
+pub mod teammate;
 pub mod toolchain;
 pub mod wait;

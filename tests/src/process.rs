@@ -92,7 +92,7 @@ impl Process {
         Ok(self.ended)
     }
 
-    /// Waits until `find` finds something in what was printed to stdout.
+    /// Waits until `find` finds something in what was printed, to stdout and then to stderr.
     ///
     /// # Errors
     /// The process ended or the deadline passed first; the message holds the end of its log.
@@ -102,11 +102,11 @@ impl Process {
         deadline: Duration,
         find: impl Fn(&str) -> Option<T>,
     ) -> Result<T> {
-        let stdout = self.stdout.clone();
+        let (stdout, stderr) = (self.stdout.clone(), self.stderr.clone());
         let found = eventually(what, deadline, || {
             // The status is read first: what a process printed before its end is complete then.
             let ended = self.status();
-            let found = find(&read_lossy(&stdout));
+            let found = find(&(read_lossy(&stdout) + &read_lossy(&stderr)));
             async move {
                 match (found, ended?) {
                     (Some(found), _) => Ok(Some(found)),
@@ -202,6 +202,14 @@ impl Process {
             Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
             Err(error) => Err(error).with_context(|| format!("cannot signal {}", self.name)),
         }
+    }
+
+    /// Lets the process go on after we have ended.
+    pub fn release(mut self) -> u32 {
+        guardian::ended(self.child.id());
+        // Whoever asks for the status of a process that is not ours any more gets none; dropping must not end it.
+        self.ended = Some(ExitStatus::default());
+        self.child.id()
     }
 
     /// An error that shows the end of what the process printed.

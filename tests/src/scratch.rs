@@ -46,7 +46,8 @@ impl Scratch {
     }
 
     /// Leaves the folder where it is.
-    pub fn keep(self) -> PathBuf {
+    pub fn release(self) -> PathBuf {
+        guardian::kept(self.dir.path());
         self.dir.keep()
     }
 }

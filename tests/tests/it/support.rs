@@ -1,6 +1,8 @@
 //! The control plane of these tests is a real one, and what they start does not stay.
 
 use connect_tests::control_plane;
+use connect_tests::namespace::Namespace;
+use connect_tests::services::{self, Postgres, Redis, http};
 
 #[tokio::test]
 async fn kubectl_talks_to_a_real_api_server() -> anyhow::Result<()> {
@@ -10,4 +12,25 @@ async fn kubectl_talks_to_a_real_api_server() -> anyhow::Result<()> {
     assert_eq!(version["clientVersion"]["gitVersion"], version["serverVersion"]["gitVersion"], "{version}");
     let kinds = cluster.kubectl().run(["get", "connect", "--all-namespaces"]).await?.success();
     kinds.map(drop)
+}
+
+#[tokio::test]
+async fn real_services_answer_on_the_addresses_of_their_services() -> anyhow::Result<()> {
+    let cluster = control_plane::shared().await?;
+    let namespace = Namespace::create(cluster, "services").await?;
+    let kubectl = namespace.kubectl();
+    let logs = cluster.logs();
+
+    let postgres = Postgres::start(services::service(&kubectl, "postgres", 5432).await?, &logs).await?;
+    assert_eq!(services::select(postgres.programs(), postgres.address(), "SELECT 6 * 7").await?, "42");
+
+    let redis = services::service(&kubectl, "redis", 6379).await?;
+    let _redis = Redis::start(redis, &logs).await?;
+    assert_eq!(services::set_and_get(redis, "greeting", "hello").await?, "hello");
+
+    let api = services::service(&kubectl, "api", 8080).await?;
+    let _api = http::start(api).await?;
+    let transfer = http::download(api, "/bytes/3", |_| {}).await?;
+    assert_eq!(transfer.bytes, 3 * 1024 * 1024);
+    Ok(())
 }
