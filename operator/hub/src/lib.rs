@@ -12,12 +12,16 @@
 
 #![warn(missing_docs)]
 
+mod agent;
 pub mod backoff;
 pub mod client;
 pub mod clock;
 pub mod error;
 pub mod identity;
 pub mod join;
+pub mod protocol;
+mod pump;
+pub mod socketio;
 pub mod tls;
 pub mod tunnel;
 pub mod url;

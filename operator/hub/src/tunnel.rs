@@ -4,24 +4,48 @@
 //! may be dialled is decided by [`routes`] alone; when a share is over, `ends` cuts its connections without asking
 //! the hub or this task.
 
+pub(crate) mod budget;
 mod ends;
+mod exposing;
+mod link;
 pub mod routes;
-mod stats;
+mod session;
+pub(crate) mod stats;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::sync::{broadcast, watch};
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
 use uuid::Uuid;
 
 pub use self::routes::{Dial, EndReason, Refusal, Route, Routes, ShareEnded, ShareKey};
+use self::session::Surroundings;
+use self::stats::count;
 pub use self::stats::{RefusedDial, Stats};
+use crate::agent::{self, AgentError};
+use crate::backoff::Backoff;
 pub use crate::clock::{Clock, SystemClock};
 use crate::identity::Identity;
 use crate::url::HubUrl;
 
 /// How many events a slow listener may lag behind before it loses the oldest: joins of one busy minute.
 const EVENT_QUEUE: usize = 256;
+
+/// Delays between attempts: soon after the first failure, and seconds at most, because teammates wait.
+const RECONNECT: Backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(5));
+
+/// Delay after the hub refused the credentials: only a person or a rotation can change its mind.
+const VERDICT_RETRY: Duration = Duration::from_secs(60);
+
+/// A session that lived this long proves that connecting works, so delays start over.
+const HEALTHY: Duration = Duration::from_secs(10);
+
+/// How long [`Tunnel::stop`] waits for the task.
+const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Where to connect and how much memory to spend.
 #[derive(Clone, Debug)]
@@ -106,16 +130,46 @@ pub enum TunnelEvent {
 #[derive(Clone, Debug)]
 pub struct Tunnel {
     state: watch::Receiver<TunnelState>,
-    events: broadcast::Sender<TunnelEvent>,
+    events_tx: broadcast::Sender<TunnelEvent>,
     stats: Arc<Stats>,
+    task: Arc<Task>,
 }
+
+/// The task behind all handles.
+#[derive(Debug)]
+struct Task {
+    stop: CancellationToken,
+}
+
+/// What the task works with.
+struct Runner {
+    config: TunnelConfig,
+    identity: watch::Receiver<Identity>,
+    around: Surroundings,
+    /// Runner --what the socket is doing--> everyone.
+    state_tx: watch::Sender<TunnelState>,
+    stop: CancellationToken,
+}
+
+// === impl Tunnel ===
 
 impl Tunnel {
     /// Starts the task. Must be called within a Tokio runtime.
-    pub fn start(_config: TunnelConfig, _identity: watch::Receiver<Identity>, _routes: Routes) -> Self {
-        let (_state_tx, state) =
+    pub fn start(config: TunnelConfig, identity: watch::Receiver<Identity>, routes: Routes) -> Self {
+        let (state_tx, state) =
             watch::channel(TunnelState::Connecting { last_error: None, reason: "Starting" });
-        Self { state, events: broadcast::channel(EVENT_QUEUE).0, stats: Arc::default() }
+        let events_tx = broadcast::channel(EVENT_QUEUE).0;
+        let stats = Arc::<Stats>::default();
+        let stop = CancellationToken::new();
+        let around = Surroundings {
+            routes,
+            limits: config.limits,
+            stats: Arc::clone(&stats),
+            events_tx: events_tx.clone(),
+        };
+        let runner = Runner { config, identity, around, state_tx, stop: stop.clone() };
+        tokio::spawn(runner.run());
+        Self { state, events_tx, stats, task: Arc::new(Task { stop }) }
     }
 
     /// What the socket is doing, now and later.
@@ -125,7 +179,7 @@ impl Tunnel {
 
     /// What happens at the hub from now on.
     pub fn events(&self) -> broadcast::Receiver<TunnelEvent> {
-        self.events.subscribe()
+        self.events_tx.subscribe()
     }
 
     /// Counters, for metrics.
@@ -134,6 +188,107 @@ impl Tunnel {
     }
 
     /// Closes all connections and leaves the hub; bounded by seconds.
-    #[allow(clippy::unused_async)]
-    pub async fn stop(&self) {}
+    pub async fn stop(&self) {
+        self.task.stop.cancel();
+        let mut state = self.state();
+        let stopped = state.wait_for(|state| *state == TunnelState::Stopped);
+        let _ = timeout(STOP_TIMEOUT, stopped).await; // the task is on its way; whoever waits has waited enough
+    }
+}
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+// === impl Runner ===
+
+impl Runner {
+    /// Retries and nothing else: what a connection does is up to the session.
+    async fn run(mut self) {
+        let mut failures = 0;
+        while !self.stop.is_cancelled() {
+            let identity = self.identity.borrow_and_update().clone();
+            let began = Instant::now();
+            let Some(error) = self.connect_once(&identity).await else { break };
+            failures = if began.elapsed() >= HEALTHY { 1 } else { failures + 1 };
+            self.report(&error);
+            self.pause(&error, failures).await;
+            count(&self.around.stats.reconnects, 1);
+        }
+        let _ = self.state_tx.send(TunnelState::Stopped); // nobody may be looking
+    }
+
+    /// One socket from opening to end; `None` when asked to stop.
+    async fn connect_once(&mut self, identity: &Identity) -> Option<AgentError> {
+        let TunnelConfig { url, tls, limits: _ } = &self.config;
+        let opened = tokio::select! {
+            () = self.stop.cancelled() => return None,
+            opened = agent::open(url, Arc::clone(tls), identity) => opened,
+        };
+        let socket = match opened {
+            Ok(socket) => socket,
+            Err(error) => return Some(error),
+        };
+        info!(hub = %url, "connected to the hub");
+        let token_expires_at = socket.welcome.token_expires_at;
+        let _ = self.state_tx.send(TunnelState::Connected { since: Timestamp::now(), token_expires_at });
+        if let Some(expires_at) = socket.token_warning {
+            let _ = self.around.events_tx.send(TunnelEvent::TokenExpiring { expires_at });
+        }
+        let stop = self.stop.clone();
+        tokio::select! {
+            ended = session::run(socket, self.around.clone(), &stop) => ended,
+            () = another_agent(&mut self.identity, identity.agent_id) => Some(AgentError::NewIdentity),
+        }
+    }
+
+    /// Says in state, events and log why there is no connection.
+    fn report(&self, error: &AgentError) {
+        let text = agent::chain(error);
+        warn!(hub = %self.config.url, error = text, "not connected to the hub");
+        let state = match error {
+            AgentError::InvalidToken { message } => TunnelState::Refused { message: message.clone() },
+            error => TunnelState::Connecting { last_error: Some(text), reason: error.reason() },
+        };
+        let _ = self.state_tx.send(state); // nobody may be looking
+        let event = match error {
+            AgentError::TokenExpired { .. } => TunnelEvent::TokenExpired,
+            AgentError::Forgotten => TunnelEvent::Replaced,
+            _ => return,
+        };
+        let _ = self.around.events_tx.send(event); // nobody may be listening
+    }
+
+    /// Waits before the next attempt; a verdict on the credentials is waited out until there are others.
+    async fn pause(&mut self, error: &AgentError, failures: u32) {
+        let delay = match error {
+            AgentError::InvalidToken { .. } | AgentError::TokenExpired { .. } => VERDICT_RETRY,
+            AgentError::NewIdentity => Duration::ZERO,
+            _ => RECONNECT.delay(failures),
+        };
+        tokio::select! {
+            () = self.stop.cancelled() => {}
+            () = sleep(delay) => {}
+            () = changed(&mut self.identity) => {}
+        }
+    }
+}
+
+/// Resolves when there is another identity than the one last looked at.
+async fn changed(identity: &mut watch::Receiver<Identity>) {
+    if identity.changed().await.is_err() {
+        std::future::pending::<()>().await; // it can never change again
+    }
+}
+
+/// Resolves when the identity is another agent's; a new token of the same agent leaves the socket alone.
+async fn another_agent(identity: &mut watch::Receiver<Identity>, agent_id: Uuid) {
+    loop {
+        changed(identity).await;
+        if identity.borrow().agent_id != agent_id {
+            return;
+        }
+    }
 }

@@ -180,7 +180,7 @@ impl Routes {
             Some(old) if old.route == route => (old.cut, old.open, false),
             Some(old) => {
                 table.leave_share(service_id, &old.route);
-                let told = old.route.is_exposed_differently(&route);
+                let told = !old.route.is_exposed_like(&route);
                 let kept = old.route.share == route.share && old.route.targets == route.targets;
                 let cut = if kept { old.cut } else { old.replace_cut() };
                 (cut, old.open, told)
@@ -289,7 +289,7 @@ impl Routes {
     }
 
     /// Everything a session must expose now.
-    pub(crate) fn snapshot(&self) -> Vec<(Uuid, Route)> {
+    pub(crate) fn snapshot(&self) -> HashMap<Uuid, Route> {
         self.shared.lock().services.iter().map(|(id, entry)| (*id, entry.route.clone())).collect()
     }
 }
@@ -329,8 +329,9 @@ impl Drop for Leash {
 // === impl Route ===
 
 impl Route {
-    fn is_exposed_differently(&self, other: &Self) -> bool {
-        (&self.name, self.tunnel_port, &self.protocol) != (&other.name, other.tunnel_port, &other.protocol)
+    /// Whether the hub is told the same about both.
+    pub(super) fn is_exposed_like(&self, other: &Self) -> bool {
+        (&self.name, self.tunnel_port, &self.protocol) == (&other.name, other.tunnel_port, &other.protocol)
     }
 }
 

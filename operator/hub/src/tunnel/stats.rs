@@ -49,6 +49,19 @@ impl RefusedDial {
         Self::ConnectTimedOut,
     ];
 
+    /// What the hub, and through it the teammate, is told. Nothing about the cluster.
+    pub(crate) fn message(self) -> &'static str {
+        match self {
+            Self::UnknownService => "unknown service",
+            Self::ShareEnded => "the share has ended",
+            Self::NoTarget => "the service has no address",
+            Self::Terminal => "terminals are not offered",
+            Self::Limit => "too many connections",
+            Self::ConnectFailed => "the service refused the connection",
+            Self::ConnectTimedOut => "the service did not answer in time",
+        }
+    }
+
     /// A bounded PascalCase name.
     pub fn reason(self) -> &'static str {
         match self {

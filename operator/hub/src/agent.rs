@@ -1,0 +1,150 @@
+//! One agent socket from its opening to the hub's welcome, and the question that keeps it honest.
+//!
+//! The exposing and the joining side open their sockets alike: join the namespace with the identity, then wait for the
+//! event `connected`. The namespace's own reply proves nothing, because hubs send it before they look at credentials.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use thiserror::Error;
+use tokio::time::{MissedTickBehavior, interval, timeout};
+
+use crate::identity::Identity;
+use crate::protocol::{self, Answer, Connected, NAMESPACE, Said};
+use crate::socketio::{self, EmitError, Emitter, Events, Incoming, SocketError, Target};
+use crate::url::HubUrl;
+
+/// How long the hub may take to look at credentials after the namespace was joined.
+const WELCOME_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How often the hub is asked whether it still knows us: twice within the silence after which it counts as gone.
+const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(4);
+
+/// How long the answer to a heartbeat may take; silence is noticed elsewhere, this only bounds the wait.
+const HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Characters of a hub's message that we keep: it ends up in a status.
+const MAX_MESSAGE_CHARS: usize = 200;
+
+/// An opened agent socket.
+pub(crate) struct Socket {
+    pub(crate) emitter: Emitter,
+    pub(crate) events: Events,
+    pub(crate) welcome: Connected,
+    /// The hub's warning that the token ends soon.
+    pub(crate) token_warning: Option<Timestamp>,
+}
+
+/// Why no agent socket could be opened, or why it is over.
+#[derive(Debug, Error)]
+pub(crate) enum AgentError {
+    /// The hub does not know these credentials: asking again with the same ones will not help.
+    #[error("the hub refused the agent's credentials: {message}")]
+    InvalidToken { message: String },
+    /// The token has ended: it must be rotated.
+    #[error("the agent's token has expired: {message}")]
+    TokenExpired { message: String },
+    /// The hub said something else is wrong.
+    #[error("the hub refused the agent: {message}")]
+    Refused { message: String },
+    /// The hub did not say whether it accepts us.
+    #[error("the hub did not confirm the agent within {} seconds", after.as_secs())]
+    NoWelcome { after: Duration },
+    /// The hub forgot us, or another socket took our place.
+    #[error("the hub no longer knows this agent's socket")]
+    Forgotten,
+    /// We are to be another agent now.
+    #[error("the agent has another identity now")]
+    NewIdentity,
+    /// The connection failed.
+    #[error("{0}")]
+    Socket(#[source] SocketError),
+}
+
+/// Opens a socket for `identity` and waits until the hub has registered it.
+pub(crate) async fn open(
+    url: &HubUrl,
+    tls: Arc<rustls::ClientConfig>,
+    identity: &Identity,
+) -> Result<Socket, AgentError> {
+    let auth = protocol::auth(identity);
+    let target = Target { url: &url.socket(), namespace: NAMESPACE, auth: &auth, tls };
+    let (emitter, mut events) = socketio::connect(target).await.map_err(AgentError::Socket)?;
+    let after = WELCOME_TIMEOUT;
+    let (welcome, token_warning) =
+        timeout(after, welcome(&mut events)).await.map_err(|_| AgentError::NoWelcome { after })??;
+    Ok(Socket { emitter, events, welcome, token_warning })
+}
+
+async fn welcome(events: &mut Events) -> Result<(Connected, Option<Timestamp>), AgentError> {
+    let mut warning = None;
+    loop {
+        let Incoming::Event(event) = events.next().await.map_err(AgentError::Socket)? else { continue };
+        match Said::read(&event) {
+            Ok(Said::Connected(welcome)) => return Ok((welcome, warning)),
+            Ok(Said::TokenWarning(token)) => warning = Some(token.expires_at),
+            Ok(Said::Error(rejected)) => return Err(rejected.into()),
+            _ => {} // notices, and whatever a hub may say before it knows us
+        }
+    }
+}
+
+/// Asks the hub again and again whether it knows this socket; returns when it does not.
+pub(crate) async fn heartbeat(emitter: Emitter) -> AgentError {
+    let mut ticks = interval(HEARTBEAT_INTERVAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        match emitter.call::<Answer>("heartbeat", None::<&()>, HEARTBEAT_TIMEOUT).await {
+            Ok(Answer { success: false, .. }) => return AgentError::Forgotten,
+            Err(EmitError::Gone) => return AgentError::Socket(SocketError::Closed),
+            // A hub that is slow to answer but not silent is alive; one that answers in its own words, too.
+            Ok(_) | Err(_) => {}
+        }
+    }
+}
+
+// === impl AgentError ===
+
+impl AgentError {
+    /// A bounded PascalCase name.
+    pub(crate) fn reason(&self) -> &'static str {
+        match self {
+            Self::InvalidToken { .. } => "InvalidCredentials",
+            Self::TokenExpired { .. } => "TokenExpired",
+            Self::Refused { .. } => "HubRejected",
+            Self::Forgotten => "Replaced",
+            Self::NewIdentity => "IdentityChanged",
+            Self::NoWelcome { .. } | Self::Socket(_) => "HubUnreachable",
+        }
+    }
+}
+
+impl From<protocol::Rejected> for AgentError {
+    fn from(rejected: protocol::Rejected) -> Self {
+        let protocol::Rejected { code, message } = rejected;
+        let message = message.chars().take(MAX_MESSAGE_CHARS).collect();
+        match code.as_str() {
+            "INVALID_TOKEN" => Self::InvalidToken { message },
+            "TOKEN_EXPIRED" => Self::TokenExpired { message },
+            "REPLACED" => Self::Forgotten,
+            _ => Self::Refused { message },
+        }
+    }
+}
+
+/// The message and the messages of everything underneath it, on one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let part = cause.to_string();
+        if !text.ends_with(&part) {
+            text.push_str(": ");
+            text.push_str(&part);
+        }
+        source = cause.source();
+    }
+    text
+}

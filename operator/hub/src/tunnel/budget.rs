@@ -1,0 +1,314 @@
+//! Bytes that came from the hub and wait for a TCP stream: bounded per connection and over all connections.
+//!
+//! The recorded protocol has no flow control, so the reader of the socket decides. It hands a chunk over at once while
+//! there is room. When there is none it waits for a connection that still moves, because then the hub is pushed back
+//! and nothing is lost; a connection that does not move at all is given up, so that it holds up nobody else.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use thiserror::Error;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
+
+/// A connection with bytes waiting that took none for this long does not move.
+const STILL: Duration = Duration::from_secs(1);
+
+/// The longest wait for room for one chunk, however much the connection moves: far below every ping timeout.
+const STALL_LIMIT: Duration = Duration::from_secs(10);
+
+/// What a chunk costs at least, so that a flood of single bytes is bounded too.
+const MIN_CHARGE: usize = 256;
+
+/// Items beside the chunks: the end of the bytes and the end of the connection.
+const MARKS: usize = 2;
+
+/// The bytes that may wait over all connections of one agent.
+#[derive(Clone, Debug)]
+pub(crate) struct Budget {
+    all: Arc<Semaphore>,
+    all_bytes: usize,
+    link_bytes: usize,
+}
+
+/// The way into a connection.
+#[derive(Clone, Debug)]
+pub(crate) struct InboxTx {
+    /// Socket reader --bytes for one connection--> its pump.
+    items_tx: mpsc::Sender<Item>,
+    room: Arc<Semaphore>,
+    link_bytes: usize,
+    progress: Progress,
+    /// Cancelled when the connection is given up.
+    give_up: CancellationToken,
+}
+
+/// The end where the connection takes its bytes out.
+#[derive(Debug)]
+pub(crate) struct InboxRx {
+    items_rx: mpsc::Receiver<Item>,
+    progress: Progress,
+    give_up: CancellationToken,
+}
+
+/// What waits for a connection. Chunks and ends share one queue: an end never overtakes bytes.
+#[derive(Debug)]
+pub(crate) enum Item {
+    /// Bytes; what they cost is given back when they are dropped.
+    Chunk(Bytes, Charge),
+    /// The peer sends no more.
+    Fin,
+    /// The connection is over.
+    Close,
+}
+
+/// Room taken by a chunk.
+#[derive(Debug)]
+pub(crate) struct Charge {
+    _all: OwnedSemaphorePermit,
+    _link: OwnedSemaphorePermit,
+}
+
+/// Why a chunk was not accepted.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+pub(crate) enum NotAccepted {
+    /// The connection does not take its bytes.
+    #[error("the service stopped reading")]
+    Stalled,
+    /// The chunk is larger than anything that may wait.
+    #[error("the chunk is larger than the limit")]
+    OverLimit,
+    /// All connections together have no room at the moment: give one up and try again.
+    #[error("too many bytes are waiting")]
+    Crowded,
+    /// The connection has just ended.
+    #[error("the connection has ended")]
+    Gone,
+}
+
+/// When the connection last took bytes, readable by the other side.
+#[derive(Clone, Debug)]
+struct Progress {
+    started: Instant,
+    millis: Arc<AtomicU64>,
+}
+
+/// The inbox of a new connection.
+pub(crate) fn inbox(budget: &Budget) -> (InboxTx, InboxRx) {
+    let Budget { link_bytes, .. } = *budget;
+    let (items_tx, items_rx) = mpsc::channel(link_bytes / MIN_CHARGE + MARKS);
+    let progress = Progress { started: Instant::now(), millis: Arc::default() };
+    let give_up = CancellationToken::new();
+    let room = Arc::new(Semaphore::new(link_bytes));
+    let rx = InboxRx { items_rx, progress: progress.clone(), give_up: give_up.clone() };
+    (InboxTx { items_tx, room, link_bytes, progress, give_up }, rx)
+}
+
+// === impl Budget ===
+
+impl Budget {
+    pub(crate) fn new(all_bytes: usize, link_bytes: usize) -> Self {
+        let all_bytes = all_bytes.clamp(MIN_CHARGE, Semaphore::MAX_PERMITS);
+        let link_bytes = link_bytes.clamp(MIN_CHARGE, all_bytes);
+        Self { all: Arc::new(Semaphore::new(all_bytes)), all_bytes, link_bytes }
+    }
+
+    /// Bytes waiting now.
+    #[cfg(test)]
+    pub(crate) fn used(&self) -> usize {
+        self.all_bytes - self.all.available_permits()
+    }
+}
+
+fn charge(bytes: usize) -> usize {
+    bytes.max(MIN_CHARGE)
+}
+
+// === impl InboxTx ===
+
+impl InboxTx {
+    /// Hands a chunk over, waiting for room as long as the connection moves. Cancel safe: nothing is half handed over.
+    pub(crate) async fn push(&self, budget: &Budget, bytes: Bytes) -> Result<(), NotAccepted> {
+        let cost = charge(bytes.len());
+        if cost > self.link_bytes {
+            return Err(NotAccepted::OverLimit);
+        }
+        if self.waiting() == 0 {
+            self.progress.touch();
+        }
+        let permits = u32::try_from(cost).map_err(|_| NotAccepted::OverLimit)?;
+        let link = self.room_here(permits).await?;
+        let all = Arc::clone(&budget.all);
+        let all = match Arc::clone(&all).try_acquire_many_owned(permits) {
+            Ok(permit) => permit,
+            Err(_) => match timeout(STILL, all.acquire_many_owned(permits)).await {
+                Ok(Ok(permit)) => permit,
+                Ok(Err(_)) => return Err(NotAccepted::Gone),
+                Err(_) => return Err(NotAccepted::Crowded),
+            },
+        };
+        let item = Item::Chunk(bytes, Charge { _all: all, _link: link });
+        // There is a place for every chunk that found room.
+        self.items_tx.try_send(item).map_err(|_| NotAccepted::Gone)
+    }
+
+    /// Says that the peer sends no more, after all bytes before it.
+    pub(crate) fn finish(&self) {
+        let _ = self.items_tx.try_send(Item::Fin); // a repeated end finds no place and is not needed
+    }
+
+    /// Says that the connection is over, after all bytes before it.
+    pub(crate) fn close(&self) {
+        if self.items_tx.try_send(Item::Close).is_err() {
+            self.give_up();
+        }
+    }
+
+    /// Ends the connection now, whatever waits.
+    pub(crate) fn give_up(&self) {
+        self.give_up.cancel();
+    }
+
+    /// Bytes that wait for this connection.
+    pub(crate) fn waiting(&self) -> usize {
+        self.link_bytes.saturating_sub(self.room.available_permits())
+    }
+
+    /// Whether bytes wait and the connection has not taken any for a while.
+    pub(crate) fn is_still(&self) -> bool {
+        self.waiting() > 0 && self.progress.quiet_for() >= STILL
+    }
+
+    /// Room for one chunk of this connection: at once, or when the connection has moved on.
+    async fn room_here(&self, permits: u32) -> Result<OwnedSemaphorePermit, NotAccepted> {
+        let give_up_at = Instant::now() + STALL_LIMIT;
+        loop {
+            if let Ok(permit) = Arc::clone(&self.room).try_acquire_many_owned(permits) {
+                return Ok(permit);
+            }
+            let patience = STILL.saturating_sub(self.progress.quiet_for());
+            let patience = patience.min(give_up_at.saturating_duration_since(Instant::now()));
+            if patience.is_zero() {
+                return Err(NotAccepted::Stalled);
+            }
+            let room = Arc::clone(&self.room).acquire_many_owned(permits);
+            tokio::select! {
+                found = timeout(patience, room) => match found {
+                    Ok(Ok(permit)) => return Ok(permit),
+                    Ok(Err(_)) => return Err(NotAccepted::Gone),
+                    Err(_) => {}
+                },
+                () = self.items_tx.closed() => return Err(NotAccepted::Gone),
+            }
+        }
+    }
+}
+
+// === impl InboxRx ===
+
+impl InboxRx {
+    /// The next item; `None` when nobody can send any more. Cancel safe.
+    pub(crate) async fn next(&mut self) -> Option<Item> {
+        self.items_rx.recv().await
+    }
+
+    /// Tells the other side that bytes were taken.
+    pub(crate) fn moved(&self) {
+        self.progress.touch();
+    }
+
+    /// Cancelled when the connection must end now.
+    pub(crate) fn given_up(&self) -> CancellationToken {
+        self.give_up.clone()
+    }
+}
+
+// === impl Progress ===
+
+impl Progress {
+    fn touch(&self) {
+        self.millis.store(self.age(), Ordering::Relaxed);
+    }
+
+    fn quiet_for(&self) -> Duration {
+        Duration::from_millis(self.age().saturating_sub(self.millis.load(Ordering::Relaxed)))
+    }
+
+    fn age(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KIB: usize = 1024;
+
+    fn chunk(len: usize) -> Bytes {
+        Bytes::from(vec![1; len])
+    }
+
+    #[tokio::test]
+    async fn an_end_stays_behind_the_bytes_and_room_comes_back() {
+        let budget = Budget::new(64 * KIB, 16 * KIB);
+        let (tx, mut rx) = inbox(&budget);
+        tx.push(&budget, chunk(10)).await.expect("room");
+        tx.push(&budget, chunk(KIB)).await.expect("room");
+        tx.finish();
+        tx.close();
+        assert_eq!((tx.waiting(), budget.used()), (MIN_CHARGE + KIB, MIN_CHARGE + KIB));
+        assert!(matches!(rx.next().await, Some(Item::Chunk(bytes, _)) if bytes.len() == 10));
+        assert!(matches!(rx.next().await, Some(Item::Chunk(bytes, _)) if bytes.len() == KIB));
+        assert!(matches!(rx.next().await, Some(Item::Fin)));
+        assert!(matches!(rx.next().await, Some(Item::Close)));
+        assert_eq!((tx.waiting(), budget.used()), (0, 0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_does_not_move_is_given_up_and_one_that_moves_is_waited_for() {
+        let budget = Budget::new(64 * KIB, 4 * KIB);
+        let (tx, mut rx) = inbox(&budget);
+        tx.push(&budget, chunk(4 * KIB)).await.expect("room");
+        assert_eq!(tx.push(&budget, chunk(1)).await, Err(NotAccepted::Stalled));
+        assert!(tx.is_still());
+
+        let reader = async {
+            rx.moved();
+            tokio::time::sleep(STILL / 2).await;
+            rx.next().await
+        };
+        let (pushed, taken) = tokio::join!(tx.push(&budget, chunk(1)), async { reader.await.map(drop) });
+        assert_eq!((pushed, taken), (Ok(()), Some(())));
+    }
+
+    #[tokio::test]
+    async fn a_chunk_that_can_never_fit_and_a_connection_that_is_gone_are_told_apart() {
+        let budget = Budget::new(64 * KIB, 4 * KIB);
+        let (tx, rx) = inbox(&budget);
+        assert_eq!(tx.push(&budget, chunk(5 * KIB)).await, Err(NotAccepted::OverLimit));
+        drop(rx);
+        assert_eq!(tx.push(&budget, chunk(1)).await, Err(NotAccepted::Gone));
+        assert_eq!(budget.used(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_flood_of_single_bytes_is_bounded_by_the_same_limit() {
+        let budget = Budget::new(64 * KIB, 4 * KIB);
+        let (tx, _rx) = inbox(&budget);
+        for _ in 0..(4 * KIB / MIN_CHARGE) {
+            tx.push(&budget, chunk(1)).await.expect("room");
+        }
+        assert_eq!(tx.room.available_permits(), 0);
+        tx.finish();
+        tx.close();
+        assert!(!rx_given_up(&tx));
+    }
+
+    fn rx_given_up(tx: &InboxTx) -> bool {
+        tx.give_up.is_cancelled()
+    }
+}

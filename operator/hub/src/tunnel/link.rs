@@ -1,0 +1,133 @@
+//! One dialled connection of the exposing side: connect where the route allows, answer the hub, pump.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout_at};
+use tokio_util::sync::CancellationToken;
+use tracing::debug;
+
+use super::budget::InboxRx;
+use super::routes::{Dial, Leash};
+use super::stats::{RefusedDial, Stats, count};
+use crate::protocol::{About, DialError};
+use crate::pump::{self, AtEnd, EXPOSER, Lane, Meter, Outcome, Permission};
+use crate::socketio::Emitter;
+
+/// How long connecting may take over all targets; half of what hubs wait, so that they hear our reason.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Everything one connection needs.
+pub(super) struct Link {
+    pub(super) dial: Dial,
+    pub(super) leash: Leash,
+    pub(super) connection_id: String,
+    pub(super) emitter: Emitter,
+    pub(super) inbox: InboxRx,
+    pub(super) half_close: bool,
+    pub(super) stats: Arc<Stats>,
+}
+
+/// Counts a connection as open.
+struct Open<'a>(&'a Stats);
+
+impl Permission for Leash {
+    fn holds(&self) -> bool {
+        Leash::holds(self)
+    }
+
+    fn token(&self) -> &CancellationToken {
+        Leash::token(self)
+    }
+}
+
+// === impl Link ===
+
+impl Link {
+    /// Runs from dial to end. `detach` is dropped when nothing more is expected from the hub.
+    pub(super) async fn run<D>(self, detach: D) {
+        let Self { dial, leash, connection_id, emitter, inbox, half_close, stats } = self;
+        let connected = tokio::select! {
+            biased;
+            () = leash.cut() => Err(RefusedDial::ShareEnded),
+            connected = connect(&dial.targets) => connected,
+        };
+        let stream = match connected {
+            Ok(stream) => stream,
+            Err(why) => return refuse(&emitter, &connection_id, why, &stats).await,
+        };
+        if emitter.emit("dial_success", &About { connection_id: &connection_id }).await.is_err() {
+            return;
+        }
+        let open = Open::new(&stats);
+        let at_end = if half_close { AtEnd::Finish } else { AtEnd::Close };
+        let lane = Lane::new(emitter, EXPOSER, connection_id, at_end);
+        let meter = Meter { from_hub: &stats.bytes_in, to_hub: &stats.bytes_out };
+        let outcome = pump::run(stream, inbox, &lane, &leash, meter, detach).await;
+        drop((open, leash));
+        conclude(&lane, &dial, outcome, &stats).await;
+    }
+}
+
+/// Tells the hub about an end that it cannot know of.
+async fn conclude(lane: &Lane, dial: &Dial, outcome: Outcome, stats: &Stats) {
+    debug!(link = lane.connection_id(), service = dial.name, ?outcome, "connection ended");
+    match outcome {
+        Outcome::Done | Outcome::Broken(_) | Outcome::HubGone => {}
+        Outcome::Forbidden => {
+            let _ = lane.close().await; // a hub that is gone has closed it already
+        }
+        Outcome::GivenUp => {
+            count(&stats.stalled, 1);
+            let _ = lane.close().await;
+        }
+    }
+}
+
+/// Answers a dial with a refusal and counts it.
+pub(super) async fn refuse(emitter: &Emitter, connection_id: &str, why: RefusedDial, stats: &Stats) {
+    stats.count_refused(why);
+    debug!(link = connection_id, reason = why.reason(), "dial refused");
+    let _ = emitter.emit("dial_error", &DialError { connection_id, error: why.message() }).await;
+}
+
+/// Tries the targets in order; each gets an equal part of the time that is left.
+async fn connect(targets: &[SocketAddr]) -> Result<TcpStream, RefusedDial> {
+    let deadline = Instant::now() + CONNECT_TIMEOUT;
+    let mut why = RefusedDial::ConnectFailed;
+    for (tried, target) in targets.iter().enumerate() {
+        let left = u32::try_from(targets.len() - tried).unwrap_or(u32::MAX);
+        let share = deadline.saturating_duration_since(Instant::now()) / left;
+        match timeout_at(Instant::now() + share, TcpStream::connect(target)).await {
+            Ok(Ok(stream)) if is_expected(&stream, targets) => return Ok(stream),
+            Ok(Ok(_) | Err(_)) => why = RefusedDial::ConnectFailed,
+            Err(_) => why = RefusedDial::ConnectTimedOut,
+        }
+    }
+    Err(why)
+}
+
+/// Whether the connection leads where it may, checked on the connection itself, and is set up.
+fn is_expected(stream: &TcpStream, targets: &[SocketAddr]) -> bool {
+    let peer: io::Result<SocketAddr> = stream.peer_addr();
+    peer.is_ok_and(|peer| targets.contains(&peer)) && pump::reset_on_drop(stream).is_ok()
+}
+
+// === impl Open ===
+
+impl<'a> Open<'a> {
+    fn new(stats: &'a Stats) -> Self {
+        count(&stats.open, 1);
+        count(&stats.opened, 1);
+        Self(stats)
+    }
+}
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, std::sync::atomic::Ordering::Relaxed);
+    }
+}

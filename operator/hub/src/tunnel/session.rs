@@ -1,0 +1,282 @@
+//! One agent socket of the exposing side, from the hub's welcome to its end.
+//!
+//! The loop here reads and decides; it never waits for the writer. Each connection, the heartbeat and the exposing are
+//! tasks of the session: they end with it.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Notify, broadcast};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, warn};
+use uuid::Uuid;
+
+use super::budget::{Budget, InboxTx, NotAccepted, inbox};
+use super::link::{self, Link};
+use super::routes::{Refusal, Routes};
+use super::stats::{RefusedDial, Stats, count};
+use super::{Limits, TunnelEvent, exposing};
+use crate::agent::{self, AgentError, Socket};
+use crate::protocol::{self, About, Data, HALF_CLOSE, Said};
+use crate::pump::EXPOSER;
+use crate::socketio::{Emitter, Event, Incoming};
+
+/// Connections given up, at a second each, to make room for one chunk; then the chunk's own connection goes.
+const MAX_EVICTIONS: usize = 8;
+
+/// How long the last words of a session may take: a close for each of its connections.
+const GOODBYE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// What outlives a session.
+#[derive(Clone)]
+pub(super) struct Surroundings {
+    pub(super) routes: Routes,
+    pub(super) limits: Limits,
+    pub(super) stats: Arc<Stats>,
+    pub(super) events_tx: broadcast::Sender<TunnelEvent>,
+}
+
+/// A session in progress.
+struct Session {
+    around: Surroundings,
+    emitter: Emitter,
+    half_close: bool,
+    budget: Budget,
+    links: Links,
+    tasks: JoinSet<Result<(), AgentError>>,
+    /// Session --everything must be exposed again--> exposing task.
+    welcomed: Arc<Notify>,
+}
+
+/// The connections of this session by the hub's id for them: an id that is not here is not ours.
+#[derive(Clone, Default)]
+struct Links(Arc<Mutex<HashMap<String, InboxTx>>>);
+
+/// Takes a connection out of the table when it goes.
+struct Registration {
+    links: Links,
+    connection_id: String,
+}
+
+/// Carries connections until the socket ends or `stop` is cancelled, then says which error ended it.
+pub(super) async fn run(
+    socket: Socket,
+    around: Surroundings,
+    stop: &CancellationToken,
+) -> Option<AgentError> {
+    let Socket { emitter, mut events, welcome, token_warning: _ } = socket;
+    let Limits { agent_bytes, link_bytes, connections: _ } = around.limits;
+    let mut session = Session {
+        half_close: welcome.features.has(HALF_CLOSE),
+        budget: Budget::new(agent_bytes, link_bytes),
+        links: Links::default(),
+        tasks: JoinSet::new(),
+        welcomed: Arc::default(),
+        emitter,
+        around,
+    };
+    session.start_tasks();
+    let ended = loop {
+        let said = tokio::select! {
+            biased;
+            () = stop.cancelled() => break None,
+            Some(task) = session.tasks.join_next() => match task {
+                Ok(Err(error)) => break Some(error),
+                _ => continue,
+            },
+            said = events.next() => said,
+        };
+        match said {
+            Ok(Incoming::Event(event)) => tokio::select! {
+                biased;
+                () = stop.cancelled() => break None,
+                heard = session.hear(&event) => if let Err(error) = heard { break Some(error) },
+            },
+            Ok(Incoming::Unreadable) => count(&session.around.stats.malformed, 1),
+            Err(error) => break Some(AgentError::Socket(error)),
+        }
+    };
+    let open = session.links.ids();
+    session.tasks.shutdown().await;
+    if ended.is_none() {
+        let _ = timeout(GOODBYE_TIMEOUT, session.close_links(&open)).await; // a hub that does not listen goes without
+        events.leave().await;
+    }
+    ended
+}
+
+// === impl Session ===
+
+impl Session {
+    fn start_tasks(&mut self) {
+        let emitter = self.emitter.clone();
+        self.tasks.spawn(async { Err(agent::heartbeat(emitter).await) });
+        let (emitter, routes) = (self.emitter.clone(), self.around.routes.clone());
+        let welcomed = Arc::clone(&self.welcomed);
+        self.tasks.spawn(async move { Err(exposing::run(emitter, routes, &welcomed).await) });
+    }
+
+    /// Some hubs keep a connection open when its agent leaves without a word.
+    async fn close_links(&self, connection_ids: &[String]) {
+        for connection_id in connection_ids {
+            let about = About { connection_id };
+            if self.emitter.emit(EXPOSER.close, &about).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    async fn hear(&mut self, event: &Event) -> Result<(), AgentError> {
+        let stats = Arc::clone(&self.around.stats);
+        let Ok(said) = Said::read(event) else {
+            count(&stats.malformed, 1);
+            debug!(event = event.name(), "unreadable event");
+            return Ok(());
+        };
+        match said {
+            Said::Data(data) => self.deliver(data).await,
+            Said::Dial(dial) => self.answer(dial).await,
+            Said::Fin(id) => self.with_link(&id.connection_id, InboxTx::finish),
+            Said::Close(id) => self.with_link(&id.connection_id, InboxTx::close),
+            Said::Spoilt(id) => {
+                count(&stats.malformed, 1);
+                self.with_link(&id.connection_id, InboxTx::give_up);
+            }
+            Said::Error(rejected) => return Err(rejected.into()),
+            Said::TokenWarning(token) => {
+                self.tell(TunnelEvent::TokenExpiring { expires_at: token.expires_at })
+            }
+            Said::ShareJoined(joined) => self.tell(joined.into()),
+            Said::Connected(_) => self.welcomed.notify_one(),
+            Said::Ready(_) | Said::Failed(_) | Said::ShareEnded(_) | Said::Other => {}
+        }
+        Ok(())
+    }
+
+    /// Hands a chunk to its connection; one that does not take its bytes is given up, and only that one.
+    async fn deliver(&self, data: Data<'_>) {
+        let Data { connection_id, bytes } = data;
+        let Some(inbox) = self.links.get(&connection_id) else {
+            count(&self.around.stats.foreign, 1);
+            return;
+        };
+        for _ in 0..MAX_EVICTIONS {
+            match inbox.push(&self.budget, bytes.clone()).await {
+                Ok(()) | Err(NotAccepted::Gone) => return,
+                Err(NotAccepted::Crowded) => self.links.give_up_largest_still(),
+                Err(NotAccepted::Stalled | NotAccepted::OverLimit) => break,
+            }
+        }
+        warn!(link = connection_id.as_ref(), waiting = inbox.waiting(), "connection given up");
+        inbox.give_up();
+    }
+
+    fn with_link(&self, connection_id: &str, act: impl FnOnce(&InboxTx)) {
+        match self.links.get(connection_id) {
+            Some(inbox) => act(&inbox),
+            None => count(&self.around.stats.foreign, 1),
+        }
+    }
+
+    async fn answer(&mut self, dial: protocol::Dial<'_>) {
+        let connection_id = dial.connection_id.into_owned();
+        let stats = Arc::clone(&self.around.stats);
+        let admitted = if dial.pty {
+            Err(RefusedDial::Terminal)
+        } else if self.links.len() >= self.around.limits.connections || self.links.has(&connection_id) {
+            Err(RefusedDial::Limit)
+        } else {
+            let service_id = Uuid::parse_str(&dial.service_id).map_err(|_| RefusedDial::UnknownService);
+            service_id.and_then(|id| self.around.routes.admit(id).map_err(RefusedDial::from))
+        };
+        let emitter = self.emitter.clone();
+        let (dial, leash) = match admitted {
+            Ok(admitted) => admitted,
+            Err(why) => {
+                // On its own: this loop must not wait for the queue.
+                self.tasks.spawn(async move {
+                    link::refuse(&emitter, &connection_id, why, &stats).await;
+                    Ok(())
+                });
+                return;
+            }
+        };
+        let (inbox_tx, inbox) = inbox(&self.budget);
+        let registration = self.links.register(connection_id.clone(), inbox_tx);
+        let half_close = self.half_close;
+        let link = Link { dial, leash, connection_id, emitter, inbox, half_close, stats };
+        self.tasks.spawn(async move {
+            link.run(registration).await;
+            Ok(())
+        });
+    }
+
+    fn tell(&self, event: TunnelEvent) {
+        let _ = self.around.events_tx.send(event); // nobody listening is fine
+    }
+}
+
+// === impl Links ===
+
+impl Links {
+    fn register(&self, connection_id: String, inbox: InboxTx) -> Registration {
+        self.lock().insert(connection_id.clone(), inbox);
+        Registration { links: self.clone(), connection_id }
+    }
+
+    fn get(&self, connection_id: &str) -> Option<InboxTx> {
+        self.lock().get(connection_id).cloned()
+    }
+
+    fn has(&self, connection_id: &str) -> bool {
+        self.lock().contains_key(connection_id)
+    }
+
+    fn ids(&self) -> Vec<String> {
+        self.lock().keys().cloned().collect()
+    }
+
+    fn len(&self) -> usize {
+        self.lock().len()
+    }
+
+    /// Makes room at the cost of the connection that has most waiting and does not move, if there is one.
+    fn give_up_largest_still(&self) {
+        let table = self.lock();
+        let still = table.iter().filter(|(_, inbox)| inbox.is_still());
+        if let Some((connection_id, inbox)) = still.max_by_key(|(_, inbox)| inbox.waiting()) {
+            warn!(link = connection_id, waiting = inbox.waiting(), "connection given up to make room");
+            inbox.give_up();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, InboxTx>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        self.links.lock().remove(&self.connection_id);
+    }
+}
+
+impl From<Refusal> for RefusedDial {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::UnknownService => Self::UnknownService,
+            Refusal::ShareEnded(_) | Refusal::EndNotSet => Self::ShareEnded,
+            Refusal::NoTarget => Self::NoTarget,
+        }
+    }
+}
+
+impl From<protocol::ShareJoined> for TunnelEvent {
+    fn from(joined: protocol::ShareJoined) -> Self {
+        let protocol::ShareJoined { id, count, agent_label, joined_at } = joined;
+        Self::ShareJoined { id, count, agent_label, joined_at }
+    }
+}
