@@ -42,7 +42,7 @@ pub const ADMIN: &str = "lab-admin";
 const MANAGER: &str = "connect-tests";
 
 /// The definitions, applied before the controllers start so that garbage collection knows both kinds at once.
-const DEFINITIONS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../crds");
+pub(crate) const DEFINITIONS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../crds");
 
 /// What a control plane has beyond the usual.
 #[derive(Clone, Copy, Debug, Default)]

@@ -4,8 +4,10 @@
 //! `lab` (the binary beside this library) shows the same parts to people; the tests are in `tests/it`.
 
 pub mod control_plane;
+pub mod demo;
 mod guardian;
 pub mod hub;
+pub mod lab;
 pub mod namespace;
 pub mod operator;
 pub mod plugin;

@@ -1,8 +1,12 @@
-//! `lab`: the real parts, for people. `make demo`, `make up` and `make tools` call it.
+//! `lab`: the real parts, for people. `make demo`, `make up`, `make down` and `make tools` call it.
+
+use std::net::SocketAddr;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use connect_tests::toolchain;
+use connect_tests::demo::{self, Plan};
+use connect_tests::services::http;
+use connect_tests::{lab, toolchain};
 
 /// The product on real parts: a control plane, a hub, the operator and services.
 #[derive(Parser)]
@@ -13,14 +17,40 @@ struct Lab {
 
 #[derive(Subcommand)]
 enum Verb {
-    /// Build or install what tests and demo need.
+    /// Share, join, use and end, each step with what was seen
+    Demo {
+        /// Leave everything running at the end
+        #[arg(long)]
+        keep: bool,
+        /// Use the cluster of this context of the kubeconfig instead of one of our own
+        #[arg(long, value_name = "NAME")]
+        context: Option<String>,
+    },
+    /// Start a control plane, a hub and the operator, and say how to use them
+    Up,
+    /// End what was left running
+    Down,
+    /// Build or install what tests and demo need
     Tools,
+    /// Serve bytes over HTTP; the demo's third service
+    #[command(hide = true)]
+    Serve {
+        /// Where to listen
+        address: SocketAddr,
+    },
 }
 
 #[tokio::main]
 async fn main() -> Result<()> {
     match Lab::parse().verb {
+        Verb::Demo { keep, context } => demo::run(Plan { keep, context }).await,
+        Verb::Up => {
+            lab::must_be_down()?;
+            demo::up().await?.keep()
+        }
+        Verb::Down => lab::down(),
         Verb::Tools => tools().await,
+        Verb::Serve { address } => http::serve(address).await,
     }
 }
 

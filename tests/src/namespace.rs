@@ -29,7 +29,7 @@ impl Namespace {
     /// # Errors
     /// The API server refuses it.
     pub async fn create_with(kubectl: Kubectl, purpose: &str) -> Result<Self> {
-        let name = format!("{purpose}-{}", random_hex::<SUFFIX_BYTES>()?);
+        let name = unique_name(purpose)?;
         kubectl.run(["create", "namespace", &name]).await?.success()?;
         Ok(Self { name, kubectl })
     }
@@ -51,4 +51,9 @@ impl Drop for Namespace {
         // The control plane may be gone already; it takes the namespace along then.
         let _ = delete.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
     }
+}
+
+/// A name that nobody else has chosen.
+pub(crate) fn unique_name(purpose: &str) -> Result<String> {
+    Ok(format!("{purpose}-{}", random_hex::<SUFFIX_BYTES>()?))
 }

@@ -2,14 +2,14 @@
 
 pub mod http;
 mod postgres;
-mod redis;
+pub mod redis;
 
 use std::net::{IpAddr, SocketAddr};
 
 use anyhow::{Context as _, Result};
 
 pub use postgres::{Postgres, select};
-pub use redis::{Redis, set_and_get};
+pub use redis::Redis;
 
 use crate::control_plane::Kubectl;
 

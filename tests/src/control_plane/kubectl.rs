@@ -20,9 +20,19 @@ pub struct Kubectl {
     kubeconfig: Option<PathBuf>,
     context: Option<String>,
     namespace: Option<String>,
-    home: Option<PathBuf>,
     plugins: Option<PathBuf>,
-    bare: bool,
+    environment: Environment,
+}
+
+/// What kubectl finds in its environment besides `PATH`.
+#[derive(Clone)]
+enum Environment {
+    /// All of ours, except that `KUBECONFIG` is the one we were given or none.
+    OwnConfig,
+    /// All of ours.
+    Ours,
+    /// Nothing but this home.
+    Bare(PathBuf),
 }
 
 /// What a command printed and how it ended.
@@ -40,7 +50,13 @@ pub struct Output {
 impl Kubectl {
     /// kubectl with this kubeconfig, or with none.
     pub fn new(program: PathBuf, kubeconfig: Option<PathBuf>) -> Self {
-        Self { program, kubeconfig, context: None, namespace: None, home: None, plugins: None, bare: false }
+        let environment = Environment::OwnConfig;
+        Self { program, kubeconfig, context: None, namespace: None, plugins: None, environment }
+    }
+
+    /// kubectl as it is set up on this machine.
+    pub fn of_this_machine(program: PathBuf) -> Self {
+        Self { environment: Environment::Ours, ..Self::new(program, None) }
     }
 
     /// Uses another context of the kubeconfig.
@@ -71,29 +87,29 @@ impl Kubectl {
         self
     }
 
-    /// Runs on a machine of its own: an empty home, and nothing of our environment but `PATH`.
+    /// Runs on a machine of its own: an empty home, no kubeconfig, and nothing of our environment but `PATH`.
     #[must_use]
-    pub fn on_a_bare_machine(mut self, home: impl Into<PathBuf>) -> Self {
-        self.home = Some(home.into());
-        self.bare = true;
-        self
+    pub fn on_a_bare_machine(self, home: impl Into<PathBuf>) -> Self {
+        let environment = Environment::Bare(home.into());
+        Self { kubeconfig: None, context: None, namespace: None, environment, ..self }
     }
 
     /// The command, ready to be started.
     pub fn command<Argument: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = Argument>) -> Command {
         let mut command = Command::new(&self.program);
-        if self.bare {
-            command.env_clear();
+        match &self.environment {
+            Environment::Ours => {}
+            Environment::OwnConfig => {
+                command.env_remove("KUBECONFIG");
+            }
+            Environment::Bare(home) => {
+                command.env_clear().env("HOME", home);
+            }
         }
         command.env("PATH", self.path());
-        if let Some(home) = &self.home {
-            command.env("HOME", home);
+        if let Some(kubeconfig) = &self.kubeconfig {
+            command.env("KUBECONFIG", kubeconfig);
         }
-        match &self.kubeconfig {
-            Some(kubeconfig) => command.env("KUBECONFIG", kubeconfig),
-            None if self.context.is_none() => command.env_remove("KUBECONFIG"),
-            None => &mut command,
-        };
         command.args(arguments);
         // After the arguments: kubectl takes flags before a plugin's name for its own and then finds no plugin.
         for (flag, value) in [("--namespace", &self.namespace), ("--context", &self.context)] {
@@ -155,6 +171,24 @@ impl Kubectl {
     /// The API server refuses them.
     pub async fn apply(&self, yaml: &str) -> Result<Output> {
         self.run_with_input(["apply", "-f", "-"], yaml).await?.success()
+    }
+
+    /// Lines for a shell in which `kubectl` then means this.
+    pub fn exports(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        if let Some(kubeconfig) = &self.kubeconfig {
+            lines.push(format!("export KUBECONFIG={}", kubeconfig.display()));
+        }
+        let folders = self.plugins.iter().map(PathBuf::as_path).chain(self.program.parent());
+        let folders: Vec<_> = folders.map(|folder| folder.display().to_string()).collect();
+        lines.push(format!("export PATH={}:$PATH", folders.join(":")));
+        if let Some(context) = &self.context {
+            lines.push(format!("kubectl config use-context {context}"));
+        }
+        if let Some(namespace) = &self.namespace {
+            lines.push(format!("kubectl config set-context --current --namespace {namespace}"));
+        }
+        lines
     }
 
     fn path(&self) -> OsString {

@@ -36,12 +36,12 @@ impl Redis {
             let running = process.must_run();
             async move {
                 running?;
-                set_and_get(address, "ready", "yes").await
+                set(address, "ready", "yes").await
             }
         })
         .await;
         match answers {
-            Ok(_) => Ok(Self { process }),
+            Ok(()) => Ok(Self { process }),
             Err(error) => Err(error.context(process.failure("it does not answer"))),
         }
     }
@@ -52,30 +52,38 @@ impl Redis {
     }
 }
 
-/// `SET key value`, then `GET key` on the same connection: what was read.
+/// `SET key value`.
 ///
 /// # Errors
-/// The server does not answer or answers something else.
-pub async fn set_and_get(address: SocketAddr, key: &str, value: &str) -> Result<String> {
-    let talk = async {
-        let mut redis = TcpStream::connect(address).await.context("cannot connect to Redis")?;
-        let set = ask(&mut redis, &["SET", key, value]).await?;
-        ensure!(set == "+OK\r\n", "Redis answers SET with {set:?}");
-        let got = ask(&mut redis, &["GET", key]).await?;
-        let body = got.strip_prefix(&format!("${}\r\n", value.len()));
-        let body = body.and_then(|body| body.strip_suffix("\r\n"));
-        body.map(str::to_owned).with_context(|| format!("Redis answers GET with {got:?}"))
-    };
-    timeout(ANSWER, talk).await.context("Redis does not answer")?
+/// The server does not answer or refuses.
+pub async fn set(address: SocketAddr, key: &str, value: &str) -> Result<()> {
+    let answer = ask(address, &["SET", key, value]).await?;
+    ensure!(answer == "+OK\r\n", "Redis answers SET with {answer:?}");
+    Ok(())
 }
 
-/// Sends one command; reads one answer, which for these commands is one or two lines.
-async fn ask(redis: &mut TcpStream, words: &[&str]) -> Result<String> {
+/// `GET key`.
+///
+/// # Errors
+/// The server does not answer, or has no such key.
+pub async fn get(address: SocketAddr, key: &str) -> Result<String> {
+    let answer = ask(address, &["GET", key]).await?;
+    let value = answer.split_once("\r\n").and_then(|(_, body)| body.strip_suffix("\r\n"));
+    value.map(str::to_owned).with_context(|| format!("Redis answers GET with {answer:?}"))
+}
+
+/// Sends one command on a connection of its own; reads one answer, which for these commands is one or two lines.
+async fn ask(address: SocketAddr, words: &[&str]) -> Result<String> {
     let mut request = format!("*{}\r\n", words.len());
     for word in words {
         request.push_str(&format!("${}\r\n{word}\r\n", word.len()));
     }
-    redis.write_all(request.as_bytes()).await.context("cannot write to Redis")?;
+    timeout(ANSWER, talk(address, request.as_bytes())).await.context("Redis does not answer")?
+}
+
+async fn talk(address: SocketAddr, request: &[u8]) -> Result<String> {
+    let mut redis = TcpStream::connect(address).await.context("cannot connect to Redis")?;
+    redis.write_all(request).await.context("cannot write to Redis")?;
     let mut answer = Vec::new();
     loop {
         let text = String::from_utf8_lossy(&answer).into_owned();

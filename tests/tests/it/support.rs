@@ -26,7 +26,8 @@ async fn real_services_answer_on_the_addresses_of_their_services() -> anyhow::Re
 
     let redis = services::service(&kubectl, "redis", 6379).await?;
     let _redis = Redis::start(redis, &logs).await?;
-    assert_eq!(services::set_and_get(redis, "greeting", "hello").await?, "hello");
+    services::redis::set(redis, "greeting", "hello").await?;
+    assert_eq!(services::redis::get(redis, "greeting").await?, "hello");
 
     let api = services::service(&kubectl, "api", 8080).await?;
     let _api = http::start(api).await?;
