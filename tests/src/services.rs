@@ -3,6 +3,7 @@
 pub mod http;
 mod postgres;
 pub mod redis;
+pub mod transfer;
 
 use std::net::{IpAddr, SocketAddr};
 

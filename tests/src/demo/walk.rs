@@ -1,12 +1,6 @@
 //! The steps of the demo: expose, share, join, read and write, and both ways in which access ends.
-
-use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-
-use anyhow::{Context as _, Result, anyhow, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use jiff::{SignedDuration, Timestamp};
-use tokio::task::JoinHandle;
 
 use super::backends::{API, Backends, POSTGRES, REDIS};
 use super::stage::Stage;
@@ -14,10 +8,10 @@ use super::story::Story;
 use crate::control_plane::Kubectl;
 use crate::plugin::{self, Shared};
 use crate::progress::human;
-use crate::services::http::{Ending, Transfer, download};
+use crate::services::transfer::{Running, Transfer, download};
 use crate::services::{redis, select};
 use crate::teammate::Teammate;
-use crate::wait::{PATIENTLY, SOON, eventually};
+use crate::wait::{SOON, eventually};
 
 /// MiB that are copied as fast as they come.
 const BULK_MIB: u64 = 256;
@@ -25,16 +19,13 @@ const BULK_MIB: u64 = 256;
 /// A transfer that is in the middle when its share ends: 256 MiB at 2 MiB/s take two minutes.
 const CUT: &str = "/paced/256/2048";
 
-/// A transfer that spans both ends: 128 MiB at 4 MiB/s take 32 s, and it starts just before the share that lives for 20 s.
-const SURVIVOR: &str = "/paced/128/4096";
+/// A transfer that spans both ends: 128 MiB at 3 MiB/s take 42 s, and it starts just before the share that lives for 20 s.
+const SURVIVOR: &str = "/paced/128/3072";
 /// The same bytes, as fast as they come.
 const SURVIVOR_AT_ONCE: &str = "/bytes/128";
 
 /// Life of the second share.
 const SHORT_LIFE: SignedDuration = SignedDuration::from_secs(20);
-
-/// Bytes after which a transfer is under way.
-const UNDER_WAY: u64 = 1024 * 1024;
 
 /// All routes.
 const ROUTES: [&str; 3] = [POSTGRES.0, REDIS.0, API.0];
@@ -110,8 +101,8 @@ async fn copy(backends: &Backends, alice: &Teammate, story: &mut Story) -> Resul
     let path = format!("/bytes/{BULK_MIB}");
     let plain = download(backends.api, &path, |_| {}).await?;
     let joined = download(alice.address(API.0)?, &path, |_| {}).await?;
-    let expected = complete(&plain)?;
-    ensure!(complete(&joined)? == expected, "the checksums differ: {plain:?}, {joined:?}");
+    let expected = plain.checksum()?;
+    ensure!(joined.checksum()? == expected, "the checksums differ: {plain:?}, {joined:?}");
     story.saw(&format!("straight from the Service  {} in {}", rate(&plain), human(plain.took)));
     story.saw(&format!("through the join           {} in {}", rate(&joined), human(joined.took)));
     let short = &expected[..12];
@@ -191,10 +182,10 @@ async fn revocation(kubectl: &Kubectl, first: &Shared, mut alice: Teammate, stor
 
 async fn survived(backends: &Backends, survivor: Running, story: &mut Story) -> Result<()> {
     story.chapter("The third share's transfer beside them");
-    ensure!(!survivor.task.is_finished(), "it had ended before the others were cut, so it shows nothing");
+    ensure!(!survivor.has_ended(), "it had ended before the others were cut, so it shows nothing");
     let transfer = survivor.end().await?;
     let expected = download(backends.api, SURVIVOR_AT_ONCE, |_| {}).await?;
-    ensure!(complete(&transfer)? == complete(&expected)?, "the checksums differ: {transfer:?}, {expected:?}");
+    ensure!(transfer.checksum()? == expected.checksum()?, "the checksums differ: {transfer:?}, {expected:?}");
     story.seen("the third share's transfer", &format!("complete, {} MiB with equal SHA-256", mib(&transfer)));
     Ok(())
 }
@@ -216,61 +207,6 @@ async fn refused(kubectl: &Kubectl, words: &[String], story: &Story) -> Result<(
     let elsewhere = kubectl.clone().on_a_bare_machine(home.path());
     story.typed(&elsewhere.run(words).await?.fails_with(1)?);
     Ok(())
-}
-
-/// A download that goes on beside us.
-struct Running {
-    task: JoinHandle<Result<Transfer>>,
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
-
-impl Running {
-    /// Starts it and waits until it is under way.
-    async fn start(address: SocketAddr, path: &'static str) -> Result<Self> {
-        let bytes = Arc::new(AtomicU64::new(0));
-        let counter = Arc::clone(&bytes);
-        let task = tokio::spawn(async move {
-            download(address, path, |bytes| counter.store(bytes, Ordering::Relaxed)).await
-        });
-        let running = Self { task };
-        eventually("the transfer is under way", SOON, || {
-            let (bytes, ended) = (bytes.load(Ordering::Relaxed), running.task.is_finished());
-            async move {
-                if bytes >= UNDER_WAY && !ended {
-                    Ok(())
-                } else {
-                    Err(anyhow!("{bytes} bytes, ended: {ended}"))
-                }
-            }
-        })
-        .await?;
-        Ok(running)
-    }
-
-    async fn end(mut self) -> Result<Transfer> {
-        let ended = tokio::time::timeout(PATIENTLY, &mut self.task).await;
-        ended.context("the transfer neither ends nor breaks")?.context("the transfer was given up")?
-    }
-
-    async fn cut(self) -> Result<Transfer> {
-        let transfer = self.end().await?;
-        match &transfer.ending {
-            Ending::Cut(_) => Ok(transfer),
-            Ending::Complete(_) => bail!("the transfer was not cut: {transfer:?}"),
-        }
-    }
-}
-
-fn complete(transfer: &Transfer) -> Result<&str> {
-    match &transfer.ending {
-        Ending::Complete(checksum) => Ok(checksum),
-        Ending::Cut(why) => bail!("a transfer broke after {} bytes: {why}", transfer.bytes),
-    }
 }
 
 fn rate(transfer: &Transfer) -> String {

@@ -1,8 +1,8 @@
-//! An HTTP server whose bytes everybody can check: each block differs from every other, and a checksum tells them all.
+//! An HTTP server whose bytes everybody can check: each block differs from every other, so a lost or swapped one shows.
 
 use std::net::SocketAddr;
 use std::sync::LazyLock;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use axum::Router;
@@ -13,20 +13,14 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use bytes::Bytes;
 use futures::{Stream, StreamExt, stream};
-use sha2::{Digest, Sha256};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
-
-use crate::control_plane::install_crypto;
 
 /// Bytes in a block. A multiple of what one frame or read carries, so that a lost or swapped frame shows.
 const BLOCK: usize = 64 * 1024;
 
 /// Blocks in a MiB.
 const BLOCKS_PER_MIB: u64 = 16;
-
-/// Longest silence in a running transfer before it counts as broken.
-const SILENCE: Duration = Duration::from_secs(30);
 
 /// A server in this process; it ends when this value is dropped.
 pub struct Http {
@@ -44,33 +38,6 @@ impl Http {
 impl Drop for Http {
     fn drop(&mut self) {
         self.task.abort();
-    }
-}
-
-/// How a download ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Ending {
-    /// All that was promised came, with this SHA-256.
-    Complete(String),
-    /// The connection ended before.
-    Cut(String),
-}
-
-/// What a download brought.
-#[derive(Clone, Debug)]
-pub struct Transfer {
-    /// Bytes of the body.
-    pub bytes: u64,
-    /// From the request to the end.
-    pub took: Duration,
-    /// How it ended.
-    pub ending: Ending,
-}
-
-impl Transfer {
-    /// MB/s, with 1 MB = 1,000,000 bytes.
-    pub fn rate(&self) -> f64 {
-        self.bytes as f64 / 1e6 / self.took.as_secs_f64()
     }
 }
 
@@ -138,50 +105,12 @@ fn block(number: u64) -> Bytes {
     block.into()
 }
 
-/// Downloads until the body ends, one way or the other. `progress` hears how many bytes have come.
-///
-/// # Errors
-/// There is no answer at all, or it is a refusal.
-pub async fn download(
-    address: SocketAddr,
-    path: &str,
-    mut progress: impl FnMut(u64) + Send,
-) -> Result<Transfer> {
-    let begun = Instant::now();
-    install_crypto();
-    // A client of its own: no connection of an earlier download is used again.
-    let client =
-        reqwest::Client::builder().read_timeout(SILENCE).no_proxy().build().context("no HTTP client")?;
-    let answer = client
-        .get(format!("http://{address}{path}"))
-        .send()
-        .await
-        .and_then(reqwest::Response::error_for_status)
-        .with_context(|| format!("cannot download {path} from {address}"))?;
-    let mut digest = Sha256::new();
-    let mut bytes = 0;
-    let mut body = answer.bytes_stream();
-    let ending = loop {
-        match body.next().await {
-            None => break Ending::Complete(hex(&digest.finalize())),
-            Some(Ok(chunk)) => {
-                digest.update(&chunk);
-                bytes += chunk.len() as u64;
-                progress(bytes);
-            }
-            Some(Err(error)) => break Ending::Cut(format!("{:#}", anyhow::Error::from(error))),
-        }
-    };
-    Ok(Transfer { bytes, took: begun.elapsed(), ending })
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 #[cfg(test)]
 mod tests {
+    use sha2::{Digest, Sha256};
+
     use super::*;
+    use crate::services::transfer::{Ending, download, hex};
 
     #[tokio::test]
     async fn what_is_served_is_what_the_checksum_says() {

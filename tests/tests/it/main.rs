@@ -1,4 +1,7 @@
-//! The product on real parts, one module per subject. All of them share one control plane.
-
+//! The product on real parts, one mod bad_input;
 mod definitions;
+mod gitops;
+mod restart;
 mod support;
+mod whole_path;
+mod world;

@@ -2,7 +2,7 @@
 
 use connect_tests::control_plane;
 use connect_tests::namespace::Namespace;
-use connect_tests::services::{self, Postgres, Redis, http};
+use connect_tests::services::{self, Postgres, Redis, http, transfer};
 
 #[tokio::test]
 async fn kubectl_talks_to_a_real_api_server() -> anyhow::Result<()> {
@@ -31,7 +31,7 @@ async fn real_services_answer_on_the_addresses_of_their_services() -> anyhow::Re
 
     let api = services::service(&kubectl, "api", 8080).await?;
     let _api = http::start(api).await?;
-    let transfer = http::download(api, "/bytes/3", |_| {}).await?;
+    let transfer = transfer::download(api, "/bytes/3", |_| {}).await?;
     assert_eq!(transfer.bytes, 3 * 1024 * 1024);
     Ok(())
 }
