@@ -1,0 +1,245 @@
+//! The command line as typed. Nothing is computed here; `settings` resolves flags, environment and files once.
+
+use std::convert::Infallible;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use secrecy::SecretString;
+
+/// Shown under the help of every command, so that scripts can rely on it.
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done
+  1  the answer is no: wrong options, nothing found, no rights, the cluster or the hub cannot be reached, a deadline passed
+  2  the cluster or the hub answered and failed";
+
+/// Share services of a cluster with one short code, and join such a share
+#[derive(Debug, Parser)]
+#[command(name = "kubectl-connect", bin_name = "kubectl connect", version, after_help = EXIT_CODES)]
+#[command(disable_help_subcommand = true)]
+pub struct Cli {
+    /// Which cluster, as whom.
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Share the exposed services of a namespace with one code; list and revoke such shares
+    #[command(after_help = SHARE_EXAMPLES)]
+    Share(ShareArgs),
+    /// Make a port of a Service a route that shares include
+    #[command(after_help = EXPOSE_EXAMPLES)]
+    Expose(ExposeArgs),
+    /// Take a route out of every share and cut its connections
+    Unexpose(UnexposeArgs),
+    /// Join a share: its routes become ports of this machine. Needs the code only, no cluster and no kubeconfig
+    #[command(after_help = JOIN_EXAMPLES)]
+    Join(JoinArgs),
+    /// Print the version of this plugin
+    Version,
+}
+
+const SHARE_EXAMPLES: &str = "\
+Examples:
+  kubectl connect share
+  kubectl connect share --expires 7d --name demo-environment
+  kubectl connect share --list
+  kubectl connect share --revoke abc123";
+
+const EXPOSE_EXAMPLES: &str = "\
+Examples:
+  kubectl connect expose postgres:5432
+  kubectl connect expose svc/api:http --name feature-api --local-port 8080 --protocol http";
+
+const JOIN_EXAMPLES: &str = "\
+Examples:
+  kubectl connect join abc123
+  kubectl connect join abc123 --hub https://hub.example.com --port postgres=15432
+
+Environment:
+  CONNECT_HUB_URL         the hub, when --hub is not given
+  CONNECT_API_KEY         an API key, for hubs that want an account
+  CONNECT_ALLOW_INSECURE  true allows http to a hub on another machine";
+
+/// Which cluster, as whom: kubectl's own flags.
+#[derive(Debug, Default, Args)]
+#[command(next_help_heading = "Cluster")]
+pub struct ClusterArgs {
+    /// Namespace. Default: that of the kubeconfig's context
+    #[arg(short, long, global = true, value_name = "NAMESPACE")]
+    pub namespace: Option<String>,
+    /// Context of the kubeconfig
+    #[arg(long, global = true, value_name = "NAME")]
+    pub context: Option<String>,
+    /// Cluster of the kubeconfig
+    #[arg(long, global = true, value_name = "NAME")]
+    pub cluster: Option<String>,
+    /// User of the kubeconfig
+    #[arg(long, global = true, value_name = "NAME")]
+    pub user: Option<String>,
+    /// Kubeconfig file. Default: $KUBECONFIG, else ~/.kube/config
+    #[arg(long, global = true, value_name = "PATH")]
+    pub kubeconfig: Option<PathBuf>,
+    /// User to impersonate
+    #[arg(long = "as", global = true, value_name = "USER")]
+    pub as_user: Option<String>,
+    /// Group to impersonate; can be repeated
+    #[arg(long = "as-group", global = true, value_name = "GROUP")]
+    pub as_group: Vec<String>,
+    /// Longest wait for one answer of the cluster, such as 5s or 1m
+    #[arg(long, global = true, value_name = "DURATION", default_value = "10s")]
+    pub request_timeout: String,
+}
+
+/// How long to wait for the operator.
+#[derive(Debug, Args)]
+pub struct WaitArgs {
+    /// Longest wait for the operator, such as 30s or 2m. Default: 60s, for expose 10s
+    #[arg(long, value_name = "DURATION")]
+    pub timeout: Option<String>,
+    /// Return as soon as the cluster has taken the wish, without waiting for the operator
+    #[arg(long)]
+    pub no_wait: bool,
+}
+
+/// Flags of `share`.
+#[derive(Debug, Args)]
+pub struct ShareArgs {
+    /// Friendly name for the share
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
+    /// How long the share lives, such as 1h, 4h, 24h or 7d
+    #[arg(long, value_name = "DURATION", default_value = "24h")]
+    pub expires: String,
+    /// Hub to use: its URL, or a Secret of type connect.privateconnect.co/hub. Default: the operator's hub
+    #[arg(long, value_name = "URL|SECRET")]
+    pub hub: Option<String>,
+    /// Config file whose hubUrl is used when --hub is not given
+    #[arg(long, value_name = "PATH")]
+    pub config: Option<PathBuf>,
+    /// List active shares
+    #[arg(long)]
+    pub list: bool,
+    /// With --list: the shares of all namespaces
+    #[arg(short = 'A', long)]
+    pub all_namespaces: bool,
+    /// Revoke a share, named by its code or its name
+    #[arg(long, value_name = "CODE|NAME", value_parser = secret)]
+    pub revoke: Option<SecretString>,
+    /// How long to wait.
+    #[command(flatten)]
+    pub wait: WaitArgs,
+}
+
+/// Flags of `expose`.
+#[derive(Debug, Args)]
+pub struct ExposeArgs {
+    /// The Service and the number or name of its port. The port may be left out when there is only one
+    #[arg(value_name = "SERVICE[:PORT]")]
+    pub service: String,
+    /// Name of the route as teammates see it. Default: the Service's name
+    #[arg(long, value_name = "ROUTE")]
+    pub name: Option<String>,
+    /// Port suggested for the teammate's machine. Default: the Service's port
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    pub local_port: Option<u16>,
+    /// What is spoken on the port
+    #[arg(long, value_enum, ignore_case = true, default_value_t)]
+    pub protocol: ProtocolArg,
+    /// Ask the hub for a public URL. Everybody on the internet can then read from the route
+    #[arg(long)]
+    pub public: bool,
+    /// How long to wait.
+    #[command(flatten)]
+    pub wait: WaitArgs,
+}
+
+/// What is spoken on a port.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum ProtocolArg {
+    /// Not known.
+    #[default]
+    Auto,
+    /// Plain TCP.
+    Tcp,
+    /// HTTP.
+    Http,
+    /// HTTP over TLS.
+    Https,
+}
+
+/// Flags of `unexpose`.
+#[derive(Debug, Args)]
+pub struct UnexposeArgs {
+    /// The route's name
+    #[arg(value_name = "ROUTE")]
+    pub name: String,
+    /// How long to wait.
+    #[command(flatten)]
+    pub wait: WaitArgs,
+}
+
+/// Flags of `join`.
+#[derive(Debug, Args)]
+pub struct JoinArgs {
+    /// The share code
+    #[arg(value_parser = secret)]
+    pub code: SecretString,
+    /// Hub to use. Default: $CONNECT_HUB_URL, else the config file's, else https://hub.privateconnect.co
+    #[arg(long, value_name = "URL")]
+    pub hub: Option<String>,
+    /// Config file. Default: ~/.private-connect/config.json
+    #[arg(long, value_name = "PATH")]
+    pub config: Option<PathBuf>,
+    /// File with an API key, for hubs that want an account. Default: $CONNECT_API_KEY, else the config file's
+    #[arg(long, value_name = "PATH")]
+    pub api_key_file: Option<PathBuf>,
+    /// File with PEM certificates of a private CA that signed the hub's certificate
+    #[arg(long, value_name = "PATH")]
+    pub hub_ca_file: Option<PathBuf>,
+    /// Allow http to a hub on another machine. The code and all bytes then cross the network in clear text
+    #[arg(long)]
+    pub allow_insecure_hub: bool,
+    /// What this machine is called in the share's list of joins. Default: user@host
+    #[arg(long, value_name = "LABEL")]
+    pub label: Option<String>,
+    /// Address to listen on; can be repeated. Default: localhost
+    #[arg(long, value_name = "ADDR")]
+    pub address: Vec<String>,
+    /// Local port for a route, such as postgres=15432; can be repeated
+    #[arg(long = "port", value_name = "ROUTE=PORT")]
+    pub ports: Vec<String>,
+}
+
+/// Takes any text, and keeps it out of every `Debug`.
+fn secret(text: &str) -> Result<SecretString, Infallible> {
+    Ok(text.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn cluster_flags_are_understood_before_and_after_the_verb() {
+        for line in [
+            ["kubectl-connect", "-n", "staging", "share"].as_slice(),
+            &["kubectl-connect", "share", "-n", "staging"],
+            &["kubectl-connect", "share", "--namespace=staging"],
+        ] {
+            let cli = Cli::try_parse_from(line).expect("valid");
+            assert_eq!(cli.cluster.namespace.as_deref(), Some("staging"), "{line:?}");
+        }
+    }
+}

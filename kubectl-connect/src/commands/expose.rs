@@ -1,0 +1,363 @@
+//! `expose`: a ServiceExpose for one port of one Service.
+
+use connect_crds::condition::{self, kind};
+use connect_crds::{PortRef, ServiceExpose, ServiceExposeSpec, ServiceRef};
+use k8s_openapi::api::core::v1::{Service, ServicePort};
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use kube::api::{DeleteParams, Patch, PatchParams};
+use kube::{Api, ResourceExt};
+
+use crate::cluster::failure::{Call, Kind};
+use crate::cluster::wait::{self, Step, Waited};
+use crate::cluster::{Cluster, FIELD_MANAGER};
+use crate::commands::share::verdict::Blocking;
+use crate::failure::{Failure, Outcome};
+use crate::printer::Printer;
+use crate::sanitize::Clean;
+use crate::settings::Wait;
+use crate::settings::expose::{ExposeSettings, ServiceTarget};
+
+/// Makes or changes the route, and says how it does.
+pub async fn run(settings: &ExposeSettings, cluster: &Cluster, printer: Printer) -> Outcome<()> {
+    let service = get_service(cluster, &settings.target.service).await?;
+    let existing = get_route(cluster, &settings.route).await?;
+    let wanted = plan(settings, service.as_ref(), existing.as_ref(), cluster.namespace())?;
+    let target = Clean::new(&format!("{}:{}", wanted.spec.service_ref.name, wanted.spec.service_ref.port));
+    printer.data(&format!("🔗 Exposing {target} as \"{}\"...\n\n", settings.route))?;
+    let applied = apply(cluster, &wanted).await?;
+    let Wait::Until(limit) = settings.wait else {
+        printer.data(&format!("[ok] Route \"{}\" is stored\n", settings.route))?;
+        return Ok(());
+    };
+    let call = Call { verb: "watch", ..call(cluster, &settings.route) };
+    let generation = applied.metadata.generation;
+    let waited = wait::watch(cluster, routes(cluster), &call, &settings.route, limit, |route| {
+        observe(route, generation)
+    });
+    match waited.await? {
+        Waited::Done(Ok(public_url)) => {
+            printer.data(&render(&target, &settings.route, public_url.as_ref()))?;
+            Ok(())
+        }
+        Waited::Done(Err(refusal)) => Err(refused(cluster, settings, refusal, existing.is_none()).await),
+        Waited::DeadlinePassed(last) => {
+            printer.talk(&not_yet(&settings.route, last.as_ref()));
+            Ok(())
+        }
+    }
+}
+
+async fn get_service(cluster: &Cluster, name: &str) -> Outcome<Option<Service>> {
+    let api: Api<Service> = Api::namespaced(cluster.client(), cluster.namespace());
+    let call =
+        Call { verb: "get", kind: Kind::Service, name: Some(name), namespace: Some(cluster.namespace()) };
+    cluster.ask_maybe(&call, api.get(name)).await
+}
+
+async fn get_route(cluster: &Cluster, name: &str) -> Outcome<Option<ServiceExpose>> {
+    cluster.ask_maybe(&call(cluster, name), routes(cluster).get(name)).await
+}
+
+async fn apply(cluster: &Cluster, wanted: &ServiceExpose) -> Outcome<ServiceExpose> {
+    let name = wanted.name_any();
+    let params = PatchParams::apply(FIELD_MANAGER);
+    let call = Call { verb: "patch", ..call(cluster, &name) };
+    cluster.ask(&call, routes(cluster).patch(&name, &params, &Patch::Apply(wanted))).await
+}
+
+/// The operator will not have it. What this very call has made goes again; what was there before stays.
+async fn refused(cluster: &Cluster, settings: &ExposeSettings, refusal: Blocking, is_new: bool) -> Failure {
+    let failure = refusal.into_failure(&format!("Route \"{}\" cannot be exposed", settings.route));
+    if !is_new {
+        return failure;
+    }
+    let call = Call { verb: "delete", ..call(cluster, &settings.route) };
+    let api = routes(cluster);
+    match cluster.ask_maybe(&call, api.delete(&settings.route, &DeleteParams::default())).await {
+        Ok(_) => failure.hint("Nothing was exposed."),
+        Err(_) => failure.hint(format!(
+            "It could not be removed again: kubectl delete serviceexpose {} -n {}",
+            settings.route,
+            cluster.namespace()
+        )),
+    }
+}
+
+fn routes(cluster: &Cluster) -> Api<ServiceExpose> {
+    Api::namespaced(cluster.client(), cluster.namespace())
+}
+
+fn call<'a>(cluster: &'a Cluster, name: &'a str) -> Call<'a> {
+    Call { verb: "get", kind: Kind::ServiceExpose, name: Some(name), namespace: Some(cluster.namespace()) }
+}
+
+/// The object that says what is wanted.
+fn plan(
+    settings: &ExposeSettings,
+    service: Option<&Service>,
+    existing: Option<&ServiceExpose>,
+    namespace: &str,
+) -> Outcome<ServiceExpose> {
+    let ExposeSettings { target, route, local_port, protocol, public, wait: _ } = settings;
+    let service = service.ok_or_else(|| no_service(&target.service, namespace))?;
+    let port = choose_port(target, service)?;
+    // A route's name is fixed when it is made, also when it was left to be the Service's.
+    let route_name = match existing.map(|existing| &existing.spec.route_name) {
+        Some(fixed) => fixed.clone(),
+        None => Some(route.clone()),
+    };
+    let spec = ServiceExposeSpec {
+        service_ref: ServiceRef { name: target.service.clone(), port },
+        route_name,
+        local_port: *local_port,
+        protocol: *protocol,
+        reach: None,
+        public: *public,
+        hub_ref: None,
+    };
+    let wanted = ServiceExpose::new(route, spec);
+    if wanted.route_name() != route {
+        return Err(Failure::new(format!(
+            "ServiceExpose {route} is the route {}, whose name cannot change",
+            wanted.route_name()
+        ))
+        .hint(format!("Choose another --name, or remove it first: kubectl connect unexpose {route}")));
+    }
+    Ok(wanted)
+}
+
+fn no_service(name: &str, namespace: &str) -> Failure {
+    let failure = Failure::new(format!("Service {name} does not exist in namespace {namespace}"));
+    match name {
+        "localhost" => failure
+            .hint("kubectl connect exposes Services of the cluster: kubectl connect expose SERVICE:PORT --name ROUTE"),
+        _ => failure.hint(format!("See them with: kubectl get services -n {namespace}")),
+    }
+}
+
+/// The port that is meant: the one named, or the only one.
+fn choose_port(target: &ServiceTarget, service: &Service) -> Outcome<PortRef> {
+    let name = &target.service;
+    let spec = service.spec.as_ref();
+    if spec.and_then(|spec| spec.type_.as_deref()) == Some("ExternalName") {
+        return Err(Failure::new(format!(
+            "Service {name} is of type ExternalName and cannot be exposed: it names something outside the cluster"
+        )));
+    }
+    let ports = spec.and_then(|spec| spec.ports.as_deref()).unwrap_or_default();
+    let has = || listed(ports);
+    let port = match (&target.port, ports) {
+        (_, []) => return Err(Failure::new(format!("Service {name} has no ports"))),
+        (Some(wanted), ports) => ports
+            .iter()
+            .find(|port| wanted.matches(port.port, port.name.as_deref()))
+            .ok_or_else(|| Failure::new(format!("Service {name} has no port {wanted}; it has {}", has())))?,
+        (None, [only]) => only,
+        (None, _) => {
+            return Err(Failure::new(format!("Service {name} has several ports: {}", has()))
+                .hint(format!("Name one: kubectl connect expose {name}:{}", shown(&ports[0]))));
+        }
+    };
+    match port.protocol.as_deref() {
+        None | Some("TCP") => {}
+        Some(other) => {
+            return Err(Failure::new(format!(
+                "Port {} of Service {name} is {other} and cannot be exposed: hubs carry TCP connections only",
+                port.port
+            )));
+        }
+    }
+    Ok(target.port.clone().unwrap_or(PortRef(IntOrString::Int(port.port))))
+}
+
+fn listed(ports: &[ServicePort]) -> String {
+    let named: Vec<String> = ports
+        .iter()
+        .map(|port| match &port.name {
+            Some(name) => format!("{} ({name})", port.port),
+            None => port.port.to_string(),
+        })
+        .collect();
+    named.join(", ")
+}
+
+fn shown(port: &ServicePort) -> String {
+    port.name.clone().unwrap_or_else(|| port.port.to_string())
+}
+
+/// What the operator has made of the route: its public URL if any, or why it will not have it.
+fn observe(route: Option<&ServiceExpose>, generation: Option<i64>) -> Step<Result<Option<Clean>, Blocking>> {
+    let Some(status) = route.and_then(|route| route.status.as_ref()) else { return Step::Wait };
+    if status.observed_generation < generation {
+        return Step::Wait;
+    }
+    let conditions = &status.conditions;
+    if condition::is_true(conditions, kind::READY) {
+        return Step::Done(Ok(status.public_url.as_ref().map(Clean::from)));
+    }
+    let refusal = Blocking::named(conditions, kind::STALLED, "True")
+        .or_else(|| Blocking::named(conditions, kind::ACCEPTED, "False"))
+        .or_else(|| Blocking::named(conditions, kind::RESOLVED_REFS, "False"));
+    match refusal {
+        Some(refusal) => Step::Done(Err(refusal)),
+        None => Step::Wait,
+    }
+}
+
+fn render(target: &Clean, route: &str, public_url: Option<&Clean>) -> String {
+    let mut text = format!("[ok] Exposed {target} as \"{route}\"\n");
+    if let Some(url) = public_url {
+        text.push_str(&format!("\n🌐 Public URL: {url}\n"));
+    }
+    text
+}
+
+/// The wish is stored and stays; why it is not fulfilled yet.
+fn not_yet(route: &str, last: Option<&ServiceExpose>) -> String {
+    let conditions = last.and_then(|route| route.status.as_ref()).map(|status| &status.conditions);
+    match conditions.and_then(|conditions| Blocking::first(conditions)) {
+        Some(blocking) => {
+            format!(
+                "[!] Route \"{route}\" is stored but not ready yet: {}\n",
+                Clean::new(&blocking.to_string())
+            )
+        }
+        None => format!(
+            "[!] Route \"{route}\" is stored, but no operator has looked at it yet\n\
+             Check that it runs: kubectl get pods -n private-connect\n"
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use connect_crds::Protocol;
+
+    fn service(ports: &serde_json::Value) -> Service {
+        serde_json::from_value(
+            serde_json::json!({"metadata": {"name": "postgres"}, "spec": {"ports": ports}}),
+        )
+        .expect("a Service")
+    }
+
+    fn settings(port: Option<PortRef>) -> ExposeSettings {
+        ExposeSettings {
+            target: ServiceTarget { service: "postgres".into(), port },
+            route: "postgres".into(),
+            local_port: None,
+            protocol: Protocol::Auto,
+            public: false,
+            wait: Wait::Not,
+        }
+    }
+
+    fn planned(port: Option<PortRef>, service: Option<&Service>) -> Result<PortRef, String> {
+        plan(&settings(port), service, None, "staging")
+            .map(|route| route.spec.service_ref.port)
+            .map_err(|failure| failure.render())
+    }
+
+    #[test]
+    fn the_port_is_the_one_named_or_the_only_one() {
+        let one = service(&serde_json::json!([{"port": 5432}]));
+        let two =
+            service(&serde_json::json!([{"port": 5432, "name": "sql"}, {"port": 9187, "name": "metrics"}]));
+        assert_eq!(planned(None, Some(&one)), Ok(PortRef::number(5432)));
+        assert_eq!(planned(Some(PortRef::number(9187)), Some(&two)), Ok(PortRef::number(9187)));
+        assert_eq!(planned(Some(PortRef::name("sql")), Some(&two)), Ok(PortRef::name("sql")));
+        assert_eq!(
+            planned(None, Some(&two)).expect_err("ambiguous"),
+            "[x] Service postgres has several ports: 5432 (sql), 9187 (metrics)\n\
+             Name one: kubectl connect expose postgres:sql\n"
+        );
+        assert_eq!(
+            planned(Some(PortRef::number(80)), Some(&two)).expect_err("no such port"),
+            "[x] Service postgres has no port 80; it has 5432 (sql), 9187 (metrics)\n"
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_exposed_is_said() {
+        let udp = service(&serde_json::json!([{"port": 53, "protocol": "UDP"}]));
+        assert_eq!(
+            planned(None, Some(&udp)).expect_err("UDP"),
+            "[x] Port 53 of Service postgres is UDP and cannot be exposed: hubs carry TCP connections only\n"
+        );
+        assert_eq!(
+            planned(None, None).expect_err("no Service"),
+            "[x] Service postgres does not exist in namespace staging\nSee them with: kubectl get services -n staging\n"
+        );
+        let external: Service =
+            serde_json::from_value(serde_json::json!({"spec": {"type": "ExternalName"}})).expect("a Service");
+        assert_eq!(
+            planned(None, Some(&external)).expect_err("outside"),
+            "[x] Service postgres is of type ExternalName and cannot be exposed: it names something outside the cluster\n"
+        );
+    }
+
+    #[test]
+    fn the_name_of_an_existing_route_is_left_as_it_was_made() {
+        let service = service(&serde_json::json!([{"port": 5432}]));
+        let existing = |route_name: Option<&str>| {
+            let mut existing = plan(&settings(None), Some(&service), None, "staging").expect("valid");
+            existing.spec.route_name = route_name.map(Into::into);
+            existing
+        };
+        for fixed in [None, Some("postgres")] {
+            let planned = plan(&settings(None), Some(&service), Some(&existing(fixed)), "staging");
+            assert_eq!(planned.expect("valid").spec.route_name.as_deref(), fixed);
+        }
+        let other = plan(&settings(None), Some(&service), Some(&existing(Some("db"))), "staging");
+        assert_eq!(
+            other.expect_err("another route").render(),
+            "[x] ServiceExpose postgres is the route db, whose name cannot change\n\
+             Choose another --name, or remove it first: kubectl connect unexpose postgres\n"
+        );
+    }
+
+    #[test]
+    fn the_operator_s_verdict_counts_once_it_speaks_of_this_wish() {
+        let route = |generation: i64, conditions: serde_json::Value| {
+            let mut route =
+                plan(&settings(None), Some(&service(&serde_json::json!([{"port": 1}]))), None, "x")
+                    .expect("valid");
+            let json = serde_json::json!({"observedGeneration": generation, "conditions": conditions, "publicURL": "https://p"});
+            route.status = Some(serde_json::from_value(json).expect("a status"));
+            route
+        };
+        let condition = |kind: &str, status: &str, reason: &str| {
+            serde_json::json!({"type": kind, "status": status, "reason": reason, "message": "because",
+                "lastTransitionTime": "2024-01-15T10:30:00Z"})
+        };
+        let ready = serde_json::json!([condition("Ready", "True", "Exposed")]);
+        assert!(
+            matches!(observe(Some(&route(2, ready.clone())), Some(2)), Step::Done(Ok(Some(url))) if url.as_str() == "https://p")
+        );
+        assert!(matches!(observe(Some(&route(1, ready)), Some(2)), Step::Wait));
+        let refused = serde_json::json!([
+            condition("Accepted", "False", "TargetNotAllowed"),
+            condition("Ready", "False", "Pending")
+        ]);
+        let Step::Done(Err(blocking)) = observe(Some(&route(2, refused)), Some(2)) else {
+            panic!("must be refused")
+        };
+        assert_eq!(blocking.to_string(), "Accepted is False (TargetNotAllowed): because");
+        let waiting = route(2, serde_json::json!([condition("Ready", "False", "HubUnreachable")]));
+        assert!(matches!(observe(Some(&waiting), Some(2)), Step::Wait));
+        assert_eq!(
+            not_yet("postgres", Some(&waiting)),
+            "[!] Route \"postgres\" is stored but not ready yet: Ready is False (HubUnreachable): because\n"
+        );
+    }
+
+    #[test]
+    fn success_is_one_line_and_the_public_url() {
+        let target = Clean::new("postgres:5432");
+        assert_eq!(render(&target, "db", None), "[ok] Exposed postgres:5432 as \"db\"\n");
+        assert_eq!(
+            render(&target, "db", Some(&Clean::new("https://p"))),
+            "[ok] Exposed postgres:5432 as \"db\"\n\n🌐 Public URL: https://p\n"
+        );
+    }
+}

@@ -1,0 +1,99 @@
+//! How a hub lets us in: without an account where it offers that, else as an agent of the workspace of an API key.
+
+use connect_hub::Error;
+use connect_hub::client::{Client, Health, JoinedShare};
+use connect_hub::identity::Identity;
+
+use super::refusal;
+use crate::failure::{Failure, Outcome};
+use crate::settings::join::JoinSettings;
+
+/// Feature of hubs that let anybody in who has the code.
+const ANONYMOUS_JOIN: &str = "anonymous-join";
+
+/// We are in.
+pub struct Admission {
+    /// What was joined.
+    pub share: JoinedShare,
+    /// Who we are to the hub.
+    pub identity: Identity,
+    /// Whether this hub tells nobody about the end of a share.
+    pub ends_silently: bool,
+}
+
+/// Joins the share. Nothing counts as a join before the code and the names of routes are known to be right.
+pub async fn admit(client: &Client, settings: &JoinSettings) -> Outcome<Admission> {
+    let refused = |error: Error| refusal::of_hub(&error, client.url());
+    let health = match client.health().await {
+        Ok(health) => health,
+        // Older hubs do not tell, which tells that they offer nothing beyond the usual.
+        Err(Error::Rejected(rejection)) if rejection.status == 404 => Health::default(),
+        Err(error) => return Err(refused(error)),
+    };
+    let is_open = health.features.has(ANONYMOUS_JOIN);
+    if !is_open && settings.api_key.is_none() {
+        return Err(needs_account(client));
+    }
+    let preview = client.preview(&settings.code).await.map_err(refused)?;
+    let known: Vec<&str> = preview.routes.iter().map(|route| route.service_name.as_str()).collect();
+    check_port_names(settings, &known)?;
+    let (joined, own) = if is_open {
+        (client.join(&settings.code, &settings.label, None).await, None)
+    } else {
+        let identity = Identity::generate();
+        client.register_agent(&identity, &settings.label, None).await.map_err(refused)?;
+        (client.join(&settings.code, &settings.label, Some(identity.agent_id)).await, Some(identity))
+    };
+    let joined = joined.map_err(refused)?;
+    let given = joined.agent.map(|agent| agent.identity);
+    let identity = given.or(own).ok_or_else(|| {
+        Failure::fault("The hub let us in without saying who we are to it: it is no hub we know")
+    })?;
+    Ok(Admission { share: joined.share, identity, ends_silently: health.features.is_empty() })
+}
+
+fn needs_account(client: &Client) -> Failure {
+    Failure::new(format!("The hub at {} needs an account to join", client.url()))
+        .hint("Give an API key of it: --api-key-file FILE, or CONNECT_API_KEY")
+}
+
+fn check_port_names(settings: &JoinSettings, known: &[&str]) -> Outcome<()> {
+    match settings.ports.keys().find(|name| !known.contains(&name.as_str())) {
+        // Some hubs name no routes before one has joined.
+        _ if known.is_empty() => Ok(()),
+        None => Ok(()),
+        Some(unknown) => {
+            Err(Failure::new(format!("--port names {unknown}, but the share has {}", known.join(", "))))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use connect_hub::url::{HubUrl, InsecureHttp};
+    use std::collections::BTreeMap;
+
+    fn settings(ports: &[&str]) -> JoinSettings {
+        JoinSettings {
+            code: "abc123".into(),
+            hub: HubUrl::parse("https://hub.example.com", InsecureHttp::Refused).expect("valid"),
+            api_key: None,
+            extra_ca: None,
+            label: "mia@laptop".into(),
+            bind: Vec::new(),
+            ports: ports.iter().map(|name| ((*name).to_owned(), 1)).collect::<BTreeMap<_, _>>(),
+            warning: None,
+        }
+    }
+
+    #[test]
+    fn a_port_for_a_route_that_is_not_there_is_refused_before_joining() {
+        assert_eq!(check_port_names(&settings(&["api"]), &["api", "redis"]), Ok(()));
+        assert_eq!(check_port_names(&settings(&["api"]), &[]), Ok(()));
+        assert_eq!(
+            check_port_names(&settings(&["db"]), &["api", "redis"]).expect_err("unknown").render(),
+            "[x] --port names db, but the share has api, redis\n"
+        );
+    }
+}

@@ -1,0 +1,119 @@
+//! What a hub says, or does not say, as one sentence that says what to do.
+
+use connect_hub::Error;
+use connect_hub::url::HubUrl;
+
+use crate::failure::{Failure, chain};
+use crate::output::counted;
+
+/// The failure that an error of the hub's HTTP API means.
+pub fn of_hub(error: &Error, url: &HubUrl) -> Failure {
+    let words = chain(error);
+    match error {
+        Error::Unreachable { .. } if words.to_ascii_lowercase().contains("certificate") => {
+            Failure::new(format!("Cannot trust the hub at {url}: {words}"))
+                .hint("If its certificate is signed by a private CA, name that with --hub-ca-file.")
+        }
+        Error::Unreachable { .. } | Error::TimedOut { .. } => Failure::hub_down(url),
+        Error::Malformed { .. } => {
+            Failure::fault(format!("The answer of {url} cannot be read: is it a hub?"))
+                .hint("Check the URL given by --hub.")
+        }
+        Error::Unsendable { .. } => Failure::new(format!("Cannot ask the hub: {words}")),
+        Error::Rejected(rejection) => match rejection.status {
+            404 => Failure::new("Share not found or expired").hint("Check the code and try again."),
+            401 | 403 => {
+                Failure::new(format!("The hub at {url} refuses to let you in: {}", rejection.message))
+                    .hint("Check the API key: --api-key-file FILE, or CONNECT_API_KEY")
+            }
+            429 => too_many(rejection.retry_after),
+            500.. => Failure::fault(format!(
+                "The hub at {url} failed with status {}: {}",
+                rejection.status, rejection.message
+            )),
+            _ => Failure::new(format!("Failed to join: {}", rejection.message)),
+        },
+    }
+}
+
+fn too_many(retry_after: Option<std::time::Duration>) -> Failure {
+    match retry_after {
+        Some(wait) => {
+            let seconds = i64::try_from(wait.as_secs().max(1)).unwrap_or(i64::MAX);
+            Failure::new(format!("Too many attempts. Try again in {}.", counted(seconds, "second")))
+        }
+        None => Failure::new("Too many attempts. Try again in a few minutes."),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use connect_hub::error::Rejection;
+    use connect_hub::url::InsecureHttp;
+    use std::time::Duration;
+
+    fn url() -> HubUrl {
+        HubUrl::parse("https://hub.example.com", InsecureHttp::Refused).expect("valid")
+    }
+
+    fn said(error: &Error) -> (String, u8) {
+        let failure = of_hub(error, &url());
+        (failure.render(), failure.exit().code())
+    }
+
+    fn rejected(status: u16, message: &str, retry_after: Option<u64>) -> Error {
+        let retry_after = retry_after.map(Duration::from_secs);
+        Error::Rejected(Rejection { status, call: "join share", message: message.into(), retry_after })
+    }
+
+    #[test]
+    fn each_answer_has_its_sentence() {
+        for (error, text, code) in [
+            (
+                rejected(404, "Share has been revoked", None),
+                "[x] Share not found or expired\nCheck the code and try again.\n",
+                1,
+            ),
+            (
+                rejected(401, "Invalid API key", None),
+                "[x] The hub at https://hub.example.com refuses to let you in: Invalid API key\n\
+                 Check the API key: --api-key-file FILE, or CONNECT_API_KEY\n",
+                1,
+            ),
+            (rejected(429, "x", Some(30)), "[x] Too many attempts. Try again in 30 seconds.\n", 1),
+            (rejected(429, "x", Some(1)), "[x] Too many attempts. Try again in 1 second.\n", 1),
+            (rejected(429, "x", None), "[x] Too many attempts. Try again in a few minutes.\n", 1),
+            (
+                rejected(503, "starting", None),
+                "[x] The hub at https://hub.example.com failed with status 503: starting\n",
+                2,
+            ),
+            (rejected(400, "no\u{1b}[2J", None), "[x] Failed to join: no\\u{1b}[2J\n", 1),
+        ] {
+            assert_eq!(said(&error), (text.to_owned(), code), "{error:?}");
+        }
+    }
+
+    #[test]
+    fn a_hub_that_does_not_answer_is_the_page_s_two_lines() {
+        let page = "[x] Cannot connect to hub at https://hub.example.com\nMake sure the hub is running and accessible.\n";
+        let refused = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
+        assert_eq!(said(&Error::Unreachable { url: url(), source: refused.into() }), (page.to_owned(), 1));
+        let slow = Error::TimedOut { url: url(), call: "health", after: Duration::from_secs(10) };
+        assert_eq!(said(&slow), (page.to_owned(), 1));
+    }
+
+    #[test]
+    fn a_certificate_nobody_trusts_is_not_called_a_hub_that_is_down() {
+        let source = std::io::Error::other("invalid peer certificate: UnknownIssuer");
+        let (text, code) = said(&Error::Unreachable { url: url(), source: source.into() });
+        assert_eq!(
+            text,
+            "[x] Cannot trust the hub at https://hub.example.com: cannot connect to hub at https://hub.example.com: \
+             invalid peer certificate: UnknownIssuer\n\
+             If its certificate is signed by a private CA, name that with --hub-ca-file.\n"
+        );
+        assert_eq!(code, 1);
+    }
+}

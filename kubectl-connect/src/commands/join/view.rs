@@ -1,0 +1,178 @@
+//! What a join looks like, line by line. Scripts wait for `tunnel(s) active`.
+
+use std::net::IpAddr;
+
+use connect_hub::client::JoinedShare;
+use connect_hub::join::{BoundRoute, JoinEnd, JoinEvent};
+use jiff::Timestamp;
+
+use crate::output;
+use crate::sanitize::Clean;
+
+/// Printed when the user leaves.
+pub const LEAVING: &str = "\n👋 Disconnecting tunnels...\n";
+
+/// The share that was joined.
+pub fn connected(share: &JoinedShare, now: Timestamp) -> String {
+    let mut text = "[ok] Connected to shared environment!\n\n".to_owned();
+    if let Some(name) = share.name.as_ref().filter(|name| !name.is_empty()) {
+        text.push_str(&format!("  Name: {}\n", Clean::new(name)));
+    }
+    text.push_str(&format!("  Expires in {}\n\n", output::rest_in_words(share.expires_at, now)));
+    text.push_str("  Establishing tunnels...\n\n");
+    text
+}
+
+/// A line for each route that the hub gives no way to.
+pub fn unreachable_routes(share: &JoinedShare) -> String {
+    let lost = share.routes.iter().filter(|route| route.service_id.is_none());
+    lost.map(|route| {
+        format!("    [!] {} → failed: the hub gives no way to it\n", Clean::new(&route.service_name))
+    })
+    .collect()
+}
+
+/// A line for each port that is open.
+pub fn tunnels(routes: &[BoundRoute], host: &str) -> String {
+    routes
+        .iter()
+        .map(|route| {
+            let BoundRoute { name, wanted_port, port, .. } = route;
+            let instead = if port == wanted_port || *wanted_port == 0 {
+                String::new()
+            } else {
+                format!(" ({wanted_port} is taken)")
+            };
+            format!("    [ok] {} → {host}:{port}{instead}\n", Clean::new(name))
+        })
+        .collect()
+}
+
+/// That it works, and how to use it.
+pub fn active(routes: &[BoundRoute], host: &str) -> String {
+    let examples: String = routes
+        .iter()
+        .map(|route| format!("    • {}: {}\n", Clean::new(&route.name), example(route, host)))
+        .collect();
+    format!(
+        "\n[ok] {} tunnel(s) active\n\n  Example connections:\n{examples}\n  Press Ctrl+C to disconnect all tunnels\n\n",
+        routes.len()
+    )
+}
+
+/// How the route is used, as far as its protocol or the usual port tells.
+fn example(route: &BoundRoute, host: &str) -> String {
+    let port = route.port;
+    match (route.protocol.as_str(), route.wanted_port) {
+        ("http", _) => format!("http://{host}:{port}"),
+        ("https", _) => format!("https://{host}:{port}"),
+        (_, 5432) => format!("psql -h {host} -p {port}"),
+        (_, 6379) => format!("redis-cli -h {host} -p {port}"),
+        // mysql takes `localhost` for its own socket file.
+        (_, 3306) if host == "localhost" => format!("mysql -h 127.0.0.1 -P {port}"),
+        (_, 3306) => format!("mysql -h {host} -P {port}"),
+        (_, 27017) => format!("mongosh mongodb://{host}:{port}"),
+        _ => format!("{host}:{port}"),
+    }
+}
+
+/// What happened.
+pub fn event(event: &JoinEvent) -> String {
+    match event {
+        JoinEvent::Reconnecting { reason } => {
+            format!("[!] Connection to the hub lost, reconnecting: {}\n", Clean::new(reason))
+        }
+        JoinEvent::Reconnected => "[ok] Reconnected\n".to_owned(),
+        JoinEvent::RouteFailed { name, reason } => {
+            format!("[!] {}: {}\n", Clean::new(name), Clean::new(reason))
+        }
+        JoinEvent::Ended { .. } => String::new(),
+    }
+}
+
+/// Why it is over: as agreed, or because the hub does not know us any more.
+pub fn ending(reason: JoinEnd) -> Result<&'static str, &'static str> {
+    match reason {
+        JoinEnd::Expired => Ok("\nShare expired.\n"),
+        JoinEnd::Revoked => Ok("\nShare revoked.\n"),
+        JoinEnd::ClosedByOwner => Ok("\nShare closed by its owner.\n"),
+        JoinEnd::LostAccess => Err("The hub no longer lets this machine in"),
+    }
+}
+
+/// The name under which the ports are reached.
+pub fn host(bind: &[IpAddr]) -> String {
+    match bind.iter().find(|address| address.is_loopback() || address.is_unspecified()).or(bind.first()) {
+        Some(IpAddr::V6(address)) if !address.is_loopback() && !address.is_unspecified() => {
+            format!("[{address}]")
+        }
+        Some(address) if !address.is_loopback() && !address.is_unspecified() => address.to_string(),
+        _ => "localhost".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bound(name: &str, wanted_port: u16, port: u16, protocol: &str) -> BoundRoute {
+        BoundRoute { name: name.into(), wanted_port, port, protocol: protocol.into() }
+    }
+
+    #[test]
+    fn a_join_from_the_first_line_to_the_prompt() {
+        let share = JoinedShare {
+            id: None,
+            name: Some("staging-env".into()),
+            expires_at: "2024-01-15T10:30:00Z".parse().expect("a time"),
+            routes: Vec::new(),
+        };
+        let routes = [
+            bound("postgres", 5432, 15432, "auto"),
+            bound("redis", 6379, 6379, "tcp"),
+            bound("api", 8080, 8080, "http"),
+            bound("other", 0, 40000, "auto"),
+        ];
+        let now = "2024-01-14T10:30:05Z".parse().expect("a time");
+        let text = connected(&share, now) + &tunnels(&routes, "localhost") + &active(&routes, "localhost");
+        assert_eq!(
+            text,
+            "[ok] Connected to shared environment!\n\n  Name: staging-env\n  Expires in 24 hours\n\n  \
+             Establishing tunnels...\n\n    \
+             [ok] postgres → localhost:15432 (5432 is taken)\n    \
+             [ok] redis → localhost:6379\n    \
+             [ok] api → localhost:8080\n    \
+             [ok] other → localhost:40000\n\n\
+             [ok] 4 tunnel(s) active\n\n  Example connections:\n    \
+             • postgres: psql -h localhost -p 15432\n    \
+             • redis: redis-cli -h localhost -p 6379\n    \
+             • api: http://localhost:8080\n    \
+             • other: localhost:40000\n\n  \
+             Press Ctrl+C to disconnect all tunnels\n\n"
+        );
+    }
+
+    #[test]
+    fn events_are_one_line_each_and_cannot_forge_another() {
+        let lost = JoinEvent::Reconnecting { reason: "gone\n[ok] fine".into() };
+        assert_eq!(event(&lost), "[!] Connection to the hub lost, reconnecting: gone\\n[ok] fine\n");
+        assert_eq!(event(&JoinEvent::Reconnected), "[ok] Reconnected\n");
+        let failed = JoinEvent::RouteFailed { name: "api\r".into(), reason: "refused".into() };
+        assert_eq!(event(&failed), "[!] api\\r: refused\n");
+    }
+
+    #[test]
+    fn ports_are_named_by_where_they_listen() {
+        for (bind, name) in [
+            ([].as_slice(), "localhost"),
+            (&["127.0.0.1", "::1"], "localhost"),
+            (&["0.0.0.0"], "localhost"),
+            (&["10.0.0.7"], "10.0.0.7"),
+            (&["10.0.0.7", "127.0.0.1"], "localhost"),
+            (&["fd00::7"], "[fd00::7]"),
+        ] {
+            let bind: Vec<IpAddr> = bind.iter().map(|text| text.parse().expect("an address")).collect();
+            assert_eq!(host(&bind), name, "{bind:?}");
+        }
+    }
+}

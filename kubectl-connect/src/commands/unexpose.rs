@@ -1,0 +1,96 @@
+//! `unexpose`: removes a ServiceExpose, which cuts the route's connections.
+
+use connect_crds::ServiceExpose;
+use kube::api::{DeleteParams, ListParams};
+use kube::{Api, ResourceExt};
+
+use crate::cluster::Cluster;
+use crate::cluster::failure::{Call, Kind};
+use crate::cluster::wait::{self, Step, Waited};
+use crate::failure::{Failure, Outcome};
+use crate::printer::Printer;
+use crate::sanitize::Clean;
+use crate::settings::expose::UnexposeSettings;
+use crate::settings::{Wait, duration};
+
+/// Removes the route and waits until the operator has let go of it.
+pub async fn run(settings: &UnexposeSettings, cluster: &Cluster, printer: Printer) -> Outcome<()> {
+    let UnexposeSettings { route, wait } = settings;
+    let api: Api<ServiceExpose> = Api::namespaced(cluster.client(), cluster.namespace());
+    let call =
+        Call { verb: "list", kind: Kind::ServiceExpose, name: None, namespace: Some(cluster.namespace()) };
+    let routes = cluster.ask(&call, api.list(&ListParams::default())).await?;
+    let object = find(&routes.items, route, cluster.namespace())?;
+    let named = Call { verb: "delete", name: Some(&object), ..call };
+    cluster.ask_maybe(&named, api.delete(&object, &DeleteParams::default())).await?;
+    if let Wait::Until(limit) = *wait {
+        let named = Call { verb: "watch", ..named };
+        let gone = wait::watch(cluster, api, &named, &object, limit, |object| match object {
+            None => Step::Done(()),
+            Some(_) => Step::Wait,
+        });
+        if let Waited::DeadlinePassed(_) = gone.await? {
+            let limit = duration::print(limit);
+            return Err(Failure::new(format!(
+                "ServiceExpose {object} is marked for deletion, but the operator has not let go of it within {limit}"
+            ))
+            .hint("Check that it runs: kubectl get pods -n private-connect"));
+        }
+    }
+    printer.data(&format!("[ok] \"{}\" is no longer exposed.\n", Clean::new(route)))?;
+    Ok(())
+}
+
+/// The name of the object that was meant: by its own name, else by its route's.
+fn find(routes: &[ServiceExpose], wanted: &str, namespace: &str) -> Outcome<String> {
+    let by_name = || routes.iter().find(|route| route.name_any() == wanted);
+    let by_route = || routes.iter().find(|route| route.route_name() == wanted);
+    if let Some(found) = by_name().or_else(by_route) {
+        return Ok(found.name_any());
+    }
+    let mut known: Vec<&str> = routes.iter().map(ServiceExpose::route_name).collect();
+    known.sort_unstable();
+    let has = if known.is_empty() {
+        "nothing is exposed there".into()
+    } else {
+        format!("it has {}", known.join(", "))
+    };
+    Err(Failure::new(format!("No route {wanted} in namespace {namespace}; {has}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use connect_crds::{PortRef, Protocol, ServiceExposeSpec, ServiceRef};
+
+    fn route(name: &str, route_name: Option<&str>) -> ServiceExpose {
+        let spec = ServiceExposeSpec {
+            service_ref: ServiceRef { name: "postgres".into(), port: PortRef::number(5432) },
+            route_name: route_name.map(Into::into),
+            local_port: None,
+            protocol: Protocol::Auto,
+            reach: None,
+            public: false,
+            hub_ref: None,
+        };
+        ServiceExpose::new(name, spec)
+    }
+
+    #[test]
+    fn a_route_is_found_by_the_name_of_its_object_first() {
+        let routes = [route("one", Some("two")), route("two", Some("one")), route("three", None)];
+        for (wanted, found) in [("one", "one"), ("two", "two"), ("postgres", "three")] {
+            assert_eq!(find(&routes, wanted, "staging"), Ok(found.to_owned()));
+        }
+    }
+
+    #[test]
+    fn an_unknown_route_is_answered_with_the_known_ones() {
+        let said = |routes: &[ServiceExpose]| find(routes, "redis", "staging").expect_err("unknown").render();
+        assert_eq!(
+            said(&[route("b", Some("web")), route("a", Some("api"))]),
+            "[x] No route redis in namespace staging; it has api, web\n"
+        );
+        assert_eq!(said(&[]), "[x] No route redis in namespace staging; nothing is exposed there\n");
+    }
+}

@@ -1,0 +1,141 @@
+//! Forms that several commands draw: the page's box, durations, dates, and the list of routes.
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::sanitize::Clean;
+
+/// Columns between the two borders of the page's box.
+const BOX_WIDTH: usize = 49;
+
+/// From this many hours on a list says days.
+const DAYS_FROM_HOURS: i64 = 48;
+
+/// Half a minute. Ends are whole seconds of another machine's clock; without rounding a share made this instant for 24
+/// hours would be listed as 23.
+const ROUNDING: SignedDuration = SignedDuration::from_secs(30);
+
+/// A line in the page's box; as it is when nobody looks at a terminal.
+pub fn boxed(line: &str, draw: bool) -> String {
+    if !draw {
+        return format!("  {line}\n");
+    }
+    let border = "─".repeat(BOX_WIDTH);
+    let width = BOX_WIDTH - 2;
+    format!("  ┌{border}┐\n  │  {line:<width$}│\n  └{border}┘\n")
+}
+
+/// What is left of a share, as lists show it: `22h`, `6d`, `12m`.
+pub fn short_rest(end: Timestamp, now: Timestamp) -> String {
+    let minutes = minutes_left(end, now);
+    match minutes / 60 {
+        _ if minutes <= 0 => "now".to_owned(),
+        0 => format!("{minutes}m"),
+        hours if hours < DAYS_FROM_HOURS => format!("{hours}h"),
+        hours => format!("{}d", hours / 24),
+    }
+}
+
+/// What is left of a share, in words: `24 hours`, `7 days`, `1 hour`, `12 minutes`.
+pub fn rest_in_words(end: Timestamp, now: Timestamp) -> String {
+    let minutes = minutes_left(end, now);
+    let hours = (minutes + 30) / 60;
+    match hours {
+        _ if minutes <= 0 => "less than a minute".to_owned(),
+        _ if minutes < 60 => counted(minutes, "minute"),
+        hours if hours >= DAYS_FROM_HOURS && hours % 24 == 0 => counted(hours / 24, "day"),
+        hours => counted(hours, "hour"),
+    }
+}
+
+/// A date as the page writes it, in UTC: `Mon Jan 15 2024 10:30:00 GMT`.
+pub fn date(time: Timestamp) -> String {
+    time.strftime("%a %b %d %Y %H:%M:%S GMT").to_string()
+}
+
+/// `    • postgres → localhost:5432`
+pub fn route_line(name: &Clean, port: i32) -> String {
+    format!("    • {name} → localhost:{port}\n")
+}
+
+/// `1 hour`, `2 hours`.
+pub fn counted(count: i64, unit: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {unit}{plural}")
+}
+
+fn minutes_left(end: Timestamp, now: Timestamp) -> i64 {
+    (end.duration_since(now) + ROUNDING).as_mins()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn after(seconds: i64) -> (Timestamp, Timestamp) {
+        (Timestamp::from_second(1_700_000_000 + seconds).expect("valid"), at(1_700_000_000))
+    }
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).expect("valid")
+    }
+
+    #[test]
+    fn the_box_is_the_one_of_the_page() {
+        assert_eq!(
+            boxed("Share Code: abc123", true),
+            "  ┌─────────────────────────────────────────────────┐\n  \
+               │  Share Code: abc123                             │\n  \
+               └─────────────────────────────────────────────────┘\n"
+        );
+        assert_eq!(boxed("Share Code: abc123", false), "  Share Code: abc123\n");
+    }
+
+    #[test]
+    fn lists_say_minutes_hours_and_days() {
+        const MINUTE: i64 = 60;
+        const HOUR: i64 = 60 * MINUTE;
+        const DAY: i64 = 24 * HOUR;
+        for (seconds, text) in [
+            (-5, "now"),
+            (10, "now"),
+            (45, "1m"),
+            (20 * MINUTE, "20m"),
+            (HOUR - MINUTE, "59m"),
+            (HOUR - 1, "1h"),
+            (22 * HOUR + 50 * MINUTE, "22h"),
+            (DAY - 2, "24h"),
+            (2 * DAY - MINUTE, "47h"),
+            (2 * DAY, "2d"),
+            (7 * DAY - 1, "7d"),
+            (7 * DAY - HOUR, "6d"),
+        ] {
+            let (end, now) = after(seconds);
+            assert_eq!(short_rest(end, now), text, "{seconds} s");
+        }
+    }
+
+    #[test]
+    fn words_round_to_what_was_asked_for() {
+        for (seconds, text) in [
+            (-1, "less than a minute"),
+            (50, "1 minute"),
+            (1_200, "20 minutes"),
+            (3_600 - 58, "59 minutes"),
+            (3_600 - 5, "1 hour"),
+            (4 * 3_600 - 58, "4 hours"),
+            (24 * 3_600 - 58, "24 hours"),
+            (36 * 3_600, "36 hours"),
+            (48 * 3_600 - 58, "2 days"),
+            (7 * 86_400 - 58, "7 days"),
+            (7 * 86_400 - 3 * 3_600, "165 hours"),
+        ] {
+            let (end, now) = after(seconds);
+            assert_eq!(rest_in_words(end, now), text, "{seconds} s");
+        }
+    }
+
+    #[test]
+    fn dates_are_the_page_s() {
+        assert_eq!(date(at(1_705_314_600)), "Mon Jan 15 2024 10:30:00 GMT");
+    }
+}

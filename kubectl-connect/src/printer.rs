@@ -1,0 +1,76 @@
+//! Where words go: data to stdout, talk to stderr, each line flushed, and colour only for people.
+//!
+//! Views are plain text; the marks `[ok]`, `[x]` and `[!]` are painted here. `anstream` takes the paint away when the
+//! stream is not a terminal or `NO_COLOR` is set. Colour never carries a meaning of its own.
+
+use std::io::{self, IsTerminal, Write};
+
+use owo_colors::OwoColorize;
+
+/// Who is reading. Passed to every command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Printer {
+    /// Whether stdout is a terminal: boxes are for people.
+    stdout_is_terminal: bool,
+}
+
+// === impl Printer ===
+
+impl Printer {
+    /// Looks at what the process was given.
+    pub fn from_process() -> Self {
+        Self { stdout_is_terminal: io::stdout().is_terminal() }
+    }
+
+    /// Whether a person reads stdout.
+    pub fn draws_boxes(self) -> bool {
+        self.stdout_is_terminal
+    }
+
+    /// What was asked for, to stdout.
+    ///
+    /// # Errors
+    /// The reader has gone, or the disk is full.
+    pub fn data(self, text: &str) -> io::Result<()> {
+        write(&mut anstream::stdout().lock(), text)
+    }
+
+    /// Everything else, to stderr. Nobody can be told when that fails.
+    pub fn talk(self, text: &str) {
+        let _ = write(&mut anstream::stderr().lock(), text);
+    }
+}
+
+/// Whole text at once, then a flush: a script that waits for a line gets it.
+fn write(stream: &mut impl Write, text: &str) -> io::Result<()> {
+    stream.write_all(paint(text).as_bytes())?;
+    stream.flush()
+}
+
+fn paint(text: &str) -> String {
+    let mut painted = String::with_capacity(text.len() + 16);
+    for line in text.split_inclusive('\n') {
+        let (indent, rest) = line.split_at(line.len() - line.trim_start_matches(' ').len());
+        painted.push_str(indent);
+        match rest {
+            _ if rest.starts_with("[ok]") => painted.push_str(&format!("{}{}", "[ok]".green(), &rest[4..])),
+            _ if rest.starts_with("[x]") => painted.push_str(&format!("{}{}", "[x]".red(), &rest[3..])),
+            _ if rest.starts_with("[!]") => painted.push_str(&format!("{}{}", "[!]".yellow(), &rest[3..])),
+            _ => painted.push_str(rest),
+        }
+    }
+    painted
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_marks_at_the_start_of_a_line_are_painted() {
+        let plain = "[ok] done\n    [ok] postgres → localhost:5432\nsays [ok]\n\n[x] no\n[!] hm";
+        let painted = paint(plain);
+        assert_eq!(anstream::adapter::strip_str(&painted).to_string(), plain);
+        assert_eq!(painted.matches('\u{1b}').count(), 8, "four marks, each on and off: {painted:?}");
+    }
+}

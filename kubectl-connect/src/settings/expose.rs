@@ -1,0 +1,217 @@
+//! What `expose` and `unexpose` work with.
+
+use std::time::Duration;
+
+use connect_crds::{LocalPort, PortRef, Protocol};
+
+use super::{MAX_LABEL, Wait, is_label};
+use crate::cli::{ExposeArgs, ProtocolArg, UnexposeArgs};
+use crate::failure::{Failure, Outcome};
+
+/// How long `expose` waits for the operator. The route is kept whatever it says, so this is only for good manners.
+const EXPOSE_WAIT: Duration = Duration::from_secs(10);
+
+/// Longest name of a Service's port.
+const MAX_PORT_NAME: usize = 15;
+
+/// What kubectl's users write before a Service's name.
+const PREFIXES: [&str; 3] = ["svc/", "service/", "services/"];
+
+/// A route that is wanted.
+#[derive(Debug, PartialEq)]
+pub struct ExposeSettings {
+    /// The Service and its port.
+    pub target: ServiceTarget,
+    /// What teammates see.
+    pub route: String,
+    /// Port suggested for the teammate's machine.
+    pub local_port: Option<LocalPort>,
+    /// What is spoken on the port.
+    pub protocol: Protocol,
+    /// Whether a public URL is wanted.
+    pub public: bool,
+    /// Whether and how long to wait for the operator.
+    pub wait: Wait,
+}
+
+/// A Service and perhaps one of its ports, as typed.
+#[derive(Debug, PartialEq)]
+pub struct ServiceTarget {
+    /// Name of the Service.
+    pub service: String,
+    /// Number or name of the port.
+    pub port: Option<PortRef>,
+}
+
+/// A route that is no longer wanted.
+#[derive(Debug, PartialEq, Eq)]
+pub struct UnexposeSettings {
+    /// The route's name, or that of its object.
+    pub route: String,
+    /// Whether and how long to wait for the operator.
+    pub wait: Wait,
+}
+
+/// Checks the flags of `expose`.
+///
+/// # Errors
+/// A value that cannot be used.
+pub fn expose(args: ExposeArgs) -> Outcome<ExposeSettings> {
+    let ExposeArgs { service, name, local_port, protocol, public, wait } = args;
+    let target = ServiceTarget::parse(&service)?;
+    let route = name.unwrap_or_else(|| target.service.clone());
+    if !is_label(&route) {
+        return Err(Failure::new(format!(
+            "{route} is no name for a route: use lower-case letters, digits and hyphens, at most {MAX_LABEL}"
+        )));
+    }
+    Ok(ExposeSettings {
+        target,
+        route,
+        local_port: local_port.and_then(LocalPort::new),
+        protocol: match protocol {
+            ProtocolArg::Auto => Protocol::Auto,
+            ProtocolArg::Tcp => Protocol::Tcp,
+            ProtocolArg::Http => Protocol::Http,
+            ProtocolArg::Https => Protocol::Https,
+        },
+        public,
+        wait: super::wait(&wait, EXPOSE_WAIT)?,
+    })
+}
+
+/// Checks the flags of `unexpose`.
+///
+/// # Errors
+/// A value that cannot be used.
+pub fn unexpose(args: UnexposeArgs) -> Outcome<UnexposeSettings> {
+    let UnexposeArgs { name, wait } = args;
+    if !is_label(&name) {
+        return Err(Failure::new(format!("{name} is no name of a route"))
+            .hint("See what is exposed with: kubectl get serviceexposes"));
+    }
+    Ok(UnexposeSettings { route: name, wait: super::wait(&wait, super::DEFAULT_WAIT)? })
+}
+
+// === impl ServiceTarget ===
+
+impl ServiceTarget {
+    /// Reads `postgres`, `postgres:5432`, `svc/api:http`.
+    fn parse(text: &str) -> Outcome<Self> {
+        let bare = PREFIXES.iter().find_map(|prefix| text.strip_prefix(prefix)).unwrap_or(text);
+        let (service, port) = match bare.split_once(':') {
+            Some((service, port)) => (service, Some(port)),
+            None => (bare, None),
+        };
+        if !is_label(service) {
+            return Err(Failure::new(format!(
+                "{text} is no Service: use NAME or NAME:PORT, for example postgres:5432"
+            )));
+        }
+        let port = port.map(parse_port).transpose()?;
+        Ok(Self { service: service.to_owned(), port })
+    }
+}
+
+fn parse_port(text: &str) -> Outcome<PortRef> {
+    let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let is_usable = if is_number {
+        text.parse::<u16>().is_ok_and(|number| number > 0)
+    } else {
+        is_label(text) && text.len() <= MAX_PORT_NAME
+    };
+    if is_usable {
+        return Ok(PortRef::parse(text));
+    }
+    Err(Failure::new(format!(
+        "{text} is no port: use a number from 1 to 65535 or the name of one of the Service's ports"
+    )))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::WaitArgs;
+    use proptest::prelude::*;
+
+    fn args(service: &str) -> ExposeArgs {
+        ExposeArgs {
+            service: service.into(),
+            name: None,
+            local_port: None,
+            protocol: ProtocolArg::Auto,
+            public: false,
+            wait: WaitArgs { timeout: None, no_wait: false },
+        }
+    }
+
+    #[test]
+    fn services_are_named_as_kubectl_names_them() {
+        for (text, service, port) in [
+            ("postgres", "postgres", None),
+            ("postgres:5432", "postgres", Some(PortRef::number(5432))),
+            ("svc/api:http", "api", Some(PortRef::name("http"))),
+            ("service/api", "api", None),
+            ("services/api:80", "api", Some(PortRef::number(80))),
+        ] {
+            let settings = expose(args(text)).expect("valid");
+            assert_eq!(settings.target, ServiceTarget { service: service.into(), port }, "{text}");
+            assert_eq!(settings.route, service, "the route is named after the Service");
+            assert_eq!(settings.wait, Wait::Until(EXPOSE_WAIT));
+        }
+    }
+
+    #[test]
+    fn what_is_no_service_or_port_is_named() {
+        for (text, sentence) in [
+            ("", " is no Service: use NAME or NAME:PORT, for example postgres:5432"),
+            (
+                "deployment/api",
+                "deployment/api is no Service: use NAME or NAME:PORT, for example postgres:5432",
+            ),
+            ("Postgres", "Postgres is no Service: use NAME or NAME:PORT, for example postgres:5432"),
+            (
+                "postgres:",
+                " is no port: use a number from 1 to 65535 or the name of one of the Service's ports",
+            ),
+            (
+                "postgres:99999",
+                "99999 is no port: use a number from 1 to 65535 or the name of one of the Service's ports",
+            ),
+            (
+                "postgres:0",
+                "0 is no port: use a number from 1 to 65535 or the name of one of the Service's ports",
+            ),
+            (
+                "a:b:c",
+                "b:c is no port: use a number from 1 to 65535 or the name of one of the Service's ports",
+            ),
+        ] {
+            assert_eq!(
+                expose(args(text)).expect_err("unusable").render(),
+                format!("[x] {sentence}\n"),
+                "{text}"
+            );
+        }
+        let named = ExposeArgs { name: Some("My Route".into()), ..args("postgres") };
+        assert_eq!(
+            expose(named).expect_err("unusable").render(),
+            "[x] My Route is no name for a route: use lower-case letters, digits and hyphens, at most 63\n"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn never_panics_and_names_stay_names(text in ".{0,40}") {
+            if let Ok(target) = ServiceTarget::parse(&text) {
+                prop_assert!(is_label(&target.service));
+            }
+        }
+
+        #[test]
+        fn what_is_composed_is_taken_apart(service in "[a-z]([-a-z0-9]{0,20}[a-z0-9])?", port in 1u16..) {
+            let target = ServiceTarget::parse(&format!("svc/{service}:{port}")).expect("valid");
+            prop_assert_eq!(target, ServiceTarget { service, port: Some(PortRef::number(port)) });
+        }
+    }
+}

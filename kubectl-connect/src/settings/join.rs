@@ -1,0 +1,287 @@
+//! What `join` works with. It needs no cluster: a code, a hub, and for some hubs a key.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use connect_hub::url::{HubUrl, InsecureHttp, InvalidHubUrl};
+use secrecy::{ExposeSecret, SecretString};
+
+use super::{Environment, config_file, home};
+use crate::cli::JoinArgs;
+use crate::failure::{Failure, Outcome};
+
+/// Longest label sent to a hub, in characters: it is shown in lists.
+const MAX_LABEL: usize = 100;
+
+/// Values of a switch in the environment that mean yes.
+const YES: [&str; 4] = ["true", "1", "yes", "on"];
+
+/// What to join and how.
+#[derive(Debug)]
+pub struct JoinSettings {
+    /// The code, trimmed.
+    pub code: SecretString,
+    /// The hub.
+    pub hub: HubUrl,
+    /// A key for hubs that want an account.
+    pub api_key: Option<SecretString>,
+    /// PEM certificates of a private CA.
+    pub extra_ca: Option<Vec<u8>>,
+    /// What this machine is called.
+    pub label: String,
+    /// Where to listen; empty means loopback.
+    pub bind: Vec<IpAddr>,
+    /// Local ports that were asked for, by route.
+    pub ports: BTreeMap<String, u16>,
+    /// Something the user should know.
+    pub warning: Option<String>,
+}
+
+/// Checks the flags of `join` and reads the files they name.
+///
+/// # Errors
+/// A value or a file that cannot be used.
+pub fn join(args: JoinArgs, environment: Environment<'_>) -> Outcome<JoinSettings> {
+    let JoinArgs { code, hub, config, api_key_file, hub_ca_file, allow_insecure_hub, label, address, ports } =
+        args;
+    let found = config_file::read(config.as_deref(), home(environment))?;
+    let allowed =
+        allow_insecure_hub || environment("CONNECT_ALLOW_INSECURE").is_some_and(|text| is_yes(&text));
+    let insecure = if allowed { InsecureHttp::Allowed } else { InsecureHttp::Refused };
+    let api_key = match api_key_file {
+        Some(path) => Some(config_file::read_secret(&path)?),
+        None => environment("CONNECT_API_KEY").map(SecretString::from).or(found.file.api_key),
+    };
+    Ok(JoinSettings {
+        code: parse_code(&code)?,
+        hub: choose_hub(hub, environment("CONNECT_HUB_URL"), found.file.hub_url, insecure)?,
+        api_key,
+        extra_ca: hub_ca_file.map(|path| read_ca(&path)).transpose()?,
+        label: choose_label(label, environment),
+        bind: parse_addresses(&address)?,
+        ports: parse_ports(&ports)?,
+        warning: found.warning,
+    })
+}
+
+fn parse_code(typed: &SecretString) -> Outcome<SecretString> {
+    match typed.expose_secret().trim() {
+        "" => Err(Failure::new("The share code is empty").hint("Use: kubectl connect join CODE")),
+        code => Ok(code.into()),
+    }
+}
+
+/// The flag wins over the environment, that over the config file, that over the default.
+fn choose_hub(
+    flag: Option<String>,
+    variable: Option<String>,
+    file: Option<String>,
+    insecure: InsecureHttp,
+) -> Outcome<HubUrl> {
+    let (source, text) =
+        [("--hub", flag), ("CONNECT_HUB_URL", variable), ("hubUrl of the config file", file)]
+            .into_iter()
+            .find_map(|(source, text)| text.map(|text| (source, text)))
+            .unwrap_or_else(|| ("the default hub", HubUrl::DEFAULT.to_owned()));
+    HubUrl::parse(&text, insecure).map_err(|error| match error {
+        InvalidHubUrl::Insecure(url) => {
+            Failure::new(format!("Insecure connection rejected: {url} must use https, as the code would cross the network in clear text"))
+                .hint("To use it nevertheless: --allow-insecure-hub, or CONNECT_ALLOW_INSECURE=true")
+        }
+        error => Failure::new(format!("{source} cannot be used: {error}")),
+    })
+}
+
+fn read_ca(path: &std::path::Path) -> Outcome<Vec<u8>> {
+    std::fs::read(path)
+        .map_err(|error| Failure::new(format!("Cannot use the CA file {}: {}", path.display(), error.kind())))
+}
+
+/// What was asked for, else user@host, else what is known of it.
+fn choose_label(asked: Option<String>, environment: Environment<'_>) -> String {
+    let label =
+        asked.map(|label| label.trim().to_owned()).filter(|label| !label.is_empty()).unwrap_or_else(|| {
+            let user = ["USER", "LOGNAME", "USERNAME"].into_iter().find_map(environment);
+            let host =
+                hostname::get().ok().and_then(|name| name.into_string().ok()).filter(|name| !name.is_empty());
+            match (user, host) {
+                (Some(user), Some(host)) => format!("{user}@{host}"),
+                (Some(known), None) | (None, Some(known)) => known,
+                (None, None) => "kubectl-connect".to_owned(),
+            }
+        });
+    label.chars().take(MAX_LABEL).collect()
+}
+
+fn parse_addresses(texts: &[String]) -> Outcome<Vec<IpAddr>> {
+    let mut addresses = Vec::new();
+    for text in texts.iter().flat_map(|text| text.split(',')).map(str::trim) {
+        match text.parse::<IpAddr>() {
+            Ok(address) => addresses.push(address),
+            Err(_) if text == "localhost" => {
+                addresses.extend([IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)]);
+            }
+            Err(_) => {
+                return Err(Failure::new(format!(
+                    "{text} is no value for --address: use localhost or an IP address of this machine"
+                )));
+            }
+        }
+    }
+    Ok(addresses)
+}
+
+fn parse_ports(texts: &[String]) -> Outcome<BTreeMap<String, u16>> {
+    let mut ports = BTreeMap::new();
+    for text in texts {
+        let parsed = text.split_once('=').and_then(|(route, port)| {
+            let port = port.parse::<u16>().ok().filter(|port| *port > 0)?;
+            (!route.is_empty()).then(|| (route.to_owned(), port))
+        });
+        let Some((route, port)) = parsed else {
+            return Err(Failure::new(format!(
+                "{text} is no value for --port: use ROUTE=PORT, for example postgres=15432"
+            )));
+        };
+        if ports.insert(route.clone(), port).is_some() {
+            return Err(Failure::new(format!("--port names the route {route} twice")));
+        }
+    }
+    Ok(ports)
+}
+
+fn is_yes(text: &str) -> bool {
+    YES.iter().any(|yes| text.trim().eq_ignore_ascii_case(yes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::{Cli, Command};
+    use clap::Parser;
+    use proptest::prelude::*;
+
+    fn parsed(arguments: &[&str], variables: &[(&str, &str)]) -> Outcome<JoinSettings> {
+        let line = ["kubectl-connect", "join"].iter().chain(arguments);
+        let environment = |name: &str| {
+            variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
+        };
+        match Cli::try_parse_from(line).expect("clap takes it").command {
+            Command::Join(args) => join(args, &environment),
+            other => panic!("not join: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_code_is_enough() {
+        let settings = parsed(&[" abc123 "], &[("USER", "mia")]).expect("valid");
+        assert_eq!(settings.code.expose_secret(), "abc123");
+        assert_eq!(settings.hub.as_str(), HubUrl::DEFAULT);
+        assert!(settings.api_key.is_none() && settings.bind.is_empty() && settings.ports.is_empty());
+        assert!(settings.label.starts_with("mia"), "{}", settings.label);
+        assert!(!format!("{settings:?}").contains("abc123"), "the code is a secret");
+    }
+
+    #[test]
+    fn the_flag_wins_over_environment_file_and_default() {
+        let home = tempfile::tempdir().expect("a folder");
+        let folder = home.path().join(".private-connect");
+        std::fs::create_dir(&folder).expect("a folder");
+        std::fs::write(folder.join("config.json"), r#"{"hubUrl":"https://file","apiKey":"pc_file"}"#)
+            .expect("a file");
+        let home = home.path().to_str().expect("plain path");
+        let hub_and_key = |arguments: &[&str], variables: &[(&str, &str)]| {
+            let settings = parsed(arguments, variables).expect("valid");
+            (
+                settings.hub.to_string(),
+                settings.api_key.map(|key| key.expose_secret().to_owned()).unwrap_or_default(),
+            )
+        };
+        let both = [("HOME", home), ("CONNECT_HUB_URL", "https://env"), ("CONNECT_API_KEY", "pc_env")];
+        assert_eq!(hub_and_key(&["c"], &both[..1]), ("https://file".into(), "pc_file".into()));
+        assert_eq!(hub_and_key(&["c"], &both), ("https://env".into(), "pc_env".into()));
+        assert_eq!(
+            hub_and_key(&["c", "--hub", "https://flag"], &both),
+            ("https://flag".into(), "pc_env".into())
+        );
+    }
+
+    #[test]
+    fn plain_http_to_another_machine_needs_an_explicit_wish() {
+        let refused = parsed(&["c", "--hub", "http://hub.example.com"], &[]).expect_err("refused");
+        assert_eq!(
+            refused.render(),
+            "[x] Insecure connection rejected: http://hub.example.com must use https, as the code would cross the \
+             network in clear text\nTo use it nevertheless: --allow-insecure-hub, or CONNECT_ALLOW_INSECURE=true\n"
+        );
+        for value in ["true", "1", "YES", "on"] {
+            let settings =
+                parsed(&["c", "--hub", "http://hub.example.com"], &[("CONNECT_ALLOW_INSECURE", value)]);
+            assert!(settings.is_ok(), "{value}");
+        }
+        assert!(
+            parsed(&["c", "--hub", "http://hub.example.com"], &[("CONNECT_ALLOW_INSECURE", "no")]).is_err()
+        );
+        assert!(parsed(&["c", "--hub", "http://hub.example.com", "--allow-insecure-hub"], &[]).is_ok());
+        assert!(parsed(&["c", "--hub", "http://127.0.0.1:3001"], &[]).is_ok());
+    }
+
+    #[test]
+    fn unusable_values_are_named() {
+        for (arguments, text) in [
+            ([" "].as_slice(), "[x] The share code is empty\nUse: kubectl connect join CODE\n"),
+            (
+                &["c", "--hub", "hub.example.com"],
+                "[x] --hub cannot be used: hub URL is not a URL: use the form https://hub.example.com\n",
+            ),
+            (
+                &["c", "--port", "postgres"],
+                "[x] postgres is no value for --port: use ROUTE=PORT, for example postgres=15432\n",
+            ),
+            (
+                &["c", "--port", "a=0"],
+                "[x] a=0 is no value for --port: use ROUTE=PORT, for example postgres=15432\n",
+            ),
+            (&["c", "--port", "a=1", "--port", "a=2"], "[x] --port names the route a twice\n"),
+            (
+                &["c", "--address", "example.com"],
+                "[x] example.com is no value for --address: use localhost or an IP address of this machine\n",
+            ),
+            (
+                &["c", "--api-key-file", "/nowhere/key"],
+                "[x] Cannot use the API key file /nowhere/key: entity not found\n",
+            ),
+            (
+                &["c", "--hub-ca-file", "/nowhere/ca"],
+                "[x] Cannot use the CA file /nowhere/ca: entity not found\n",
+            ),
+        ] {
+            assert_eq!(parsed(arguments, &[]).expect_err("unusable").render(), text, "{arguments:?}");
+        }
+    }
+
+    #[test]
+    fn addresses_and_ports_can_be_repeated() {
+        let settings =
+            parsed(&["c", "--address", "localhost,10.0.0.7", "--port", "a=1", "--port", "b=65535"], &[])
+                .expect("valid");
+        assert_eq!(
+            settings.bind.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            ["127.0.0.1", "::1", "10.0.0.7"]
+        );
+        assert_eq!(settings.ports, BTreeMap::from([("a".into(), 1), ("b".into(), 65535)]));
+    }
+
+    proptest! {
+        #[test]
+        fn ports_never_panic(text in ".{0,20}") {
+            let _ = parse_ports(&[text]);
+        }
+
+        #[test]
+        fn ports_read_back(route in "[a-z][a-z0-9-]{0,20}", port in 1u16..) {
+            let ports = parse_ports(&[format!("{route}={port}")]).expect("valid");
+            prop_assert_eq!(ports, BTreeMap::from([(route, port)]));
+        }
+    }
+}
