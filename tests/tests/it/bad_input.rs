@@ -31,7 +31,10 @@ async fn mistakes_on_the_command_line_make_nothing() -> Result<()> {
         ),
         (&["connect", "expose", "api:81"], "[x] Service api has no port 81".to_owned()),
         (&["connect", "share", "--revoke", "zzzzzzzzzz"], "[x] ".to_owned()),
-        (&["connect", "share", "--list", "--revoke", "zzzzzzzzzz"], "[x] Cannot use --list and --revoke together".to_owned()),
+        (
+            &["connect", "share", "--list", "--revoke", "zzzzzzzzzz"],
+            "[x] Cannot use --list and --revoke together".to_owned(),
+        ),
     ];
     for (words, sentence) in rows {
         let failed = world.kubectl.run(words).await?.fails_with(1)?;
@@ -50,7 +53,10 @@ async fn joining_with_a_wrong_code_or_hub_says_so() -> Result<()> {
     let rows: [(&[&str], String); 4] = [
         (&["connect", "join", "zzzzzzzzzz", "--hub", &hub], "[x] Share not found or expired".to_owned()),
         (&["connect", "join", "../../health", "--hub", &hub], "[x] ".to_owned()),
-        (&["connect", "join", "zzzzzzzzzz", "--hub", NOBODY], format!("[x] Cannot connect to hub at {NOBODY}")),
+        (
+            &["connect", "join", "zzzzzzzzzz", "--hub", NOBODY],
+            format!("[x] Cannot connect to hub at {NOBODY}"),
+        ),
         (&["connect", "join", "zzzzzzzzzz", "--hub", "not a url"], "[x] --hub cannot be used".to_owned()),
     ];
     for (words, sentence) in rows {
@@ -64,7 +70,11 @@ async fn joining_with_a_wrong_code_or_hub_says_so() -> Result<()> {
 async fn a_cluster_without_the_definitions_is_told_how_to_get_them() -> Result<()> {
     let bare = ControlPlane::start(Options { without_definitions: true, ..Options::default() }).await?;
     let kubectl = plugin::with_plugin(&bare.kubectl()).await?;
-    for words in [["connect", "share"].as_slice(), &["connect", "expose", "kubernetes:443"], &["connect", "share", "--list"]] {
+    for words in [
+        ["connect", "share"].as_slice(),
+        &["connect", "expose", "kubernetes:443"],
+        &["connect", "share", "--list"],
+    ] {
         let failed = kubectl.run(words).await?.fails_with(1)?;
         let sentence = "its CustomResourceDefinitions are not installed";
         ensure!(failed.stderr.starts_with("[x] ") && failed.stderr.contains(sentence), "{}", failed.report());
@@ -81,7 +91,8 @@ async fn a_hub_that_is_down_is_named_and_the_share_begins_when_it_is_back() -> R
     hub.process().kill()?;
 
     let url = hub.url().to_owned();
-    let failed = world.kubectl.run(["connect", "share", "--name", "demo", "--timeout", "10s"]).await?.fails_with(1)?;
+    let failed =
+        world.kubectl.run(["connect", "share", "--name", "demo", "--timeout", "10s"]).await?.fails_with(1)?;
     ensure!(failed.stderr.starts_with(&format!("[x] Cannot connect to hub at {url}")), "{}", failed.report());
 
     world.apply_share("later", json!({})).await?;

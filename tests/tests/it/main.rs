@@ -1,4 +1,6 @@
-//! The product on real parts, one mod bad_input;
+//! The product on real parts, one module per subject. All of them share one control plane.
+
+mod bad_input;
 mod definitions;
 mod gitops;
 mod restart;
