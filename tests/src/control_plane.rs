@@ -5,19 +5,17 @@
 //! that the API server gave, and no network has to be made.
 
 mod certificates;
+pub(crate) mod definitions;
 mod flags;
 mod kubeconfig;
 mod kubectl;
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use anyhow::{Context as _, Result, anyhow};
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::api::{Patch, PatchParams};
 use kube::config::KubeConfigOptions;
-use kube::{Api, Client, Config};
+use kube::{Client, Config};
 use tokio::sync::OnceCell;
 
 pub use kubeconfig::Identity;
@@ -29,7 +27,7 @@ use crate::process::Process;
 use crate::progress::say;
 use crate::scratch::Scratch;
 use crate::toolchain::{self, Kubernetes};
-use crate::wait::{PATIENTLY, SOON, eventually};
+use crate::wait::{PATIENTLY, eventually};
 use certificates::Authority;
 
 /// How often a start is tried when another process took a port that was free a moment before.
@@ -37,12 +35,6 @@ const ATTEMPTS: usize = 3;
 
 /// The user who may do everything; its group is bound to `cluster-admin` from the start.
 pub const ADMIN: &str = "lab-admin";
-
-/// Name of our field manager when the definitions are applied.
-const MANAGER: &str = "connect-tests";
-
-/// The definitions, applied before the controllers start so that garbage collection knows both kinds at once.
-pub(crate) const DEFINITIONS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../crds");
 
 /// What a control plane has beyond the usual.
 #[derive(Clone, Copy, Debug, Default)]
@@ -122,13 +114,19 @@ impl ControlPlane {
         let audit = options.audit.then(|| folder.join("audit.log"));
         let flags = flags::Flags::new(&folder, &admin, audit.as_deref())?;
 
-        let etcd = Process::start("etcd", flags.etcd(tools), &logs)?;
+        let mut etcd = Process::start("etcd", flags.etcd(tools), &logs)?;
         let mut api_server = Process::start("kube-apiserver", flags.api_server(tools), &logs)?;
         let admin_config = folder.join("admin.kubeconfig");
         kubeconfig::write(&admin_config, &flags.server(), &authority.ca_pem, &admin)?;
-        wait_until_ready(&admin_config, &mut api_server).await?;
+        let ready = wait_until_ready(&admin_config, &mut api_server).await;
+        // An API server without a store says little of the reason; etcd knows it.
+        ready.map_err(|error| match etcd.must_run() {
+            Ok(()) => error,
+            Err(ended) => error.context(ended),
+        })?;
         if !options.without_definitions {
-            install_definitions(&client(&admin_config).await?).await?;
+            // Before the controllers, so that garbage collection knows both kinds from the start.
+            definitions::install(&client(&admin_config).await?).await?;
         }
         let controller_manager =
             Process::start("kube-controller-manager", flags.controller_manager(tools, &admin_config), &logs)?;
@@ -280,45 +278,4 @@ async fn wait_until_ready(kubeconfig: &Path, api_server: &mut Process) -> Result
         Ok(verdict) => verdict,
         Err(error) => Err(error.context(api_server.failure("it is not ready"))),
     }
-}
-
-/// Applies every definition in `crds/` and waits until the API server serves them.
-pub(crate) async fn install_definitions(client: &Client) -> Result<()> {
-    let definitions: Api<CustomResourceDefinition> = Api::all(client.clone());
-    for (name, definition) in committed_definitions()? {
-        definitions
-            .patch(&name, &PatchParams::apply(MANAGER).force(), &Patch::Apply(&definition))
-            .await
-            .with_context(|| format!("the API server refuses the definition {name}"))?;
-        let established = Arc::new(name);
-        eventually("the definition is established", SOON, || {
-            let (definitions, name) = (definitions.clone(), established.clone());
-            async move {
-                let status = definitions.get(&name).await?.status.unwrap_or_default();
-                let conditions = status.conditions.unwrap_or_default();
-                let served = conditions.iter().any(|it| it.type_ == "Established" && it.status == "True");
-                served.then_some(()).with_context(|| format!("{name}: {conditions:?}"))
-            }
-        })
-        .await?;
-    }
-    Ok(())
-}
-
-/// The committed YAML files, by the definitions' names.
-fn committed_definitions() -> Result<Vec<(String, serde_json::Value)>> {
-    let mut definitions = Vec::new();
-    for entry in std::fs::read_dir(DEFINITIONS).context("cannot list crds/")? {
-        let path = entry.context("cannot list crds/")?.path();
-        if path.extension().is_none_or(|extension| extension != "yaml") {
-            continue;
-        }
-        let text =
-            std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-        let definition: serde_json::Value =
-            serde_saphyr::from_str(&text).with_context(|| format!("{} is not YAML", path.display()))?;
-        let name = definition["metadata"]["name"].as_str().context("a definition without a name")?.to_owned();
-        definitions.push((name, definition));
-    }
-    Ok(definitions)
 }

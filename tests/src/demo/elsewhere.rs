@@ -12,7 +12,7 @@ use tokio::time::timeout;
 
 use super::backends::Backends;
 use super::stage::{OPERATOR, Stage};
-use crate::control_plane::{Kubectl, Site};
+use crate::control_plane::{Kubectl, Site, definitions};
 use crate::hub::Hub;
 use crate::namespace;
 use crate::operator::{HubChoice, Operator, Setup};
@@ -36,10 +36,7 @@ pub(super) async fn stage(context: &str) -> Result<Stage> {
     let tools = toolchain::kubernetes().await?;
     let kubectl = with_plugin(&Kubectl::of_this_machine(tools.kubectl()).in_context(context)).await?;
     kubectl.run(["version"]).await?.success().with_context(|| format!("context {context} leads nowhere"))?;
-    kubectl
-        .run(["apply", "--server-side", "--filename", crate::control_plane::DEFINITIONS])
-        .await?
-        .success()?;
+    kubectl.run(["apply", "--server-side", "--filename", definitions::FOLDER]).await?.success()?;
 
     let demo = namespace::unique_name("connect-demo")?;
     let mut guests = Vec::new();
