@@ -1,8 +1,120 @@
-//! Everything a hub will not exceed, in one place.
+//! Everything a hub will not exceed, in one place, each with its reason.
+
+use std::time::Duration;
+
+/// A request's body; what the recorded hub takes too.
+pub const BODY_BYTES: usize = 100 * 1024;
+/// A request, its body included: longer than any disk hiccup, shorter than a client's patience.
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+/// The head of the next request on a kept connection; below the 90 s after which common clients drop it themselves.
+pub const KEEP_ALIVE: Duration = Duration::from_secs(75);
+/// A TLS handshake; a peer that needs longer is not one of ours.
+pub const TLS_HANDSHAKE: Duration = Duration::from_secs(10);
+/// Open TCP connections, all peers together: two sockets for each of 8,000 agents, within a usual file limit.
+pub const CONNECTIONS: usize = 16_384;
+/// What a stop waits for open requests and sockets before it drops them.
+pub const STOP_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// One websocket message; the recorded hub announces the same figure.
+pub const MAX_PAYLOAD: usize = 1_000_000;
+/// Recorded: the hub pings every 25 s ...
+pub const PING_INTERVAL: Duration = Duration::from_secs(25);
+/// ... and gives the answer 20 s.
+pub const PING_TIMEOUT: Duration = Duration::from_secs(20);
+/// A websocket that has not proven who it is by then is closed, so that nobody parks unknown ones.
+pub const UNPROVEN_SOCKET: Duration = Duration::from_secs(30);
+/// How often one websocket may join the namespace: a client that is refused tries a few times, not for ever.
+pub const JOINS_PER_SOCKET: usize = 64;
+/// Read buffer of a websocket: most of a usual 44 KB frame in one call.
+pub const WEBSOCKET_READ_BUFFER: usize = 32 * 1024;
+/// Packets queued in the Socket.IO library for one socket. A full queue would make its ping fail and the socket die, so
+/// this lies above all that we ever put there: the window, and one close for every bridge.
+pub const SOCKET_PACKETS: usize = 65_536;
+/// Sockets of one agent: the vendor's CLI opens one for each command.
+pub const SOCKETS_PER_AGENT: usize = 32;
+/// Requests over one socket that wait for the database.
+pub const CALLS_PER_SOCKET: usize = 256;
+
+/// Bytes handed to one socket and not yet taken by its TCP connection. Small, because what is in here can no longer be
+/// taken back when a share ends; large enough to keep a TCP send buffer filled.
+pub const WINDOW_BYTES: usize = 256 * 1024;
+/// What one event weighs beside its text, so that many tiny ones fill the window too.
+pub const EVENT_OVERHEAD: usize = 512;
+/// Bytes that came from one socket and wait for their receivers; above, we stop reading that socket ...
+pub const FEED_HIGH: usize = 4 * 1024 * 1024;
+/// ... and below this we read on. Half, so that the gate does not flutter.
+pub const FEED_LOW: usize = FEED_HIGH / 2;
+/// What one direction of one bridge may hold: all of its sender's budget and the frame that was being read when the
+/// gate fell. More means that the gate does not work, and costs the bridge its life.
+pub const LANE_BYTES: usize = FEED_HIGH + 2 * MAX_PAYLOAD;
+/// Bridges in which one agent's socket is the joining side: ten thousand idle connections and some.
+pub const BRIDGES_JOINED: usize = 12_288;
+/// Bridges in which one agent's socket is the exposing side; above the former, so that one joiner leaves room.
+pub const BRIDGES_EXPOSED: usize = 16_384;
+/// How long the exposing agent may take to reach its service; recorded.
+pub const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a check dials; recorded.
+pub const CHECK_TIMEOUT: Duration = Duration::from_secs(5);
+/// An id for a bridge is a UUID or, from newer clients, a UUID with a short prefix.
+pub const CONNECTION_ID_BYTES: usize = 64;
+
+/// How long an agent's token lives; recorded.
+pub const TOKEN_LIFE: Duration = Duration::from_secs(30 * 24 * 3600);
+/// From when on an agent is told that its token runs out; recorded.
+pub const TOKEN_WARNING: Duration = Duration::from_secs(7 * 24 * 3600);
+/// How long after its end a token still opens a socket; recorded.
+pub const TOKEN_GRACE: Duration = Duration::from_secs(24 * 3600);
+/// The range of tunnel ports; recorded. They are names here: nothing listens on them.
+pub const TUNNEL_PORTS: std::ops::RangeInclusive<i64> = 23_000..=23_999;
+/// Agents of one workspace.
+pub const AGENTS_PER_WORKSPACE: i64 = 10_000;
+/// Live shares of one workspace.
+pub const SHARES_PER_WORKSPACE: i64 = 10_000;
+/// Routes of one share; as many as a body of 100 KiB carries.
+pub const ROUTES_PER_SHARE: usize = 500;
+/// Joins of one share, so that a leaked code cannot fill the disk.
+pub const JOINS_PER_SHARE: i64 = 10_000;
+/// The longest share: a hundred years, to keep dates within four digits of a year.
+pub const SHARE_HOURS: i64 = 876_000;
+/// Diagnostics kept for each service; recorded.
+pub const DIAGNOSTICS_PER_SERVICE: i64 = 20;
+/// How long an ended share is remembered; the recorded hub's own figure.
+pub const ENDED_SHARE_LIFE: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// Failed previews and joins from one address (IPv6: one /64) in [`ATTEMPT_WINDOW`]. A person mistypes a few times;
+/// a guesser needs 10^14.
+pub const FAILURES_PER_ADDRESS: u32 = 20;
+/// Failed previews and joins of one code in [`ATTEMPT_WINDOW`], from anywhere.
+pub const FAILURES_PER_CODE: u32 = 10;
+/// The time over which failures are counted, and so the longest that anybody is kept out.
+pub const ATTEMPT_WINDOW: Duration = Duration::from_secs(600);
+/// Addresses and codes that are remembered; 10,000 entries are about 1 MiB. The oldest makes room.
+pub const ATTEMPT_ENTRIES: usize = 10_000;
 
 /// What one agent, workspace or address may use. `Limits::default()` is what a small team needs.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Limits {
     /// How many proxies in front of us append to `X-Forwarded-For`; 0: the header is not read.
     pub trusted_proxies: usize,
+    /// Services of one workspace; the vendor's larger plan.
+    pub services_per_workspace: u32,
+    /// How long a receiver may take nothing while it holds up its sender, before its bridge is reset.
+    pub stall: Duration,
+    /// Failed previews and joins from one address in ten minutes.
+    pub failures_per_address: u32,
+    /// Failed previews and joins of one code in ten minutes.
+    pub failures_per_code: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            trusted_proxies: 0,
+            services_per_workspace: 1000,
+            // Half of the ping timeout: a stalled reader is gone before it can cost its sender the session.
+            stall: Duration::from_secs(10),
+            failures_per_address: FAILURES_PER_ADDRESS,
+            failures_per_code: FAILURES_PER_CODE,
+        }
+    }
 }

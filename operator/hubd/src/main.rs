@@ -1,3 +1,118 @@
-//! The `connect-hubd` binary.
+//! The `connect-hubd` binary: reads flags, runs the hub, stops it in order. Data goes to stdout, talk to stderr.
 
-fn main() {}
+mod args;
+
+use std::{
+    io::{self, IsTerminal as _, Write as _},
+    process::ExitCode,
+};
+
+use anyhow::Context as _;
+use args::{Arguments, Command, Key, LogFormat, Serve};
+use clap::Parser as _;
+use connect_hubd::{Hub, HubConfig, Keys, Limits, TlsFiles};
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    // An error means that a provider is installed already, which is as good.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let done = match Arguments::parse().command {
+        Command::Serve(serve) => run(serve).await,
+        Command::Key(key) => keys(key).await,
+    };
+    match done {
+        Ok(code) => code,
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(serve: Serve) -> anyhow::Result<ExitCode> {
+    let Serve {
+        listen,
+        public_url,
+        data,
+        tls_cert,
+        tls_key,
+        trusted_proxies,
+        print_addresses,
+        log,
+        log_format,
+    } = serve;
+    start_logging(&log, log_format)?;
+    // Listened to before the hub is, so that no signal finds nobody.
+    let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
+
+    let limits = Limits { trusted_proxies, ..Limits::default() };
+    let tls = tls_cert.zip(tls_key).map(|(certificate, key)| TlsFiles { certificate, key });
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    let hub = Hub::start_with_tls(HubConfig { listen, public_url, data, limits }, tls).await?;
+    if print_addresses {
+        let mut stdout = io::stdout().lock();
+        writeln!(stdout, "{}", serde_json::json!({"hub": format!("{scheme}://{}", hub.address())}))?;
+        stdout.flush()?;
+    }
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    hub.stop().await;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn keys(command: Key) -> anyhow::Result<ExitCode> {
+    match command {
+        Key::Create { data, workspace, name } => {
+            let keys = Keys::open(&data.folder).await?;
+            let key = keys.create(&workspace, &name).await?;
+            writeln!(io::stdout(), "{key}")?;
+            keys.close().await;
+        }
+        Key::List { data } => {
+            let keys = Keys::open(&data.folder).await?;
+            let mut stdout = io::stdout().lock();
+            writeln!(stdout, "{:<12} {:<8} {:<24} {:<20} LABEL", "PREFIX", "STATE", "CREATED", "WORKSPACE")?;
+            for row in keys.list().await? {
+                let state = if row.revoked { "revoked" } else { "active" };
+                let (workspace, label) = (printable(&row.workspace), printable(&row.label));
+                let (prefix, created) = (row.prefix, row.created_at.to_string());
+                writeln!(stdout, "{prefix:<12} {state:<8} {created:<24} {workspace:<20} {label}")?;
+            }
+            keys.close().await;
+        }
+        Key::Revoke { data, prefix } => {
+            let keys = Keys::open(&data.folder).await?;
+            let revoked = keys.revoke(&prefix).await?;
+            keys.close().await;
+            if revoked == 0 {
+                writeln!(io::stderr(), "no active key begins with that; see `connect-hubd key list`")?;
+                return Ok(ExitCode::FAILURE);
+            }
+            writeln!(io::stderr(), "revoked {revoked} key(s)")?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A name as a terminal may have it.
+fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
+}
+
+fn start_logging(filter: &str, format: LogFormat) -> anyhow::Result<()> {
+    let filter = EnvFilter::try_new(filter).with_context(|| format!("reading the log filter {filter:?}"))?;
+    let subscriber = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal());
+    match format {
+        LogFormat::Text => subscriber.init(),
+        LogFormat::Json => subscriber.json().init(),
+    }
+    Ok(())
+}

@@ -1,0 +1,209 @@
+//! A socket proves who it is. As recorded: the namespace is joined first, then comes `connected`, or `error` and the
+//! namespace is left again; without credentials it is left without a word.
+
+use std::{
+    sync::{Arc, OnceLock, atomic::Ordering},
+    time::Duration,
+};
+
+use serde::Deserialize;
+use serde_json::json;
+use socketioxide::{
+    adapter::LocalAdapter,
+    handler::{ConnectHandler, DisconnectHandler, Value},
+    socket::{DisconnectReason, Socket},
+};
+use uuid::Uuid;
+
+use super::{Features, Session, events::Events};
+use crate::{
+    core::Core,
+    limits::{JOINS_PER_SOCKET, TOKEN_GRACE, TOKEN_WARNING, UNPROVEN_SOCKET},
+    moment::Moment,
+    store::{AgentRow, StoreError},
+    wire::Wire,
+};
+
+/// The session of a socket, once it is proven.
+pub(super) type Slot = Arc<OnceLock<Arc<Session>>>;
+
+/// What happens when somebody joins `/agent`.
+#[derive(Debug, Clone)]
+pub struct AgentNamespace(pub Arc<Core>);
+
+/// What the join packet carries. Never logged.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Credentials {
+    agent_id: Uuid,
+    token: String,
+    #[serde(default)]
+    features: Vec<String>,
+}
+
+enum Verdict {
+    Proven(AgentRow),
+    Invalid,
+    TokenExpired,
+}
+
+// === impl AgentNamespace ===
+
+impl ConnectHandler<LocalAdapter, ()> for AgentNamespace {
+    fn call(&self, socket: Arc<Socket>, auth: Option<Value>) {
+        let slot = Slot::default();
+        socket.on_fallback(Events { core: self.0.clone(), slot: slot.clone() });
+        socket.on_disconnect(Departure { core: self.0.clone(), slot: slot.clone() });
+        let Some(wire) = socket.req_parts().extensions.get::<Arc<Wire>>().cloned() else {
+            // Only a transport other than our listener could leave it out.
+            let _ = socket.disconnect();
+            return;
+        };
+        if wire.joins.fetch_add(1, Ordering::AcqRel) >= JOINS_PER_SOCKET {
+            wire.kill();
+            return;
+        }
+        let core = self.0.clone();
+        tokio::spawn(async move {
+            greet(&core, socket, auth, &slot, &wire).await;
+            if slot.get().is_none() {
+                tokio::time::sleep(UNPROVEN_SOCKET).await;
+                if wire.sessions.load(Ordering::Acquire) == 0 {
+                    wire.kill();
+                }
+            }
+        });
+    }
+}
+
+async fn greet(core: &Arc<Core>, socket: Arc<Socket>, auth: Option<Value>, slot: &Slot, wire: &Arc<Wire>) {
+    let credentials = match &auth {
+        Some(Value::Str(text, _)) => serde_json::from_str::<Credentials>(text).ok(),
+        _ => None,
+    };
+    let Some(credentials) = credentials else {
+        let _ = socket.disconnect();
+        return;
+    };
+    let refusal = match verdict(core, &credentials).await {
+        Ok(Verdict::Proven(agent)) => {
+            welcome(core, socket, slot, wire, agent, &credentials.features).await;
+            return;
+        }
+        Ok(Verdict::Invalid) => json!({"code": "INVALID_TOKEN", "message": "Invalid credentials"}),
+        Ok(Verdict::TokenExpired) => {
+            json!({"code": "TOKEN_EXPIRED", "message": "Token has expired. Please rotate your token."})
+        }
+        Err(error) => {
+            tracing::error!(
+                error = crate::error_chain(&error),
+                "cannot tell whether an agent is who it says"
+            );
+            let _ = socket.disconnect(); // a bare leave means: come back later
+            return;
+        }
+    };
+    let _ = wire.hand_over(0, || socket.emit("error", &refusal));
+    let _ = socket.disconnect();
+}
+
+async fn verdict(core: &Core, credentials: &Credentials) -> Result<Verdict, StoreError> {
+    let Some(agent) = core.store.agent(credentials.agent_id).await? else { return Ok(Verdict::Invalid) };
+    if !agent.token.matches(&credentials.token) {
+        return Ok(Verdict::Invalid);
+    }
+    let now = Moment::now();
+    let verdict = match agent.workspace {
+        None if core.store.has_live_grant(agent.id).await? => Verdict::Proven(agent),
+        None => Verdict::Invalid,
+        Some(_) if agent.token_expires_at.after(TOKEN_GRACE) <= now => Verdict::TokenExpired,
+        Some(_) => Verdict::Proven(agent),
+    };
+    Ok(verdict)
+}
+
+/// Registers the socket, then says so: whoever hears `connected` can be dialled.
+async fn welcome(
+    core: &Arc<Core>,
+    socket: Arc<Socket>,
+    slot: &Slot,
+    wire: &Arc<Wire>,
+    agent: AgentRow,
+    features: &[String],
+) {
+    let features = Features::from_names(features.iter().map(String::as_str));
+    let session =
+        Arc::new(Session::new(agent.id, agent.workspace.clone(), features, socket.clone(), wire.clone()));
+    if let Err(error) = core.store.agent_seen(agent.id, true).await {
+        tracing::warn!(error = crate::error_chain(&error), agent = %agent.id, "cannot note that an agent connected");
+    }
+    let evicted = core.agents.add(session.clone());
+    let _ = slot.set(session.clone()); // set only here, once for each socket
+    if !socket.connected() {
+        depart(core, slot);
+        return;
+    }
+    if let Some(evicted) = evicted {
+        evicted.disconnect();
+    }
+    let expires_at = agent.token_expires_at;
+    if agent.workspace.is_some() && expires_at <= Moment::now().after(TOKEN_WARNING) {
+        let warning = json!({"message": "Token expiring soon", "expiresAt": expires_at});
+        let _ = session.emit("token_warning", &warning, 0);
+    }
+    let connected =
+        json!({"message": "Connected to hub", "tokenExpiresAt": expires_at, "features": Features::OURS});
+    let _ = session.emit("connected", &connected, 0);
+    tracing::debug!(agent = %agent.id, guest = agent.workspace.is_none(), "agent connected");
+}
+
+/// What happens when a socket leaves, however it does.
+struct Departure {
+    core: Arc<Core>,
+    slot: Slot,
+}
+
+impl DisconnectHandler<LocalAdapter, ()> for Departure {
+    fn call_with_defer(&self, socket: Arc<Socket>, reason: DisconnectReason, defer: fn(Arc<Socket>)) {
+        let wire = socket.req_parts().extensions.get::<Arc<Wire>>().cloned();
+        depart(&self.core, &self.slot);
+        defer(socket);
+        let namespace_only =
+            matches!(reason, DisconnectReason::ClientNSDisconnect | DisconnectReason::ServerNSDisconnect);
+        let Some(wire) = wire else { return };
+        if namespace_only {
+            // The websocket stays and may join again, but nobody parks it.
+            tokio::spawn(close_unless_proven(wire, UNPROVEN_SOCKET));
+        } else {
+            // The library's writer may hang on a peer that takes nothing; what is left is not worth waiting for long.
+            tokio::spawn(close_unless_proven(wire, LAST_WORDS));
+        }
+    }
+}
+
+/// What the last frames of a closed socket may take.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
+async fn close_unless_proven(wire: Arc<Wire>, after: Duration) {
+    tokio::time::sleep(after).await;
+    if wire.sessions.load(Ordering::Acquire) == 0 {
+        wire.kill();
+    }
+}
+
+/// Unregisters a socket, and no other; ends its bridges.
+fn depart(core: &Arc<Core>, slot: &Slot) {
+    let Some(session) = slot.get() else { return };
+    if !session.close() {
+        return;
+    }
+    let still_connected = core.agents.remove(session);
+    core.bridges.leave(session);
+    tracing::debug!(agent = %session.agent, still_connected, "a socket of an agent closed");
+    let (core, agent) = (core.clone(), session.agent);
+    tokio::spawn(async move {
+        if let Err(error) = core.store.agent_seen(agent, false).await {
+            tracing::warn!(error = crate::error_chain(&error), %agent, "cannot note when an agent was last seen");
+        }
+    });
+}

@@ -1,0 +1,146 @@
+//! One proven socket of an agent: who it is, what it understands, and how events get to it.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+    },
+};
+
+use serde::Serialize;
+use socketioxide::{SendError, SocketError, socket::Socket};
+use tokio::sync::Semaphore;
+use uuid::Uuid;
+
+use crate::{limits::CALLS_PER_SOCKET, wire::Wire};
+
+/// What an agent said it understands beyond the recorded protocol.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Features {
+    pub half_close: bool,
+    pub share_events: bool,
+}
+
+/// A proven socket.
+#[derive(Debug)]
+pub struct Session {
+    pub agent: Uuid,
+    /// `None`: a guest, who joined by a code alone.
+    pub workspace: Option<String>,
+    pub features: Features,
+    pub wire: Arc<Wire>,
+    socket: Arc<Socket>,
+    closed: AtomicBool,
+    /// Services that this very socket exposes, each with when it said so.
+    exposed: Mutex<HashMap<Uuid, u64>>,
+    /// Bridges in which this is the joining side.
+    pub joined: AtomicUsize,
+    /// Bridges in which this is the exposing side.
+    pub exposing: AtomicUsize,
+    /// Room for requests that wait for the database.
+    pub calls: Arc<Semaphore>,
+}
+
+/// The socket is gone or going.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Gone;
+
+/// Counts `expose` events of all sockets, to tell which came last.
+static EXPOSURES: AtomicU64 = AtomicU64::new(1);
+
+// === impl Features ===
+
+impl Features {
+    /// What this hub understands, as it says in `connected`.
+    pub const OURS: [&str; 2] = ["half-close", "share-events"];
+
+    pub fn from_names<'a>(names: impl IntoIterator<Item = &'a str>) -> Self {
+        names.into_iter().fold(Self::default(), |features, name| match name {
+            "half-close" => Self { half_close: true, ..features },
+            "share-events" => Self { share_events: true, ..features },
+            _ => features,
+        })
+    }
+}
+
+// === impl Session ===
+
+impl Session {
+    pub fn new(
+        agent: Uuid,
+        workspace: Option<String>,
+        features: Features,
+        socket: Arc<Socket>,
+        wire: Arc<Wire>,
+    ) -> Self {
+        wire.sessions.fetch_add(1, Ordering::AcqRel);
+        Self {
+            agent,
+            workspace,
+            features,
+            wire,
+            socket,
+            closed: AtomicBool::new(false),
+            exposed: Mutex::default(),
+            joined: AtomicUsize::new(0),
+            exposing: AtomicUsize::new(0),
+            calls: Arc::new(Semaphore::new(CALLS_PER_SOCKET)),
+        }
+    }
+
+    /// Sends one event. `weight` is what was reserved in the window for it; 0 for what must go at once. A socket that
+    /// cannot even queue it has tens of thousands of events waiting: it is closed.
+    pub fn emit(&self, event: &str, payload: &impl Serialize, weight: usize) -> Result<(), Gone> {
+        let sent = self.wire.hand_over(weight, || self.socket.emit(event, payload));
+        match sent {
+            Ok(()) => Ok(()),
+            Err(SendError::Socket(SocketError::InternalChannelFull)) => {
+                tracing::warn!(agent = %self.agent, "closing a socket that takes no events");
+                self.wire.kill();
+                Err(Gone)
+            }
+            Err(_) => Err(Gone),
+        }
+    }
+
+    /// Says that this socket exposes `service` now.
+    pub fn expose(&self, service: Uuid) {
+        let mut exposed = self.exposed.lock().unwrap_or_else(PoisonError::into_inner);
+        exposed.insert(service, EXPOSURES.fetch_add(1, Ordering::Relaxed));
+    }
+
+    /// Says that `service` is no more.
+    pub fn unexpose(&self, service: Uuid) {
+        self.exposed.lock().unwrap_or_else(PoisonError::into_inner).remove(&service);
+    }
+
+    pub fn exposed_since(&self, service: Uuid) -> Option<u64> {
+        self.exposed.lock().unwrap_or_else(PoisonError::into_inner).get(&service).copied()
+    }
+
+    pub fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
+    /// Notes that the socket has gone; false when that was known.
+    pub fn close(&self) -> bool {
+        let first = !self.closed.swap(true, Ordering::AcqRel);
+        if first {
+            self.wire.sessions.fetch_sub(1, Ordering::AcqRel);
+        }
+        first
+    }
+
+    /// Tells this socket from all others.
+    pub fn key(&self) -> usize {
+        std::ptr::from_ref(self) as usize
+    }
+
+    /// Takes the socket out of the namespace, after what was sent before.
+    pub fn disconnect(&self) {
+        if self.socket.clone().disconnect().is_err() {
+            self.wire.kill();
+        }
+    }
+}

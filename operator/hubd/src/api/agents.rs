@@ -1,0 +1,163 @@
+//! `/v1/agents`: who may hold a socket. Rows tell neither token hashes nor addresses.
+
+use std::sync::Arc;
+
+use axum::{
+    Json,
+    extract::{Path, State},
+    http::StatusCode,
+};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::{auth::Key, body::Body, error::ApiError, services, validation::Fields};
+use crate::{
+    core::Core,
+    limits::{AGENTS_PER_WORKSPACE, TOKEN_GRACE, TOKEN_LIFE},
+    moment::Moment,
+    secret::{SecretHash, generate_token},
+    store::{AgentRow, Registered, StoreError},
+};
+
+type Created = (StatusCode, Json<Value>);
+
+/// What the recorded hub asks of a token.
+const TOKEN_MIN: usize = 32;
+/// Longer ones are no secret any better.
+const TOKEN_MAX: usize = 512;
+/// A label or name that still fits a line.
+const LABEL_MAX: usize = 255;
+
+pub async fn register(
+    State(core): State<Arc<Core>>,
+    Key(workspace): Key,
+    Body(body): Body,
+) -> Result<Created, ApiError> {
+    let mut fields = Fields::of(&body);
+    let (id, token) = (fields.uuid("agentId"), fields.string("token", TOKEN_MIN, TOKEN_MAX));
+    let (label, name) =
+        (fields.optional_string("label", LABEL_MAX), fields.optional_string("name", LABEL_MAX));
+    fields.finish()?;
+    let (id, token) = both(id, token)?;
+    match core.store.register_agent(&workspace.id, id, token, label, name).await? {
+        Registered::Done(agent) => Ok(created(json!({
+            "success": true,
+            "agent": {
+                "id": agent.id,
+                "name": agent.name,
+                "label": agent.label,
+                "workspaceId": workspace.id,
+                "createdAt": agent.created_at,
+            },
+        }))),
+        Registered::OtherWorkspace => {
+            Err(ApiError::text(409, "Agent ID already exists in another workspace"))
+        }
+        Registered::OtherToken => Err(ApiError::text(409, "Agent ID is registered with another token")),
+        Registered::TooMany => {
+            Err(ApiError::text(400, format!("A workspace has at most {AGENTS_PER_WORKSPACE} agents")))
+        }
+    }
+}
+
+pub async fn heartbeat(State(core): State<Arc<Core>>, Body(body): Body) -> Result<Created, ApiError> {
+    let mut fields = Fields::of(&body);
+    let (id, token) = (fields.uuid("agentId"), fields.string("token", TOKEN_MIN, TOKEN_MAX));
+    fields.finish()?;
+    let (id, token) = both(id, token)?;
+    let agent = core.store.agent(id).await?.filter(|agent| agent.token.matches(token));
+    let grace =
+        |agent: &AgentRow| if agent.workspace.is_some() { TOKEN_GRACE } else { std::time::Duration::ZERO };
+    let alive = agent.filter(|agent| Moment::now() < agent.token_expires_at.after(grace(agent)));
+    let agent = alive.ok_or_else(|| ApiError::text(401, "Invalid credentials"))?;
+    core.store.agent_seen(agent.id, false).await?;
+    Ok(created(json!({"success": true})))
+}
+
+/// An expired token may still be rotated: its agent was away, and nobody else has it. A guest's may not, for it ends
+/// with what it was made for.
+pub async fn rotate_token(State(core): State<Arc<Core>>, Body(body): Body) -> Result<Created, ApiError> {
+    let mut fields = Fields::of(&body);
+    let (id, token) = (fields.uuid("agentId"), fields.string("currentToken", TOKEN_MIN, TOKEN_MAX));
+    fields.finish()?;
+    let (id, token) = both(id, token)?;
+    let agent = core.store.agent(id).await?.ok_or_else(|| ApiError::text(401, "Agent not found"))?;
+    let now = Moment::now();
+    let expired_guest = agent.workspace.is_none() && agent.token_expires_at <= now;
+    if !agent.token.matches(token) || expired_guest {
+        return Err(ApiError::text(401, "Invalid current token"));
+    }
+    let expires_at = if agent.workspace.is_some() { now.after(TOKEN_LIFE) } else { agent.token_expires_at };
+    let new = generate_token().map_err(StoreError::from)?;
+    if !core.store.replace_token(id, &agent.token, &SecretHash::of(&new), expires_at).await? {
+        return Err(ApiError::text(401, "Invalid current token")); // somebody rotated it a moment before
+    }
+    Ok(created(json!({"success": true, "newToken": new, "expiresAt": expires_at})))
+}
+
+pub async fn list(State(core): State<Arc<Core>>, Key(workspace): Key) -> Result<Json<Value>, ApiError> {
+    let services = core.store.services(&workspace.id).await?;
+    let rows = core.store.agents(&workspace.id).await?.into_iter().map(|agent| {
+        let mut row = row(&core, &agent);
+        let own = services.iter().filter(|service| service.agent == Some(agent.id));
+        row["services"] = own.map(services::columns).collect();
+        row
+    });
+    Ok(Json(rows.collect()))
+}
+
+pub async fn online(State(core): State<Arc<Core>>, Key(workspace): Key) -> Result<Json<Value>, ApiError> {
+    let agents = core.store.agents(&workspace.id).await?;
+    let rows = agents.iter().filter(|agent| core.agents.is_online(agent.id)).map(|agent| {
+        json!({
+            "id": agent.id,
+            "label": agent.label,
+            "name": agent.name,
+            "lastSeenAt": agent.last_seen_at,
+            "connectedAt": agent.connected_at,
+            "tokenExpiresAt": agent.token_expires_at,
+        })
+    });
+    Ok(Json(rows.collect()))
+}
+
+pub async fn one(
+    State(core): State<Arc<Core>>,
+    Key(workspace): Key,
+    Path(id): Path<String>,
+) -> Result<Json<Value>, ApiError> {
+    let not_found = || ApiError::text(404, "Agent not found");
+    let id = Uuid::parse_str(&id).map_err(|_| not_found())?;
+    let agent = core.store.agent(id).await?.filter(|agent| agent.workspace.as_ref() == Some(&workspace.id));
+    let agent = agent.ok_or_else(not_found)?;
+    let mut row = row(&core, &agent);
+    let services = core.store.services(&workspace.id).await?;
+    row["services"] =
+        services.iter().filter(|service| service.agent == Some(id)).map(services::columns).collect();
+    row["workspace"] = json!({"id": workspace.id, "name": workspace.name});
+    Ok(Json(row))
+}
+
+/// An agent as rows tell it; online is who has a socket now.
+pub(super) fn row(core: &Core, agent: &AgentRow) -> Value {
+    json!({
+        "id": agent.id,
+        "workspaceId": agent.workspace,
+        "name": agent.name,
+        "label": agent.label,
+        "tokenExpiresAt": agent.token_expires_at,
+        "lastSeenAt": agent.last_seen_at,
+        "connectedAt": agent.connected_at,
+        "isOnline": core.agents.is_online(agent.id),
+        "createdAt": agent.created_at,
+    })
+}
+
+fn created(body: Value) -> Created {
+    (StatusCode::CREATED, Json(body))
+}
+
+/// What was examined is there once the examination has found no issue.
+fn both<A, B>(a: Option<A>, b: Option<B>) -> Result<(A, B), ApiError> {
+    a.zip(b).ok_or_else(|| ApiError::text(400, "Invalid request"))
+}

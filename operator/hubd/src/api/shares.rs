@@ -1,0 +1,214 @@
+//! `/v1/env-shares` for whoever makes shares: create, list, change, revoke.
+
+use std::{collections::HashSet, sync::Arc, time::Duration};
+
+use axum::{
+    Json,
+    extract::{Path, State},
+    http::{HeaderMap, StatusCode},
+};
+use serde_json::{Value, json};
+
+use super::{auth::Caller, body::Body, error::ApiError, routes, validation::Fields};
+use crate::{
+    core::Core,
+    limits::{JOINS_PER_SHARE, SHARE_HOURS, SHARES_PER_WORKSPACE},
+    moment::Moment,
+    secret::ShareCode,
+    store::{Change, Changed, Created, NewRoute, NewShare, ShareRow, ShareState, Workspace},
+};
+
+/// Recorded.
+const NAME_MAX: usize = 100;
+const DEFAULT_LIFE: Duration = Duration::from_secs(24 * 3600);
+const IDEMPOTENCY_HEADER: &str = "idempotency-key";
+const IDEMPOTENCY_MAX: usize = 128;
+/// A date in any sensible form.
+const DATE_MAX: usize = 64;
+/// The newest joins that the list tells of each share.
+const JOINS_LISTED: i64 = 20;
+
+pub async fn create(
+    State(core): State<Arc<Core>>,
+    Caller { workspace, agent }: Caller,
+    headers: HeaderMap,
+    Body(body): Body,
+) -> Result<(StatusCode, Json<Value>), ApiError> {
+    let now = Moment::now();
+    let idempotency_key = idempotency_key(&headers)?;
+    let mut fields = Fields::of(&body);
+    let name = fields.optional_string("name", NAME_MAX);
+    let hours = fields.optional_number("expiresInHours", 1, SHARE_HOURS);
+    let expires_at = future(&mut fields, now);
+    let max_joins = fields.optional_integer("maxJoins", 1, JOINS_PER_SHARE);
+    let asked = routes::read(&mut fields);
+    // A program that names an end or can repeat itself means what it says, also when that is nothing.
+    let may_be_empty = fields.has("expiresAt") || idempotency_key.is_some();
+    fields.finish()?;
+    // Recorded: parts of an hour do not count.
+    let hours = hours.map(|hours| Duration::from_secs(hours as u64 * 3600));
+    let new = NewShare {
+        workspace: &workspace.id,
+        agent: agent.id,
+        name,
+        expires_at: expires_at.unwrap_or_else(|| now.after(hours.unwrap_or(DEFAULT_LIFE))),
+        max_joins,
+        idempotency_key,
+        routes: routes_or_snapshot(&core, &workspace, asked, may_be_empty).await?,
+    };
+    match core.store.create_share(new).await? {
+        Created::Done(share) => {
+            if share.state(Moment::now()) == ShareState::Active {
+                core.ends.set(share.id, share.expires_at);
+            }
+            Ok((StatusCode::CREATED, Json(created(&share))))
+        }
+        Created::UnknownService { route } => Err(unknown_service(&route)),
+        Created::TooMany => {
+            Err(ApiError::text(400, format!("A workspace has at most {SHARES_PER_WORKSPACE} active shares")))
+        }
+    }
+}
+
+/// The routes that were asked for; without any, as recorded, everything that the workspace has exposed.
+async fn routes_or_snapshot(
+    core: &Core,
+    workspace: &Workspace,
+    asked: Option<Vec<NewRoute>>,
+    may_be_empty: bool,
+) -> Result<Vec<NewRoute>, ApiError> {
+    match asked {
+        Some(routes) if may_be_empty || !routes.is_empty() => return Ok(routes),
+        None if may_be_empty => return Ok(Vec::new()),
+        _ => {}
+    }
+    let services = core.store.services(&workspace.id).await?;
+    let exposed = services.into_iter().filter(|service| service.tunnel_port.is_some());
+    let routes = exposed.map(routes::snapshot).collect::<Vec<_>>();
+    if routes.is_empty() {
+        return Err(ApiError::text(400, "No services to share. Expose some services first."));
+    }
+    Ok(routes)
+}
+
+pub async fn list(State(core): State<Arc<Core>>, caller: Caller) -> Result<Json<Value>, ApiError> {
+    let mut rows = Vec::new();
+    for share in core.store.live_shares(caller.agent.id).await? {
+        let (count, joins) = core.store.joins(share.id, JOINS_LISTED).await?;
+        let joins_told = joins.iter().map(|join| json!({"agentLabel": join.label, "joinedAt": join.at}));
+        rows.push(json!({
+            "code": share.code.reveal(),
+            "name": share.name,
+            "expiresAt": share.expires_at,
+            "routeCount": share.routes.len(),
+            "joinCount": count,
+            "createdAt": share.created_at,
+            "id": share.id,
+            "joins": joins_told.collect::<Vec<_>>(),
+            "lastJoinedAt": joins.first().map(|join| join.at),
+        }));
+    }
+    Ok(Json(json!({ "shares": rows })))
+}
+
+pub async fn change(
+    State(core): State<Arc<Core>>,
+    caller: Caller,
+    Path(code): Path<String>,
+    Body(body): Body,
+) -> Result<Json<Value>, ApiError> {
+    let share = own_share(&core, &caller, &code).await?;
+    let mut fields = Fields::of(&body);
+    let expires_at = future(&mut fields, Moment::now());
+    let max_joins = fields.optional_integer("maxJoins", 1, JOINS_PER_SHARE);
+    let routes = routes::read(&mut fields);
+    fields.finish()?;
+    let routes_change = routes.is_some();
+    match core.store.change_share(&share, Change { expires_at, max_joins, routes }).await? {
+        Changed::Done(share) => {
+            if expires_at.is_some() {
+                core.ends.set(share.id, share.expires_at);
+                core.bridges.move_end(share.id, share.expires_at);
+            }
+            if routes_change {
+                let services = share.routes.iter().filter_map(|route| route.service).collect::<HashSet<_>>();
+                core.bridges.keep_routes(share.id, &services);
+            }
+            Ok(Json(created(&share)))
+        }
+        Changed::UnknownService { route } => Err(unknown_service(&route)),
+        Changed::Ended => Err(ApiError::guard(409, "Share has ended")),
+    }
+}
+
+pub async fn revoke(
+    State(core): State<Arc<Core>>,
+    caller: Caller,
+    Path(code): Path<String>,
+) -> Result<Json<Value>, ApiError> {
+    let not_found = || ApiError::text(403, "Share not found"); // recorded: not a 404
+    let code = ShareCode::parse(&code).ok_or_else(not_found)?;
+    let share = core.store.share(&code).await?.ok_or_else(not_found)?;
+    if share.workspace != caller.workspace.id {
+        return Err(not_found());
+    }
+    if share.agent != caller.agent.id {
+        return Err(ApiError::text(403, "Not authorized to revoke this share"));
+    }
+    core.revoke(share.id).await?;
+    Ok(Json(json!({"success": true})))
+}
+
+/// The share of this code, if the caller made it.
+pub(super) async fn own_share(core: &Core, caller: &Caller, code: &str) -> Result<ShareRow, ApiError> {
+    let code = ShareCode::parse(code).ok_or_else(ApiError::share_not_found)?;
+    let share = core.store.share(&code).await?.filter(|share| share.agent == caller.agent.id);
+    share.ok_or_else(ApiError::share_not_found)
+}
+
+/// The field `expiresAt`, which must lie ahead.
+fn future(fields: &mut Fields<'_>, now: Moment) -> Option<Moment> {
+    let text = fields.optional_string("expiresAt", DATE_MAX)?;
+    let Some(moment) = Moment::parse(text) else {
+        fields.refuse("expiresAt", "expiresAt must be a date such as 2026-12-01T18:00:00Z");
+        return None;
+    };
+    if moment <= now {
+        fields.refuse("expiresAt", "expiresAt must be in the future");
+        return None;
+    }
+    Some(moment)
+}
+
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, ApiError> {
+    let Some(value) = headers.get(IDEMPOTENCY_HEADER) else { return Ok(None) };
+    let key = value.to_str().unwrap_or_default();
+    if key.is_empty() || key.len() > IDEMPOTENCY_MAX || !key.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(ApiError::text(400, "Idempotency-Key must be 1 to 128 visible ASCII characters"));
+    }
+    Ok(Some(key))
+}
+
+fn unknown_service(route: &str) -> ApiError {
+    ApiError::text(400, format!("Route {route}: unknown service"))
+}
+
+/// A share as its maker hears of it.
+fn created(share: &ShareRow) -> Value {
+    let state = match share.state(Moment::now()) {
+        ShareState::Active => "active",
+        ShareState::Expired => "expired",
+        ShareState::Revoked => "revoked",
+    };
+    json!({
+        "success": true,
+        "share": {
+            "code": share.code.reveal(),
+            "name": share.name,
+            "expiresAt": share.expires_at,
+            "routes": share.routes.iter().map(routes::for_maker).collect::<Vec<_>>(),
+            "id": share.id,
+            "state": state,
+        },
+    })
+}

@@ -1,0 +1,167 @@
+//! Bridges: one joining agent's connection through the hub to one exposing agent's service.
+//!
+//! Both sides know a bridge by the id that the joining one made up (end-to-end encryption is keyed by it, so the hub
+//! may not change it). Every event is checked against who owns the id. A bridge lives under the terms on which it was
+//! allowed, a share or the workspace, and is cut as soon as those end.
+
+mod bridge;
+mod cut;
+mod flow;
+mod lane;
+mod open;
+
+pub use bridge::{Bridge, Terms, Toward};
+pub use cut::tell_end;
+pub use lane::Kind;
+pub use open::{CheckOutcome, check, reach};
+
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use crate::{
+    agents::Session,
+    limits::{BRIDGES_EXPOSED, BRIDGES_JOINED},
+};
+
+/// All bridges of the hub. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Bridges {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    by_id: Mutex<HashMap<Arc<str>, Arc<Bridge>>>,
+    /// Counts what may have changed anybody's rights: see [`Bridges::generation`].
+    generation: AtomicU64,
+    /// Events for ids that belong to somebody else.
+    foreign: AtomicU64,
+    stall: Duration,
+}
+
+/// Why a bridge was not begun.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// Somebody has a bridge of that id.
+    IdTaken,
+    /// The agent has as many as it may.
+    TooMany,
+}
+
+// === impl Bridges ===
+
+impl Bridges {
+    pub fn new(stall: Duration) -> Self {
+        let inner = Inner {
+            by_id: Mutex::default(),
+            generation: AtomicU64::new(0),
+            foreign: AtomicU64::new(0),
+            stall,
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.lock().len()
+    }
+
+    /// How many events named a bridge of somebody else.
+    pub fn foreign_events(&self) -> u64 {
+        self.inner.foreign.load(Ordering::Relaxed)
+    }
+
+    fn insert(&self, bridge: &Arc<Bridge>) -> Result<(), Refusal> {
+        let mut by_id = self.lock();
+        let Entry::Vacant(place) = by_id.entry(bridge.id.clone()) else { return Err(Refusal::IdTaken) };
+        if let Some(joiner) = &bridge.joiner
+            && joiner.joined.fetch_add(1, Ordering::AcqRel) >= BRIDGES_JOINED
+        {
+            joiner.joined.fetch_sub(1, Ordering::AcqRel);
+            return Err(Refusal::TooMany);
+        }
+        place.insert(bridge.clone());
+        Ok(())
+    }
+
+    /// Sets who serves a bridge and under which terms; false when that agent has too many, or the bridge is gone.
+    fn agree(&self, bridge: &Arc<Bridge>, terms: Terms) -> bool {
+        if terms.exposer.exposing.fetch_add(1, Ordering::AcqRel) >= BRIDGES_EXPOSED {
+            terms.exposer.exposing.fetch_sub(1, Ordering::AcqRel);
+            return false;
+        }
+        if let Some(before) = bridge.set_terms(Some(terms)) {
+            before.exposer.exposing.fetch_sub(1, Ordering::AcqRel);
+        }
+        if bridge.is_closed() {
+            self.release_terms(bridge); // removed meanwhile, perhaps before it had terms
+            return false;
+        }
+        true
+    }
+
+    /// Forgets a bridge; false when that has been done.
+    fn remove(&self, bridge: &Arc<Bridge>) -> bool {
+        if !bridge.close() {
+            return false;
+        }
+        self.lock().remove(&bridge.id);
+        if let Some(joiner) = &bridge.joiner {
+            joiner.joined.fetch_sub(1, Ordering::AcqRel);
+        }
+        self.release_terms(bridge);
+        bridge.clear_lanes();
+        true
+    }
+
+    fn release_terms(&self, bridge: &Bridge) {
+        if let Some(terms) = bridge.set_terms(None) {
+            terms.exposer.exposing.fetch_sub(1, Ordering::AcqRel);
+        }
+    }
+
+    /// The bridge of this id if `session` is the side that sends in this direction. An id that is not known is a bridge
+    /// that has just ended; one that belongs to others is counted.
+    pub fn sent_by(&self, session: &Arc<Session>, toward: Toward, id: &str) -> Option<Arc<Bridge>> {
+        let bridge = self.lock().get(id).cloned()?;
+        if bridge.sender(toward).is_some_and(|sender| Arc::ptr_eq(&sender, session)) {
+            return Some(bridge);
+        }
+        self.inner.foreign.fetch_add(1, Ordering::Relaxed);
+        tracing::debug!(agent = %session.agent, "an event for somebody else's bridge was ignored");
+        None
+    }
+
+    /// In which direction `session` sends over the bridge of this id.
+    pub fn direction_from(&self, session: &Arc<Session>, id: &str) -> Option<Toward> {
+        let bridge = self.lock().get(id).cloned()?;
+        [Toward::Exposer, Toward::Joiner]
+            .into_iter()
+            .find(|toward| bridge.sender(*toward).is_some_and(|sender| Arc::ptr_eq(&sender, session)))
+    }
+
+    /// Grows, before anybody looks for bridges to cut, whenever rights may have shrunk. Whoever reads it, then asks for
+    /// rights, then sets the terms, and finds it unchanged, has a bridge that either is allowed or will be cut.
+    fn generation(&self) -> u64 {
+        self.inner.generation.load(Ordering::SeqCst)
+    }
+
+    fn rights_changed(&self) {
+        self.inner.generation.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn matching(&self, wanted: impl Fn(&Bridge) -> bool) -> Vec<Arc<Bridge>> {
+        self.lock().values().filter(|bridge| wanted(bridge)).cloned().collect()
+    }
+
+    /// No code panics while it holds this lock, so a poisoned one is as good as any.
+    fn lock(&self) -> MutexGuard<'_, HashMap<Arc<str>, Arc<Bridge>>> {
+        self.inner.by_id.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,113 @@
+//! The ways in which a bridge ends before its two sides have ended it.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
+
+use serde_json::json;
+use uuid::Uuid;
+
+use super::{
+    Bridges,
+    bridge::{Bridge, Toward},
+    flow::close_event,
+};
+use crate::{agents::Session, moment::Moment, store::EndReason};
+
+// === impl Bridges ===
+
+impl Bridges {
+    /// Ends a bridge for both sides at once. What waits is not delivered.
+    pub fn hang_up(&self, bridge: &Arc<Bridge>) {
+        self.end(bridge, |joiner| {
+            let _ = joiner.emit(close_event(Toward::Joiner), &json!({"connectionId": &*bridge.id}), 0);
+        });
+    }
+
+    /// The exposing agent did not answer in time. It is told, so that a late connection of its does not stay.
+    pub(super) fn time_out(&self, bridge: &Arc<Bridge>) {
+        self.end(bridge, |joiner| {
+            let error = json!({"connectionId": &*bridge.id, "error": "Connection timeout"});
+            let _ = joiner.emit("reach_error", &error, 0);
+        });
+    }
+
+    fn end(&self, bridge: &Arc<Bridge>, tell_joiner: impl FnOnce(&Session)) {
+        let exposer = bridge.receiver(Toward::Exposer);
+        if !self.remove(bridge) {
+            return;
+        }
+        bridge.answer(Err("the hub hung up".to_owned()));
+        if let Some(joiner) = bridge.joiner.as_ref().filter(|joiner| !joiner.is_closed()) {
+            tell_joiner(joiner);
+        }
+        if let Some(exposer) = exposer.filter(|exposer| !exposer.is_closed()) {
+            let _ = exposer.emit(close_event(Toward::Exposer), &json!({"connectionId": &*bridge.id}), 0);
+        }
+    }
+
+    /// A socket has gone: its bridges end, and their other sides hear of it.
+    pub fn leave(&self, session: &Arc<Session>) {
+        for bridge in self.matching(|bridge| bridge.involves(session)) {
+            self.hang_up(&bridge);
+        }
+    }
+
+    /// Cuts everything that lives by these shares, after telling the joining agents why. Gives back which sockets were told.
+    pub fn end_shares(&self, ended: &HashMap<Uuid, EndReason>) -> HashSet<(usize, Uuid)> {
+        self.rights_changed();
+        let mut told = HashSet::new();
+        for bridge in self.matching(|bridge| bridge.share().is_some_and(|share| ended.contains_key(&share))) {
+            let share = bridge.share();
+            if let (Some(joiner), Some((share, reason))) =
+                (&bridge.joiner, share.and_then(|share| ended.get_key_value(&share)))
+                && told.insert((joiner.key(), *share))
+            {
+                tell_end(joiner, *share, *reason);
+            }
+            self.hang_up(&bridge);
+        }
+        told
+    }
+
+    /// The clock passed the end of this bridge's share before the timer did.
+    pub(super) fn expire(&self, bridge: &Arc<Bridge>) {
+        if let Some(share) = bridge.share() {
+            self.end_shares(&HashMap::from([(share, EndReason::Expired)]));
+        }
+    }
+
+    /// A share ends at another time now.
+    pub fn move_end(&self, share: Uuid, end: Moment) {
+        self.rights_changed();
+        for bridge in self.matching(|bridge| bridge.share() == Some(share)) {
+            bridge.set_end(share, end);
+        }
+    }
+
+    /// A share leads only to these services now.
+    pub fn keep_routes(&self, share: Uuid, services: &HashSet<Uuid>) {
+        self.rights_changed();
+        for bridge in
+            self.matching(|bridge| bridge.share() == Some(share) && !services.contains(&bridge.service))
+        {
+            self.hang_up(&bridge);
+        }
+    }
+
+    /// A service is gone, or has come into other hands.
+    pub fn cut_service(&self, service: Uuid) {
+        self.rights_changed();
+        for bridge in self.matching(|bridge| bridge.service == service) {
+            self.hang_up(&bridge);
+        }
+    }
+}
+
+/// Tells a joining agent that a share is over, if it understands that.
+pub fn tell_end(joiner: &Session, share: Uuid, reason: EndReason) {
+    if joiner.features.share_events {
+        let _ = joiner.emit("share_ended", &json!({"id": share, "reason": reason}), 0);
+    }
+}

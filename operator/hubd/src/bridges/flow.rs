@@ -1,0 +1,241 @@
+//! Bytes through a bridge. What can go at once goes at once; what cannot waits in its lane, and a task that lives only
+//! as long as something waits empties it. The sender's account (see [`crate::wire`]) slows the sender down.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde::Serialize;
+use serde_json::json;
+
+use super::{
+    Bridges,
+    bridge::{Bridge, Toward},
+    lane::{Item, Kind, weight},
+};
+use crate::{
+    agents::{Gone, Session},
+    limits::LANE_BYTES,
+    wire::NoWindow,
+};
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct DataEvent<'a> {
+    connection_id: &'a str,
+    data: &'a str,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct HandshakeEvent<'a> {
+    connection_id: &'a str,
+    payload: &'a str,
+}
+
+/// Whether a lane goes on after one item.
+enum Then {
+    GoOn,
+    Stop,
+}
+
+// === impl Bridges ===
+
+impl Bridges {
+    /// Takes one text from its sender.
+    pub fn push(&self, bridge: &Arc<Bridge>, toward: Toward, kind: Kind, text: Bytes) {
+        if bridge.is_past_end() {
+            return self.expire(bridge);
+        }
+        let (Some(sender), Some(receiver)) = (bridge.sender(toward), bridge.receiver(toward)) else {
+            return; // toward a check, which wants no bytes; or the bridge has just ended
+        };
+        let weight = weight(&text);
+        let mut lane = bridge.lane(toward).lock();
+        if lane.shut {
+            return;
+        }
+        if lane.ready && !lane.draining && receiver.wire.try_reserve(weight) {
+            // Under the lane's lock, so that a cut that has emptied the lane is not followed by this.
+            let _ = send(bridge, toward, &receiver, kind, &text, weight);
+            return;
+        }
+        if lane.weight + weight > LANE_BYTES {
+            drop(lane);
+            tracing::warn!(agent = %sender.agent, "a bridge is reset: its sender does not stop");
+            return self.hang_up(bridge);
+        }
+        lane.weight += weight;
+        lane.items.push_back(Item::Text { kind, text, _queued: sender.wire.queue(weight) });
+        self.start_draining(&mut lane, bridge, toward);
+    }
+
+    /// The sender will send no more bytes, but goes on receiving.
+    pub fn finish(&self, bridge: &Arc<Bridge>, toward: Toward) {
+        self.push_end(bridge, toward, Item::Fin);
+    }
+
+    /// The sender is gone: what it sent is still delivered, what was meant for it is not.
+    pub fn close(&self, bridge: &Arc<Bridge>, toward: Toward) {
+        if bridge.answer(Err("the joining agent hung up".to_owned())) {
+            // Still being dialled: nothing can be delivered.
+            return self.hang_up(bridge);
+        }
+        bridge.lane(toward.back()).clear();
+        if bridge.receiver(toward).is_none() {
+            self.hang_up(bridge);
+        } else {
+            self.push_end(bridge, toward, Item::Close);
+        }
+    }
+
+    fn push_end(&self, bridge: &Arc<Bridge>, toward: Toward, item: Item) {
+        let mut lane = bridge.lane(toward).lock();
+        // A close may still follow a fin; nothing follows a close.
+        let follows =
+            !lane.shut || (matches!(item, Item::Close) && !matches!(lane.items.back(), Some(Item::Close)));
+        if !follows || bridge.is_closed() {
+            return;
+        }
+        lane.shut = true;
+        lane.items.push_back(item);
+        self.start_draining(&mut lane, bridge, toward);
+    }
+
+    /// Lets a lane flow, now that its other end may be sent to.
+    pub(super) fn set_ready(&self, bridge: &Arc<Bridge>, toward: Toward) {
+        let mut lane = bridge.lane(toward).lock();
+        lane.ready = true;
+        self.start_draining(&mut lane, bridge, toward);
+    }
+
+    fn start_draining(&self, lane: &mut super::lane::LaneState, bridge: &Arc<Bridge>, toward: Toward) {
+        if lane.ready && !lane.draining && !lane.items.is_empty() {
+            lane.draining = true;
+            tokio::spawn(drain(self.clone(), bridge.clone(), toward));
+        }
+    }
+
+    /// Sends one item, for which there is room.
+    fn deliver(&self, bridge: &Arc<Bridge>, toward: Toward, receiver: &Arc<Session>, item: &Item) -> Then {
+        if bridge.is_past_end() {
+            receiver.wire.give_back(item.weight());
+            self.expire(bridge);
+            return Then::Stop;
+        }
+        match item {
+            Item::Text { kind, text, .. } => {
+                let lane = bridge.lane(toward).lock();
+                if bridge.is_closed() {
+                    receiver.wire.give_back(item.weight());
+                    return Then::Stop;
+                }
+                let sent = send(bridge, toward, receiver, *kind, text, item.weight());
+                drop(lane);
+                if sent.is_ok() { Then::GoOn } else { Then::Stop }
+            }
+            Item::Fin => self.deliver_fin(bridge, toward, receiver, item.weight()),
+            Item::Close => {
+                if self.remove(bridge) {
+                    let _ = receiver.emit(
+                        close_event(toward),
+                        &json!({"connectionId": &*bridge.id}),
+                        item.weight(),
+                    );
+                }
+                Then::Stop
+            }
+        }
+    }
+
+    /// One direction is finished. A receiver that knows half-close is told so. One that does not: a joining agent is
+    /// closed, for most services end like that; an exposing agent hears nothing, for its service may still be answering,
+    /// and it will close by itself.
+    fn deliver_fin(
+        &self,
+        bridge: &Arc<Bridge>,
+        toward: Toward,
+        receiver: &Arc<Session>,
+        weight: usize,
+    ) -> Then {
+        let id = json!({"connectionId": &*bridge.id});
+        match toward {
+            _ if receiver.features.half_close => {
+                let event = if toward == Toward::Exposer { "fin" } else { "reach_fin" };
+                let _ = receiver.emit(event, &id, weight);
+            }
+            Toward::Exposer => receiver.wire.give_back(weight),
+            Toward::Joiner => {
+                receiver.wire.give_back(weight);
+                self.hang_up(bridge);
+                return Then::Stop;
+            }
+        }
+        bridge.lane(toward).lock().finished = true;
+        if bridge.lane(toward.back()).lock().finished {
+            self.remove(bridge); // both directions are done: nobody has anything left to say
+            return Then::Stop;
+        }
+        Then::GoOn
+    }
+}
+
+/// Empties one lane, and ends when it is empty or the bridge is.
+async fn drain(bridges: Bridges, bridge: Arc<Bridge>, toward: Toward) {
+    loop {
+        let item = {
+            let mut lane = bridge.lane(toward).lock();
+            let Some(item) = lane.items.pop_front() else {
+                lane.draining = false;
+                return;
+            };
+            if matches!(item, Item::Text { .. }) {
+                lane.weight = lane.weight.saturating_sub(item.weight());
+            }
+            item
+        };
+        let (Some(sender), Some(receiver)) = (bridge.sender(toward), bridge.receiver(toward)) else { return };
+        let holds_up_its_sender = || sender.wire.is_gated() || bridge.is_closed();
+        match receiver.wire.reserve(item.weight(), bridges.inner.stall, holds_up_its_sender).await {
+            Ok(()) => {}
+            Err(NoWindow::Closed) => return, // the receiver's leaving ends the bridge
+            Err(NoWindow::Stalled) => {
+                tracing::info!(agent = %receiver.agent, "a bridge is reset: its receiver takes nothing and holds up others");
+                bridges.hang_up(&bridge);
+                return;
+            }
+        }
+        if matches!(bridges.deliver(&bridge, toward, &receiver, &item), Then::Stop) {
+            return;
+        }
+    }
+}
+
+/// Sends one text in the words of its direction.
+fn send(
+    bridge: &Bridge,
+    toward: Toward,
+    receiver: &Session,
+    kind: Kind,
+    text: &[u8],
+    weight: usize,
+) -> Result<(), Gone> {
+    let connection_id = &*bridge.id;
+    // The text is a piece of a JSON text, cut at characters, so it is UTF-8; an empty one would be refused downstream.
+    let text = std::str::from_utf8(text).unwrap_or_default();
+    match kind {
+        Kind::Data => {
+            let event = if toward == Toward::Exposer { "data" } else { "reach_data" };
+            receiver.emit(event, &DataEvent { connection_id, data: text }, weight)
+        }
+        Kind::Handshake => {
+            receiver.emit("e2e_handshake", &HandshakeEvent { connection_id, payload: text }, weight)
+        }
+    }
+}
+
+pub(super) fn close_event(toward: Toward) -> &'static str {
+    match toward {
+        Toward::Exposer => "close",
+        Toward::Joiner => "reach_close",
+    }
+}

@@ -1,0 +1,87 @@
+//! What waits in one direction of one bridge. Bytes and their end share one queue, so an end never overtakes bytes.
+
+use std::{
+    collections::VecDeque,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use bytes::Bytes;
+
+use crate::{limits::EVENT_OVERHEAD, wire::Queued};
+
+/// What a text is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Bytes of the connection, in base64 as they came.
+    Data,
+    /// A step of the agents' own encryption.
+    Handshake,
+}
+
+/// One thing in the queue.
+#[derive(Debug)]
+pub enum Item {
+    Text {
+        kind: Kind,
+        text: Bytes,
+        /// On the sender's account for as long as it waits: given back when dropped.
+        _queued: Queued,
+    },
+    /// No more bytes will come from this side.
+    Fin,
+    /// The sending side is gone.
+    Close,
+}
+
+/// A queue, and what is known about it.
+#[derive(Debug, Default)]
+pub struct LaneState {
+    pub items: VecDeque<Item>,
+    /// What the texts in the queue weigh.
+    pub weight: usize,
+    /// The other end may be sent to.
+    pub ready: bool,
+    /// A task empties the queue.
+    pub draining: bool,
+    /// Nothing more is taken in.
+    pub shut: bool,
+    /// A [`Item::Fin`] has come out at the other end.
+    pub finished: bool,
+}
+
+/// One direction.
+#[derive(Debug, Default)]
+pub struct Lane(Mutex<LaneState>);
+
+// === impl Item ===
+
+impl Item {
+    pub fn weight(&self) -> usize {
+        match self {
+            Self::Text { text, .. } => weight(text),
+            Self::Fin | Self::Close => EVENT_OVERHEAD,
+        }
+    }
+}
+
+// === impl Lane ===
+
+impl Lane {
+    /// No code panics while it holds this lock, so a poisoned one is as good as any.
+    pub fn lock(&self) -> MutexGuard<'_, LaneState> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes nothing more in and forgets what waits.
+    pub fn clear(&self) {
+        let mut lane = self.lock();
+        lane.shut = true;
+        lane.weight = 0;
+        lane.items.clear();
+    }
+}
+
+/// What one event with this text costs.
+pub fn weight(text: &[u8]) -> usize {
+    text.len() + EVENT_OVERHEAD
+}

@@ -1,0 +1,148 @@
+//! The timer that ends shares on time: one task for all of them, by the wall clock, which it looks at again at least
+//! twice a second, so that a stepped clock or a thawed process is noticed.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::{sync::Notify, time::Instant};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::{core::Core, error_chain, limits::ENDED_SHARE_LIFE, moment::Moment, store::StoreError};
+
+/// How often the wall clock is looked at, whatever the next end is.
+const CLOCK_CHECK: Duration = Duration::from_millis(500);
+/// How often what ended long ago is forgotten.
+const CLEANING: Duration = Duration::from_secs(3600);
+
+/// The ends to come.
+#[derive(Debug, Default)]
+pub struct Ends {
+    coming: Mutex<Coming>,
+    changed: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Coming {
+    in_order: BTreeSet<(Moment, Uuid)>,
+    of_share: HashMap<Uuid, Moment>,
+}
+
+// === impl Ends ===
+
+impl Ends {
+    /// Sets when a share ends, in place of what was set.
+    pub fn set(&self, share: Uuid, end: Moment) {
+        let mut coming = self.lock();
+        if let Some(before) = coming.of_share.insert(share, end) {
+            coming.in_order.remove(&(before, share));
+        }
+        coming.in_order.insert((end, share));
+        drop(coming);
+        self.changed.notify_one();
+    }
+
+    /// The share has ended otherwise.
+    pub fn forget(&self, share: Uuid) {
+        let mut coming = self.lock();
+        if let Some(end) = coming.of_share.remove(&share) {
+            coming.in_order.remove(&(end, share));
+        }
+    }
+
+    /// Takes out what is due at `now`.
+    fn take_due(&self, now: Moment) -> Vec<Uuid> {
+        let mut coming = self.lock();
+        let mut due = Vec::new();
+        while let Some((end, share)) = coming.in_order.first().copied().filter(|(end, _)| *end <= now) {
+            coming.in_order.remove(&(end, share));
+            coming.of_share.remove(&share);
+            due.push(share);
+        }
+        due
+    }
+
+    /// How long nothing is due, looked at from `now`.
+    fn idle_for(&self, now: Moment) -> Duration {
+        self.lock().in_order.first().map_or(CLOCK_CHECK, |(end, _)| now.until(*end)).min(CLOCK_CHECK)
+    }
+
+    /// No code panics while it holds this lock, so a poisoned one is as good as any.
+    fn lock(&self) -> MutexGuard<'_, Coming> {
+        self.coming.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Ends what became due while the hub was away and learns the ends to come. To be called before anything is served.
+pub async fn catch_up(core: &Core) -> Result<(), StoreError> {
+    let ended = core.store.end_due_shares(Moment::now()).await?;
+    if ended > 0 {
+        tracing::info!(ended, "shares ended while the hub was away");
+    }
+    for (share, end) in core.store.coming_ends().await? {
+        core.ends.set(share, end);
+    }
+    Ok(())
+}
+
+/// Ends shares on time until cancelled.
+pub async fn run(core: Arc<Core>, stop: CancellationToken) {
+    let mut cleaned: Option<Instant> = None;
+    loop {
+        let due = core.ends.take_due(Moment::now());
+        if !due.is_empty() {
+            core.expire(&due).await;
+        }
+        if cleaned.is_none_or(|at| at.elapsed() >= CLEANING) {
+            cleaned = Some(Instant::now());
+            clean(&core).await;
+        }
+        let idle = core.ends.idle_for(Moment::now());
+        tokio::select! {
+            () = tokio::time::sleep(idle) => {}
+            () = core.ends.changed.notified() => {}
+            () = stop.cancelled() => return,
+        }
+    }
+}
+
+async fn clean(core: &Core) {
+    match core.store.forget_ended_shares(Moment::now().before(ENDED_SHARE_LIFE)).await {
+        Ok(0) => {}
+        Ok(forgotten) => tracing::info!(forgotten, "forgot shares that ended long ago"),
+        Err(error) => {
+            tracing::error!(error = error_chain(&error), "cannot forget shares that ended long ago");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_due_comes_out_once_and_in_order() {
+        let (ends, [a, b, c]) = (Ends::default(), [Uuid::new_v4(), Uuid::new_v4(), Uuid::new_v4()]);
+        let at = Moment::from_millis;
+        ends.set(a, at(300));
+        ends.set(b, at(100));
+        ends.set(c, at(200));
+        ends.set(a, at(150));
+        assert!(ends.take_due(at(99)).is_empty());
+        assert_eq!(ends.idle_for(at(99)), Duration::from_millis(1));
+        assert_eq!(ends.take_due(at(150)), [b, a]);
+        ends.forget(c);
+        assert!(ends.take_due(at(1000)).is_empty());
+        assert_eq!(ends.idle_for(at(1000)), CLOCK_CHECK);
+    }
+
+    #[test]
+    fn the_clock_is_looked_at_again_before_a_far_end() {
+        let ends = Ends::default();
+        ends.set(Uuid::new_v4(), Moment::from_millis(1_000_000));
+        assert_eq!(ends.idle_for(Moment::from_millis(0)), CLOCK_CHECK);
+    }
+}

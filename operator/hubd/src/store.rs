@@ -1,0 +1,199 @@
+//! What survives a restart and a kill: workspaces, keys, agents, services, shares, joins and grants, in SQLite.
+//!
+//! Durable by WAL with `synchronous=FULL`: an answered request is on the disk, also after a power cut, for one fsync
+//! per write (there are few writes; no byte of a bridge comes here). One connection writes, so a transaction that
+//! reads and then writes is never interleaved with another; several read.
+
+mod agents;
+mod ends;
+mod joins;
+mod keys;
+mod services;
+mod shares;
+
+pub use agents::{AgentRow, Registered};
+pub use ends::EndReason;
+pub use joins::{Access, Joined, Joiner};
+pub use keys::{KeyRow, Workspace};
+pub use services::{NewService, Reach, Saved, ServiceRow};
+pub use shares::{Change, Changed, Created, NewRoute, NewShare, RouteRow, ShareRow, ShareState};
+
+use std::{
+    fs,
+    io::ErrorKind,
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use sqlx::{
+    SqlSafeStr as _, SqlitePool,
+    migrate::{MigrateError, Migration, MigrationType, Migrator},
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+};
+use uuid::Uuid;
+
+/// The database within the data folder.
+const FILE: &str = "hub.sqlite";
+/// How long to wait for another process (the `key` command) that writes, and for a free connection.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// Connections that read; a read takes microseconds, so a few serve thousands of sockets.
+const READERS: u32 = 4;
+
+/// The hub's memory. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Store {
+    /// One connection: see the module.
+    write: SqlitePool,
+    read: SqlitePool,
+}
+
+/// Why the memory failed.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The folder or the file could not be made ours alone.
+    #[error("preparing {}", path.display())]
+    Prepare {
+        /// The folder or file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The file is no database, or another process holds it.
+    #[error("opening the database {}", path.display())]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// What the database said.
+        #[source]
+        source: sqlx::Error,
+    },
+    /// The tables could not be brought up to date.
+    #[error("bringing the database {} up to date", path.display())]
+    Migrate {
+        /// The file.
+        path: PathBuf,
+        /// What the database said.
+        #[source]
+        source: MigrateError,
+    },
+    /// A statement failed.
+    #[error("{doing} in the database")]
+    Query {
+        /// What we were doing.
+        doing: &'static str,
+        /// What the database said.
+        #[source]
+        source: sqlx::Error,
+    },
+    /// Somebody else wrote into our tables.
+    #[error("reading {what}: the database holds something we did not write")]
+    Corrupt {
+        /// What we were reading.
+        what: &'static str,
+    },
+    /// No random bytes for a code.
+    #[error("making a code")]
+    Random(#[from] crate::secret::NoRandomness),
+}
+
+// === impl Store ===
+
+impl Store {
+    /// Opens or makes the database in `folder`, for us alone, and brings it up to date.
+    pub async fn open(folder: &Path) -> Result<Self, StoreError> {
+        let path = prepare(folder)?;
+        let options = SqliteConnectOptions::new()
+            .filename(&path)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .busy_timeout(BUSY_TIMEOUT)
+            .foreign_keys(true);
+        let pool = |size| SqlitePoolOptions::new().max_connections(size).acquire_timeout(BUSY_TIMEOUT);
+        let open_failed = |source| StoreError::Open { path: path.clone(), source };
+        let write = pool(1).connect_with(options.clone()).await.map_err(open_failed)?;
+        let migrated = migrator().run(&write).await;
+        migrated.map_err(|source| StoreError::Migrate { path: path.clone(), source })?;
+        let read = pool(READERS).connect_with(options).await.map_err(open_failed)?;
+        Ok(Self { write, read })
+    }
+
+    /// Whether the database answers.
+    pub async fn is_alive(&self) -> bool {
+        sqlx::query("SELECT 1").execute(&self.read).await.is_ok()
+    }
+
+    /// Finishes what is being written and closes.
+    pub async fn close(&self) {
+        self.read.close().await;
+        self.write.close().await;
+    }
+}
+
+/// The file in `folder`, both made readable by us alone.
+fn prepare(folder: &Path) -> Result<PathBuf, StoreError> {
+    let failed = |path: &Path| {
+        let path = path.to_owned();
+        move |source| StoreError::Prepare { path, source }
+    };
+    match fs::DirBuilder::new().recursive(true).mode(0o700).create(folder) {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(failed(folder)(error)),
+        _ => {}
+    }
+    let path = folder.join(FILE);
+    // SQLite gives its journal files the mode of the database, so this decides for all of them.
+    let opened = fs::OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path);
+    opened.and_then(|file| file.set_permissions(fs::Permissions::from_mode(0o600))).map_err(failed(&path))?;
+    Ok(path)
+}
+
+fn migrator() -> Migrator {
+    let first = include_str!("../migrations/0001_first.sql").into_sql_str();
+    Migrator::with_migrations(vec![Migration::new(1, "first".into(), MigrationType::Simple, first, false)])
+}
+
+/// For `map_err`: names what a statement was for.
+fn doing(doing: &'static str) -> impl Fn(sqlx::Error) -> StoreError + Copy {
+    move |source| StoreError::Query { doing, source }
+}
+
+/// A UUID as we wrote it.
+fn uuid(text: &str, what: &'static str) -> Result<Uuid, StoreError> {
+    Uuid::parse_str(text).map_err(|_| StoreError::Corrupt { what })
+}
+
+/// A port as we wrote it.
+fn port(number: i64, what: &'static str) -> Result<u16, StoreError> {
+    u16::try_from(number).map_err(|_| StoreError::Corrupt { what })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_database_is_ours_alone() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let data = folder.path().join("a/b");
+        let store = Store::open(&data).await.expect("opens");
+        store.ensure_key("team", "first", "pc_0123456789abcdef").await.expect("writes");
+        let mode = |path: &Path| fs::metadata(path).expect("is there").permissions().mode() & 0o777;
+        assert_eq!(mode(&data), 0o700);
+        for entry in fs::read_dir(&data).expect("readable") {
+            let path = entry.expect("readable").path();
+            assert_eq!(mode(&path), 0o600, "{}", path.display());
+        }
+        assert!(store.is_alive().await);
+        store.close().await;
+        assert!(!store.is_alive().await);
+    }
+
+    #[tokio::test]
+    async fn what_is_no_database_is_left_alone() {
+        let folder = tempfile::tempdir().expect("a folder");
+        fs::write(folder.path().join(FILE), "this is a letter, not a database".repeat(100)).expect("writes");
+        let error = Store::open(folder.path()).await.expect_err("not a database");
+        assert!(error.to_string().starts_with("opening the database"), "{error}");
+    }
+}

@@ -1,0 +1,170 @@
+//! Agents: who they are and what their token is. Whether one is online is not kept here: the sockets know.
+
+use uuid::Uuid;
+
+use super::{Store, StoreError, doing, uuid};
+use crate::{
+    limits::{AGENTS_PER_WORKSPACE, TOKEN_LIFE},
+    moment::Moment,
+    secret::SecretHash,
+};
+
+/// An agent.
+#[derive(Debug, Clone)]
+pub struct AgentRow {
+    pub id: Uuid,
+    /// `None`: joined by a code alone.
+    pub workspace: Option<String>,
+    pub label: String,
+    pub name: Option<String>,
+    pub token: SecretHash,
+    pub token_expires_at: Moment,
+    pub created_at: Moment,
+    pub last_seen_at: Moment,
+    pub connected_at: Moment,
+}
+
+/// What became of a registration.
+#[derive(Debug)]
+pub enum Registered {
+    /// It is known now, or was.
+    Done(AgentRow),
+    /// The id lives in another workspace.
+    OtherWorkspace,
+    /// The id has another token; whoever has that one can rotate it.
+    OtherToken,
+    /// The workspace has [`AGENTS_PER_WORKSPACE`].
+    TooMany,
+}
+
+/// The columns of [`Columns`].
+const COLUMNS: &str =
+    "id, workspace_id, label, name, token_hash, token_expires_at, created_at, last_seen_at, connected_at";
+type Columns = (String, Option<String>, String, Option<String>, String, i64, i64, i64, i64);
+
+impl TryFrom<Columns> for AgentRow {
+    type Error = StoreError;
+
+    fn try_from(columns: Columns) -> Result<Self, StoreError> {
+        let (id, workspace, label, name, token, token_expires_at, created_at, last_seen_at, connected_at) =
+            columns;
+        Ok(Self {
+            id: uuid(&id, "an agent's id")?,
+            workspace,
+            label,
+            name,
+            token: SecretHash::stored(token),
+            token_expires_at: Moment::from_millis(token_expires_at),
+            created_at: Moment::from_millis(created_at),
+            last_seen_at: Moment::from_millis(last_seen_at),
+            connected_at: Moment::from_millis(connected_at),
+        })
+    }
+}
+
+impl Store {
+    /// Makes the agent known to `workspace`, or renews it: its label, its name when one is given, its token's life.
+    pub async fn register_agent(
+        &self,
+        workspace: &str,
+        id: Uuid,
+        token: &str,
+        label: Option<&str>,
+        name: Option<&str>,
+    ) -> Result<Registered, StoreError> {
+        let doing = doing("registering an agent");
+        let mut transaction = self.write.begin().await.map_err(doing)?;
+        let known = find(&mut transaction, id).await?;
+        match &known {
+            Some(agent) if agent.workspace.as_deref() != Some(workspace) => {
+                return Ok(Registered::OtherWorkspace);
+            }
+            Some(agent) if !agent.token.matches(token) => return Ok(Registered::OtherToken),
+            Some(_) => {}
+            None => {
+                let count =
+                    sqlx::query_scalar::<_, i64>("SELECT COUNT(*) FROM agents WHERE workspace_id = $1");
+                if count.bind(workspace).fetch_one(&mut *transaction).await.map_err(doing)?
+                    >= AGENTS_PER_WORKSPACE
+                {
+                    return Ok(Registered::TooMany);
+                }
+            }
+        }
+        let now = Moment::now();
+        sqlx::query(
+            "INSERT INTO agents (id, workspace_id, label, name, token_hash, token_expires_at, created_at, \
+             last_seen_at, connected_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $7, $7) ON CONFLICT (id) DO UPDATE SET \
+             label = excluded.label, name = excluded.name, token_expires_at = excluded.token_expires_at, \
+             last_seen_at = excluded.last_seen_at",
+        )
+        .bind(id.to_string())
+        .bind(workspace)
+        .bind(label.or(known.as_ref().map(|agent| agent.label.as_str())).unwrap_or("default"))
+        .bind(name.or(known.as_ref().and_then(|agent| agent.name.as_deref())))
+        .bind(SecretHash::of(token).as_str())
+        .bind(now.after(TOKEN_LIFE).millis())
+        .bind(now.millis())
+        .execute(&mut *transaction)
+        .await
+        .map_err(doing)?;
+        let agent =
+            find(&mut transaction, id).await?.ok_or(StoreError::Corrupt { what: "an agent just written" })?;
+        transaction.commit().await.map_err(doing)?;
+        Ok(Registered::Done(agent))
+    }
+
+    /// One agent, of whatever workspace.
+    pub async fn agent(&self, id: Uuid) -> Result<Option<AgentRow>, StoreError> {
+        let mut connection = self.read.acquire().await.map_err(doing("looking for an agent"))?;
+        find(&mut connection, id).await
+    }
+
+    /// The agents of a workspace, last seen first.
+    pub async fn agents(&self, workspace: &str) -> Result<Vec<AgentRow>, StoreError> {
+        let sql = sqlx::AssertSqlSafe(format!(
+            "SELECT {COLUMNS} FROM agents WHERE workspace_id = $1 ORDER BY last_seen_at DESC, id"
+        ));
+        let rows = sqlx::query_as::<_, Columns>(sql).bind(workspace).fetch_all(&self.read).await;
+        rows.map_err(doing("listing agents"))?.into_iter().map(AgentRow::try_from).collect()
+    }
+
+    /// Gives an agent a new token in place of `current`; false when somebody else was faster.
+    pub async fn replace_token(
+        &self,
+        id: Uuid,
+        current: &SecretHash,
+        new: &SecretHash,
+        expires_at: Moment,
+    ) -> Result<bool, StoreError> {
+        let done = sqlx::query(
+            "UPDATE agents SET token_hash = $1, token_expires_at = $2 WHERE id = $3 AND token_hash = $4",
+        )
+        .bind(new.as_str())
+        .bind(expires_at.millis())
+        .bind(id.to_string())
+        .bind(current.as_str())
+        .execute(&self.write)
+        .await
+        .map_err(doing("rotating a token"))?;
+        Ok(done.rows_affected() == 1)
+    }
+
+    /// Notes that an agent is alive, and since when its socket is.
+    pub async fn agent_seen(&self, id: Uuid, connected: bool) -> Result<(), StoreError> {
+        let sql = if connected {
+            "UPDATE agents SET last_seen_at = $1, connected_at = $1 WHERE id = $2"
+        } else {
+            "UPDATE agents SET last_seen_at = $1 WHERE id = $2"
+        };
+        let query = sqlx::query(sql).bind(Moment::now().millis()).bind(id.to_string());
+        query.execute(&self.write).await.map_err(doing("noting that an agent lives"))?;
+        Ok(())
+    }
+}
+
+async fn find(connection: &mut sqlx::SqliteConnection, id: Uuid) -> Result<Option<AgentRow>, StoreError> {
+    let sql = sqlx::AssertSqlSafe(format!("SELECT {COLUMNS} FROM agents WHERE id = $1"));
+    let row = sqlx::query_as::<_, Columns>(sql).bind(id.to_string()).fetch_optional(connection).await;
+    row.map_err(doing("looking for an agent"))?.map(AgentRow::try_from).transpose()
+}

@@ -1,0 +1,332 @@
+//! Shares and their routes: made once, told again, changed by whoever made them.
+
+use sqlx::SqliteConnection;
+use uuid::Uuid;
+
+use super::{EndReason, Store, StoreError, doing, port, uuid};
+use crate::{limits::SHARES_PER_WORKSPACE, moment::Moment, secret::ShareCode};
+
+/// Tries at a code that nobody has; with 10^14 codes one is enough.
+const CODE_TRIES: usize = 5;
+
+/// One thing that a share leads to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RouteRow {
+    pub service_name: String,
+    pub service: Option<Uuid>,
+    pub target_host: String,
+    pub target_port: u16,
+    pub local_port: Option<u16>,
+    pub protocol: String,
+}
+
+/// A share. [`ShareRow::state`] says whether it may be joined.
+#[derive(Debug, Clone)]
+pub struct ShareRow {
+    pub id: Uuid,
+    pub code: ShareCode,
+    pub workspace: String,
+    /// Who made it, and so who may list, change and revoke it.
+    pub agent: Uuid,
+    pub name: Option<String>,
+    pub expires_at: Moment,
+    pub max_joins: Option<i64>,
+    pub created_at: Moment,
+    pub end: Option<EndReason>,
+    pub routes: Vec<RouteRow>,
+}
+
+/// Where a share is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ShareState {
+    Active,
+    Expired,
+    Revoked,
+}
+
+/// A route as asked for; the same as one that is kept.
+pub type NewRoute = RouteRow;
+
+/// A share as asked for.
+#[derive(Debug)]
+pub struct NewShare<'a> {
+    pub workspace: &'a str,
+    pub agent: Uuid,
+    pub name: Option<&'a str>,
+    pub expires_at: Moment,
+    pub max_joins: Option<i64>,
+    pub idempotency_key: Option<&'a str>,
+    pub routes: Vec<NewRoute>,
+}
+
+/// What became of a creation.
+#[derive(Debug)]
+pub enum Created {
+    /// There it is: new, or made before with the same idempotency key.
+    Done(ShareRow),
+    /// A route names a service that the workspace does not have.
+    UnknownService { route: String },
+    /// The workspace has [`SHARES_PER_WORKSPACE`] live ones.
+    TooMany,
+}
+
+/// What is to be different; `None` leaves as it is.
+#[derive(Debug, Default)]
+pub struct Change {
+    pub expires_at: Option<Moment>,
+    pub max_joins: Option<i64>,
+    pub routes: Option<Vec<NewRoute>>,
+}
+
+/// What became of a change.
+#[derive(Debug)]
+pub enum Changed {
+    Done(ShareRow),
+    UnknownService {
+        route: String,
+    },
+    /// It had ended.
+    Ended,
+}
+
+pub(super) const COLUMNS: &str =
+    "id, code, workspace_id, agent_id, name, expires_at, max_joins, created_at, end_reason";
+pub(super) type Columns =
+    (String, String, String, String, Option<String>, i64, Option<i64>, i64, Option<String>);
+
+// === impl ShareRow ===
+
+impl ShareRow {
+    /// Where the share is in its life at `now`; the timer may not have written an end yet.
+    pub fn state(&self, now: Moment) -> ShareState {
+        match self.end {
+            Some(EndReason::Revoked) => ShareState::Revoked,
+            Some(EndReason::Expired) => ShareState::Expired,
+            None if self.expires_at <= now => ShareState::Expired,
+            None => ShareState::Active,
+        }
+    }
+
+    pub(super) fn new(columns: Columns, routes: Vec<RouteRow>) -> Result<Self, StoreError> {
+        let (id, code, workspace, agent, name, expires_at, max_joins, created_at, end) = columns;
+        let end =
+            end.map(|text| EndReason::parse(&text).ok_or(StoreError::Corrupt { what: "the end of a share" }));
+        Ok(Self {
+            id: uuid(&id, "a share's id")?,
+            code: ShareCode::stored(code),
+            workspace,
+            agent: uuid(&agent, "a share's agent")?,
+            name,
+            expires_at: Moment::from_millis(expires_at),
+            max_joins,
+            created_at: Moment::from_millis(created_at),
+            end: end.transpose()?,
+            routes,
+        })
+    }
+}
+
+impl Store {
+    /// Makes a share, or tells the one that the same agent made with the same idempotency key.
+    pub async fn create_share(&self, new: NewShare<'_>) -> Result<Created, StoreError> {
+        let doing = doing("creating a share");
+        let mut transaction = self.write.begin().await.map_err(doing)?;
+        if let Some(key) = new.idempotency_key {
+            let sql = sqlx::AssertSqlSafe(format!(
+                "SELECT {COLUMNS} FROM shares WHERE agent_id = $1 AND idempotency_key = $2"
+            ));
+            let made = sqlx::query_as::<_, Columns>(sql).bind(new.agent.to_string()).bind(key);
+            if let Some(columns) = made.fetch_optional(&mut *transaction).await.map_err(doing)? {
+                return with_routes(&mut transaction, columns).await.map(Created::Done);
+            }
+        }
+        let now = Moment::now();
+        let sql =
+            "SELECT COUNT(*) FROM shares WHERE workspace_id = $1 AND ended_at IS NULL AND expires_at > $2";
+        let live = sqlx::query_scalar::<_, i64>(sql).bind(new.workspace).bind(now.millis());
+        if live.fetch_one(&mut *transaction).await.map_err(doing)? >= SHARES_PER_WORKSPACE {
+            return Ok(Created::TooMany);
+        }
+        let id = Uuid::new_v4();
+        insert_share(&mut transaction, id, &new, now).await?;
+        if let Err(route) = insert_routes(&mut transaction, id, new.workspace, new.routes).await? {
+            return Ok(Created::UnknownService { route });
+        }
+        let share = find(&mut transaction, "id", &id.to_string()).await?;
+        transaction.commit().await.map_err(doing)?;
+        share.map(Created::Done).ok_or(StoreError::Corrupt { what: "a share just written" })
+    }
+
+    /// The share with this code, whatever its state.
+    pub async fn share(&self, code: &ShareCode) -> Result<Option<ShareRow>, StoreError> {
+        let mut connection = self.read.acquire().await.map_err(doing("looking for a share"))?;
+        find(&mut connection, "code", code.reveal()).await
+    }
+
+    /// The live shares that an agent made, newest first.
+    pub async fn live_shares(&self, agent: Uuid) -> Result<Vec<ShareRow>, StoreError> {
+        let doing = doing("listing shares");
+        let mut connection = self.read.acquire().await.map_err(doing)?;
+        let sql = sqlx::AssertSqlSafe(format!(
+            "SELECT {COLUMNS} FROM shares WHERE agent_id = $1 AND ended_at IS NULL AND expires_at > $2 \
+             ORDER BY created_at DESC, id"
+        ));
+        let query = sqlx::query_as::<_, Columns>(sql).bind(agent.to_string()).bind(Moment::now().millis());
+        let rows = query.fetch_all(&mut *connection).await.map_err(doing)?;
+        let mut shares = Vec::with_capacity(rows.len());
+        for columns in rows {
+            shares.push(with_routes(&mut connection, columns).await?);
+        }
+        Ok(shares)
+    }
+
+    /// Changes a live share; the tokens of those who joined by code alone end with it.
+    pub async fn change_share(&self, share: &ShareRow, change: Change) -> Result<Changed, StoreError> {
+        let doing = doing("changing a share");
+        let id = share.id.to_string();
+        let Change { expires_at, max_joins, routes } = change;
+        let mut transaction = self.write.begin().await.map_err(doing)?;
+        let done = sqlx::query(
+            "UPDATE shares SET expires_at = COALESCE($1, expires_at), max_joins = COALESCE($2, max_joins) \
+             WHERE id = $3 AND ended_at IS NULL AND expires_at > $4",
+        )
+        .bind(expires_at.map(Moment::millis))
+        .bind(max_joins)
+        .bind(&id)
+        .bind(Moment::now().millis())
+        .execute(&mut *transaction)
+        .await
+        .map_err(doing)?;
+        if done.rows_affected() == 0 {
+            return Ok(Changed::Ended);
+        }
+        if let Some(expires_at) = expires_at {
+            super::ends::set_guests_end(&mut transaction, &id, expires_at).await?;
+        }
+        if let Some(routes) = routes {
+            let delete = sqlx::query("DELETE FROM share_routes WHERE share_id = $1").bind(&id);
+            delete.execute(&mut *transaction).await.map_err(doing)?;
+            if let Err(route) = insert_routes(&mut transaction, share.id, &share.workspace, routes).await? {
+                return Ok(Changed::UnknownService { route });
+            }
+        }
+        let changed = find(&mut transaction, "id", &id).await?;
+        transaction.commit().await.map_err(doing)?;
+        changed.map(Changed::Done).ok_or(StoreError::Corrupt { what: "a share just written" })
+    }
+}
+
+async fn insert_share(
+    connection: &mut SqliteConnection,
+    id: Uuid,
+    new: &NewShare<'_>,
+    now: Moment,
+) -> Result<(), StoreError> {
+    for _ in 0..CODE_TRIES {
+        let done = sqlx::query(
+            "INSERT INTO shares (id, code, workspace_id, agent_id, name, expires_at, max_joins, idempotency_key, \
+             created_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (code) DO NOTHING",
+        )
+        .bind(id.to_string())
+        .bind(ShareCode::generate()?.reveal())
+        .bind(new.workspace)
+        .bind(new.agent.to_string())
+        .bind(new.name)
+        .bind(new.expires_at.millis())
+        .bind(new.max_joins)
+        .bind(new.idempotency_key)
+        .bind(now.millis())
+        .execute(&mut *connection)
+        .await
+        .map_err(doing("writing a share"))?;
+        if done.rows_affected() == 1 {
+            return Ok(());
+        }
+    }
+    Err(StoreError::Corrupt { what: "codes: every drawn one was taken" })
+}
+
+/// Writes the routes; the name of the first one whose service the workspace does not have is the inner error. A route
+/// without an id means the service of that name, if there is one.
+async fn insert_routes(
+    connection: &mut SqliteConnection,
+    share: Uuid,
+    workspace: &str,
+    routes: Vec<NewRoute>,
+) -> Result<Result<(), String>, StoreError> {
+    for (position, route) in (0_i64..).zip(routes) {
+        let RouteRow { service_name, service, target_host, target_port, local_port, protocol } = route;
+        let known = sqlx::query_scalar::<_, String>(
+            "SELECT id FROM services WHERE workspace_id = $1 AND (id = $2 OR ($2 IS NULL AND name = $3))",
+        )
+        .bind(workspace)
+        .bind(service.map(|id| id.to_string()))
+        .bind(&service_name)
+        .fetch_optional(&mut *connection)
+        .await
+        .map_err(doing("looking for a route's service"))?;
+        if service.is_some() && known.is_none() {
+            return Ok(Err(service_name));
+        }
+        sqlx::query(
+            "INSERT INTO share_routes (share_id, position, service_name, service_id, target_host, target_port, \
+             local_port, protocol) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+        )
+        .bind(share.to_string())
+        .bind(position)
+        .bind(service_name)
+        .bind(known)
+        .bind(target_host)
+        .bind(i64::from(target_port))
+        .bind(local_port.map(i64::from))
+        .bind(protocol)
+        .execute(&mut *connection)
+        .await
+        .map_err(doing("writing a route"))?;
+    }
+    Ok(Ok(()))
+}
+
+/// The share whose `column`, a name of ours, has this value.
+pub(super) async fn find(
+    connection: &mut SqliteConnection,
+    column: &'static str,
+    value: &str,
+) -> Result<Option<ShareRow>, StoreError> {
+    let sql = sqlx::AssertSqlSafe(format!("SELECT {COLUMNS} FROM shares WHERE {column} = $1"));
+    let row = sqlx::query_as::<_, Columns>(sql).bind(value).fetch_optional(&mut *connection).await;
+    match row.map_err(doing("looking for a share"))? {
+        Some(columns) => with_routes(connection, columns).await.map(Some),
+        None => Ok(None),
+    }
+}
+
+async fn with_routes(connection: &mut SqliteConnection, columns: Columns) -> Result<ShareRow, StoreError> {
+    let rows = sqlx::query_as::<_, (String, Option<String>, String, i64, Option<i64>, String)>(
+        "SELECT service_name, service_id, target_host, target_port, local_port, protocol FROM share_routes \
+         WHERE share_id = $1 ORDER BY position",
+    )
+    .bind(&columns.0)
+    .fetch_all(connection)
+    .await
+    .map_err(doing("reading routes"))?;
+    let route = |(service_name, service, target_host, target_port, local_port, protocol): (
+        _,
+        Option<String>,
+        _,
+        _,
+        Option<i64>,
+        _,
+    )| {
+        Ok(RouteRow {
+            service_name,
+            service: service.map(|id| uuid(&id, "a route's service")).transpose()?,
+            target_host,
+            target_port: port(target_port, "a route's port")?,
+            local_port: local_port.map(|number| port(number, "a route's local port")).transpose()?,
+            protocol,
+        })
+    };
+    let routes = rows.into_iter().map(route).collect::<Result<Vec<_>, StoreError>>()?;
+    ShareRow::new(columns, routes)
+}

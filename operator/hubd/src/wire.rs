@@ -1,0 +1,222 @@
+//! One TCP connection as the data plane needs it, below the Socket.IO library, which can neither stop reading nor say
+//! what has left.
+//!
+//! - **The gate**: while too many bytes that came from here wait for their receivers, nothing more is read, so TCP
+//!   slows the sender down. Pings would then go unanswered, because the answers stand behind the unread bytes; for as
+//!   long as *we* do not read, the answer is given here on the peer's behalf.
+//! - **The window**: what is handed to the library is counted in bytes and given back when TCP has taken it. So its
+//!   queue stays short (a full one would kill the session at its next ping), and a receiver that takes nothing is seen.
+
+mod frames;
+mod io;
+
+pub use io::WireIo;
+
+use std::{
+    collections::VecDeque,
+    net::SocketAddr,
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+    },
+    task::Waker,
+    time::Duration,
+};
+
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use crate::limits::{FEED_HIGH, FEED_LOW, WINDOW_BYTES};
+
+/// What the handlers of one connection and its socket share.
+#[derive(Debug)]
+pub struct Wire {
+    /// Who is at the other end of the TCP connection.
+    pub peer: SocketAddr,
+    /// Cancelled when the connection is to go.
+    closed: CancellationToken,
+    /// Set when a 101 is about to be written: after its head come frames.
+    upgrading: AtomicBool,
+    gate: Mutex<Gate>,
+    /// Bytes that came from here and wait for their receivers.
+    queued: AtomicUsize,
+    /// What the events weigh that were handed over and not yet taken by TCP, oldest first.
+    under_way: Mutex<VecDeque<u32>>,
+    window: Semaphore,
+    /// Events taken by TCP so far.
+    taken: AtomicU64,
+    /// Proven sockets on this connection: 0 or 1.
+    pub sessions: AtomicUsize,
+    /// How often the namespace was joined over it.
+    pub joins: AtomicUsize,
+}
+
+#[derive(Debug, Default)]
+struct Gate {
+    closed: bool,
+    /// The hub's ping went out while the gate was closed.
+    owes_pong: bool,
+    /// Whoever reads and found the gate closed.
+    reader: Option<Waker>,
+}
+
+/// Bytes that wait for a receiver, on their sender's account until dropped.
+#[derive(Debug)]
+pub struct Queued {
+    wire: std::sync::Arc<Wire>,
+    bytes: usize,
+}
+
+/// Why an event cannot be sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoWindow {
+    /// The connection is going.
+    Closed,
+    /// The receiver took nothing at all for as long as we wait.
+    Stalled,
+}
+
+// === impl Wire ===
+
+impl Wire {
+    pub fn new(peer: SocketAddr, closed: CancellationToken) -> Self {
+        Self {
+            peer,
+            closed,
+            upgrading: AtomicBool::new(false),
+            gate: Mutex::default(),
+            queued: AtomicUsize::new(0),
+            under_way: Mutex::default(),
+            window: Semaphore::new(WINDOW_BYTES),
+            taken: AtomicU64::new(0),
+            sessions: AtomicUsize::new(0),
+            joins: AtomicUsize::new(0),
+        }
+    }
+
+    /// Ends the connection now, whatever is in its buffers.
+    pub fn kill(&self) {
+        self.closed.cancel();
+        self.window.close();
+    }
+
+    /// Says that the next response is a 101.
+    pub fn expect_frames(&self) {
+        self.upgrading.store(true, Ordering::Release);
+    }
+
+    /// Puts `bytes` that came from here on its account, and closes the gate when that is too much.
+    pub fn queue(self: &std::sync::Arc<Self>, bytes: usize) -> Queued {
+        if self.queued.fetch_add(bytes, Ordering::AcqRel) + bytes > FEED_HIGH {
+            lock(&self.gate).closed = true;
+            // A receiver may have taken everything between the two lines above.
+            self.open_gate_below(FEED_LOW);
+        }
+        Queued { wire: self.clone(), bytes }
+    }
+
+    /// Whether this sender is being held up.
+    pub fn is_gated(&self) -> bool {
+        lock(&self.gate).closed
+    }
+
+    fn release(&self, bytes: usize) {
+        let before = self.queued.fetch_sub(bytes, Ordering::AcqRel);
+        if before >= FEED_LOW && before - bytes < FEED_LOW {
+            self.open_gate_below(FEED_LOW);
+        }
+    }
+
+    fn open_gate_below(&self, limit: usize) {
+        let mut gate = lock(&self.gate);
+        if self.queued.load(Ordering::Acquire) < limit {
+            gate.closed = false;
+            gate.owes_pong = false; // the peer's own answer will be read
+            if let Some(reader) = gate.reader.take() {
+                reader.wake();
+            }
+        }
+    }
+
+    /// Waits for room for `weight` bytes; `stalled_for_good` decides whether a receiver that took nothing for `stall`
+    /// is given up. Cancel safe: no room is lost.
+    pub async fn reserve(
+        &self,
+        weight: usize,
+        stall: Duration,
+        stalled_for_good: impl Fn() -> bool,
+    ) -> Result<(), NoWindow> {
+        let mut room = std::pin::pin!(self.window.acquire_many(clamp(weight)));
+        loop {
+            let taken = self.taken.load(Ordering::Acquire);
+            match tokio::time::timeout(stall, &mut room).await {
+                Ok(Ok(permit)) => {
+                    permit.forget();
+                    return Ok(());
+                }
+                Ok(Err(_)) => return Err(NoWindow::Closed),
+                Err(_) if taken == self.taken.load(Ordering::Acquire) && stalled_for_good() => {
+                    return Err(NoWindow::Stalled);
+                }
+                Err(_) => {}
+            }
+        }
+    }
+
+    /// Takes room for `weight` bytes if there is some at once.
+    pub fn try_reserve(&self, weight: usize) -> bool {
+        self.window.try_acquire_many(clamp(weight)).map(tokio::sync::SemaphorePermit::forget).is_ok()
+    }
+
+    /// Gives back room that was reserved and not used.
+    pub fn give_back(&self, weight: usize) {
+        self.window.add_permits(clamp(weight) as usize);
+    }
+
+    /// Hands one event over by `send`, in step with the account of what is under way. `weight` is what was reserved for
+    /// it; 0 for the few that go without.
+    pub fn hand_over<E>(&self, weight: usize, send: impl FnOnce() -> Result<(), E>) -> Result<(), E> {
+        let mut under_way = lock(&self.under_way);
+        let sent = send();
+        match &sent {
+            Ok(()) => under_way.push_back(clamp(weight)),
+            Err(_) => self.give_back(weight),
+        }
+        sent
+    }
+
+    /// TCP has taken one event.
+    fn event_taken(&self) {
+        self.taken.fetch_add(1, Ordering::AcqRel);
+        if let Some(weight) = lock(&self.under_way).pop_front() {
+            self.window.add_permits(weight as usize);
+        }
+    }
+
+    /// TCP has taken one ping of ours.
+    fn ping_taken(&self) {
+        let mut gate = lock(&self.gate);
+        if gate.closed {
+            gate.owes_pong = true;
+            if let Some(reader) = gate.reader.take() {
+                reader.wake();
+            }
+        }
+    }
+}
+
+impl Drop for Queued {
+    fn drop(&mut self) {
+        self.wire.release(self.bytes);
+    }
+}
+
+/// A weight as permits: one event never needs more than there are.
+fn clamp(weight: usize) -> u32 {
+    u32::try_from(weight.min(WINDOW_BYTES)).unwrap_or(u32::MAX)
+}
+
+/// No code of ours panics while it holds one of these locks, so a poisoned one is as good as any.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,193 @@
+//! The byte stream that hyper and the WebSocket read and write, with the gate and the window in it.
+
+use std::{
+    future::Future as _,
+    io::{Error, ErrorKind},
+    pin::Pin,
+    sync::{Arc, atomic::Ordering},
+    task::{Context, Poll, ready},
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    sync::OwnedSemaphorePermit,
+};
+use tokio_util::sync::WaitForCancellationFutureOwned;
+
+use super::{Wire, frames::Frames, lock};
+
+/// How a 101 begins; after the empty line that ends it come frames.
+const UPGRADE: &[u8] = b"HTTP/1.1 101 ";
+const END_OF_HEAD: &[u8] = b"\r\n\r\n";
+/// Bytes read at a time while only the rest of a frame may be.
+const GATED_READ: usize = 4096;
+/// A client's answer to a ping, as it comes in a masked frame (with a mask of zeros).
+const PONG_FRAME: [u8; 7] = [0x81, 0x81, 0, 0, 0, 0, b'3'];
+
+/// A connection with its [`Wire`].
+#[derive(Debug)]
+pub struct WireIo<S> {
+    stream: S,
+    wire: Arc<Wire>,
+    read_closed: Pin<Box<WaitForCancellationFutureOwned>>,
+    write_closed: Pin<Box<WaitForCancellationFutureOwned>>,
+    phase: Phase,
+    received: Frames,
+    sent: Frames,
+    /// One of the connections that we serve at a time; given back with the stream.
+    _place: OwnedSemaphorePermit,
+}
+
+/// What is being written.
+#[derive(Debug, Clone, Copy)]
+enum Phase {
+    /// Responses; so many bytes of [`UPGRADE`] have matched.
+    Responses(usize),
+    /// The head of a 101; so many bytes of [`END_OF_HEAD`] have matched.
+    UpgradeHead(usize),
+    Frames,
+}
+
+// === impl WireIo ===
+
+impl<S> WireIo<S> {
+    pub fn new(stream: S, wire: Arc<Wire>, place: OwnedSemaphorePermit) -> Self {
+        Self {
+            stream,
+            read_closed: Box::pin(wire.closed.clone().cancelled_owned()),
+            write_closed: Box::pin(wire.closed.clone().cancelled_owned()),
+            wire,
+            phase: Phase::Responses(0),
+            received: Frames::default(),
+            sent: Frames::default(),
+            _place: place,
+        }
+    }
+
+    /// Follows what was written: responses until a 101, then frames.
+    fn follow_sent(&mut self, mut bytes: &[u8]) {
+        loop {
+            let Some((first, rest)) = bytes.split_first() else { return };
+            match self.phase {
+                Phase::Responses(_) if !self.wire.upgrading.load(Ordering::Acquire) => return,
+                Phase::Responses(matched) => {
+                    let matched = advance(UPGRADE, matched, *first);
+                    let done = matched == UPGRADE.len();
+                    self.phase = if done { Phase::UpgradeHead(0) } else { Phase::Responses(matched) };
+                    bytes = rest;
+                }
+                Phase::UpgradeHead(matched) => {
+                    let matched = advance(END_OF_HEAD, matched, *first);
+                    let done = matched == END_OF_HEAD.len();
+                    self.phase = if done { Phase::Frames } else { Phase::UpgradeHead(matched) };
+                    bytes = rest;
+                }
+                Phase::Frames => {
+                    let wire = &self.wire;
+                    self.sent.follow(bytes, |frame| match (frame.begins, frame.length) {
+                        ([b'4', b'2'], _) => wire.event_taken(),
+                        ([b'2', _], 1) => wire.ping_taken(),
+                        _ => {}
+                    });
+                    return;
+                }
+            }
+        }
+    }
+
+    /// How much may be read now: `None` for as much as there is room for; a pending poll while the gate is closed.
+    fn poll_gate(&mut self, context: &Context<'_>) -> Poll<Allowed> {
+        let mut gate = lock(&self.wire.gate);
+        if !gate.closed || !matches!(self.phase, Phase::Frames) {
+            return Poll::Ready(Allowed::All);
+        }
+        match self.received.until_end() {
+            Some(bytes) => Poll::Ready(Allowed::AtMost(bytes)),
+            None if gate.owes_pong => {
+                gate.owes_pong = false;
+                Poll::Ready(Allowed::Pong)
+            }
+            None => {
+                gate.reader = Some(context.waker().clone());
+                Poll::Pending
+            }
+        }
+    }
+}
+
+enum Allowed {
+    All,
+    AtMost(usize),
+    /// Nothing, but the peer's answer to our ping is due.
+    Pong,
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for WireIo<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        let this = &mut *self;
+        if this.read_closed.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Ok(())); // nothing read: the end
+        }
+        let start = buffer.filled().len();
+        match ready!(this.poll_gate(cx)) {
+            Allowed::Pong if buffer.remaining() >= PONG_FRAME.len() => {
+                buffer.put_slice(&PONG_FRAME);
+                return Poll::Ready(Ok(()));
+            }
+            Allowed::All | Allowed::Pong => ready!(Pin::new(&mut this.stream).poll_read(cx, buffer))?,
+            Allowed::AtMost(bytes) => {
+                let mut piece = [0; GATED_READ];
+                let mut part = ReadBuf::new(&mut piece[..bytes.min(buffer.remaining()).min(GATED_READ)]);
+                ready!(Pin::new(&mut this.stream).poll_read(cx, &mut part))?;
+                buffer.put_slice(part.filled());
+            }
+        }
+        if matches!(this.phase, Phase::Frames) {
+            this.received.follow(&buffer.filled()[start..], |_| {});
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for WireIo<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<std::io::Result<usize>> {
+        let this = &mut *self;
+        if this.write_closed.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Err(Error::new(ErrorKind::BrokenPipe, "the hub has closed this connection")));
+        }
+        let written = ready!(Pin::new(&mut this.stream).poll_write(cx, bytes))?;
+        this.follow_sent(&bytes[..written]);
+        Poll::Ready(Ok(written))
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        if self.write_closed.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Err(Error::new(ErrorKind::BrokenPipe, "the hub has closed this connection")));
+        }
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        if self.write_closed.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Ok(()));
+        }
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+/// How many bytes of `pattern` match after one more; the patterns here repeat nothing but their first byte.
+fn advance(pattern: &[u8], matched: usize, byte: u8) -> usize {
+    if pattern[matched] == byte {
+        return matched + 1;
+    }
+    // "\r\n\r" + "\r" starts anew at the last byte; "H" in the other pattern likewise.
+    usize::from(pattern[0] == byte)
+}
