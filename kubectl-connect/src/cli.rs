@@ -159,17 +159,13 @@ pub struct ExposeArgs {
     pub wait: WaitArgs,
 }
 
-/// What is spoken on a port.
+/// What is spoken on a port. The variants explain themselves; comments of theirs would make clap's help four times as long.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum ProtocolArg {
-    /// Not known.
     #[default]
     Auto,
-    /// Plain TCP.
     Tcp,
-    /// HTTP.
     Http,
-    /// HTTP over TLS.
     Https,
 }
 

@@ -124,7 +124,7 @@ async fn load(path: Option<&std::path::Path>, options: &KubeConfigOptions) -> Ou
                 )
             });
         }
-        Err(error) => return Err(Failure::new(format!("Cannot use the kubeconfig: {}", chain(&error)))),
+        Err(error) => return Err(unusable(&error, options)),
     };
     Config::from_custom_kubeconfig(kubeconfig, options).await.map_err(|error| unusable(&error, options))
 }
@@ -139,6 +139,9 @@ fn is_absent(error: &KubeconfigError) -> bool {
 
 fn unusable(error: &KubeconfigError, options: &KubeConfigOptions) -> Failure {
     match error {
+        KubeconfigError::ReadConfig(error, path) => {
+            Failure::new(format!("Cannot read the kubeconfig {}: {}", path.display(), error.kind()))
+        }
         KubeconfigError::CurrentContextNotSet => Failure::new("The kubeconfig names no current context")
             .hint("Choose one with --context, or: kubectl config use-context NAME"),
         KubeconfigError::LoadContext(name) => Failure::new(format!("The kubeconfig has no context {name}"))

@@ -115,9 +115,24 @@ pub fn of_call(error: &kube::Error, call: &Call<'_>, url: &str) -> Failure {
             chain(error)
         ))
         .hint("The CustomResourceDefinitions may be older or newer than this plugin."),
-        error => Failure::new(format!("Cannot reach the cluster at {url}: {}", root(error)))
-            .hint("Check the cluster and the context with: kubectl cluster-info"),
+        error => {
+            let failure = Failure::new(format!("Cannot reach the cluster at {url}: {}", root(error)))
+                .hint("Check the cluster and the context with: kubectl cluster-info");
+            if is_unsent(error) { failure.refusal() } else { failure }
+        }
     }
+}
+
+/// Whether there never was a connection to send a request over, so that certainly nothing was done.
+fn is_unsent(error: &kube::Error) -> bool {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        if let Some(client) = error.downcast_ref::<hyper_util::client::legacy::Error>() {
+            return client.is_connect();
+        }
+        cause = error.source();
+    }
+    false
 }
 
 /// Why a call was given up.

@@ -20,7 +20,7 @@ use crate::sanitize::Clean;
 const EMPTY: &str = "No active shares.\nCreate one with: kubectl connect share\n";
 
 /// Printed when a code may not be shown.
-const CODES_HIDDEN: &str = "[!] Codes are not shown, because you may not read the Secrets that hold them\n";
+const CODES_HIDDEN: &str = "[!] A code is not shown where you may not read the Secret that holds it\n";
 
 /// One share of the list.
 #[derive(Debug, PartialEq, Eq)]
