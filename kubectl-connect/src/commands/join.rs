@@ -69,7 +69,7 @@ async fn enter(settings: &JoinSettings, printer: Printer) -> Outcome<Join> {
     printer.data(&format!(
         "{}{unreachable}{}",
         view::tunnels(join.routes(), &host),
-        view::active(join.routes(), &host)
+        view::active(join.routes(), &share, &host)
     ))?;
     Ok(join)
 }

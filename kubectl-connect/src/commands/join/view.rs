@@ -9,18 +9,33 @@ use jiff::Timestamp;
 use crate::output;
 use crate::sanitize::Clean;
 
+/// Hexadecimal digits in the mark of an operator's share.
+const MARK_DIGITS: usize = 8;
+
 /// Printed when the user leaves.
 pub const LEAVING: &str = "\n👋 Disconnecting tunnels...\n";
 
 /// The share that was joined.
 pub fn connected(share: &JoinedShare, now: Timestamp) -> String {
     let mut text = "[ok] Connected to shared environment!\n\n".to_owned();
-    if let Some(name) = share.name.as_ref().filter(|name| !name.is_empty()) {
+    if let Some(name) = share.name.as_deref().map(unmarked).filter(|name| !name.is_empty()) {
         text.push_str(&format!("  Name: {}\n", Clean::new(name)));
     }
     text.push_str(&format!("  Expires in {}\n\n", output::rest_in_words(share.expires_at, now)));
     text.push_str("  Establishing tunnels...\n\n");
     text
+}
+
+/// The name without the mark ` #1a2b3c4d` by which an operator knows its shares at a hub.
+fn unmarked(name: &str) -> &str {
+    match name.rsplit_once('#') {
+        Some((name, mark))
+            if mark.len() == MARK_DIGITS && mark.bytes().all(|digit| digit.is_ascii_hexdigit()) =>
+        {
+            name.trim_end()
+        }
+        _ => name,
+    }
 }
 
 /// A line for each route that the hub gives no way to.
@@ -49,10 +64,12 @@ pub fn tunnels(routes: &[BoundRoute], host: &str) -> String {
 }
 
 /// That it works, and how to use it.
-pub fn active(routes: &[BoundRoute], host: &str) -> String {
+pub fn active(routes: &[BoundRoute], share: &JoinedShare, host: &str) -> String {
     let examples: String = routes
         .iter()
-        .map(|route| format!("    • {}: {}\n", Clean::new(&route.name), example(route, host)))
+        .map(|route| {
+            format!("    • {}: {}\n", Clean::new(&route.name), example(route, usual_port(route, share), host))
+        })
         .collect();
     format!(
         "\n[ok] {} tunnel(s) active\n\n  Example connections:\n{examples}\n  Press Ctrl+C to disconnect all tunnels\n\n",
@@ -60,10 +77,16 @@ pub fn active(routes: &[BoundRoute], host: &str) -> String {
     )
 }
 
-/// How the route is used, as far as its protocol or the usual port tells.
-fn example(route: &BoundRoute, host: &str) -> String {
+/// The port that the share suggests, which tells more about a route than one that was asked for on this machine.
+fn usual_port(route: &BoundRoute, share: &JoinedShare) -> u16 {
+    let shared = share.routes.iter().find(|shared| shared.service_name == route.name);
+    shared.map_or(route.wanted_port, |shared| shared.local_port.unwrap_or(shared.target_port))
+}
+
+/// How the route is used, as far as its protocol or its usual port tells.
+fn example(route: &BoundRoute, usual_port: u16, host: &str) -> String {
     let port = route.port;
-    match (route.protocol.as_str(), route.wanted_port) {
+    match (route.protocol.as_str(), usual_port) {
         ("http", _) => format!("http://{host}:{port}"),
         ("https", _) => format!("https://{host}:{port}"),
         (_, 5432) => format!("psql -h {host} -p {port}"),
@@ -114,27 +137,53 @@ pub fn host(bind: &[IpAddr]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use connect_hub::client::JoinedRoute;
 
     fn bound(name: &str, wanted_port: u16, port: u16, protocol: &str) -> BoundRoute {
         BoundRoute { name: name.into(), wanted_port, port, protocol: protocol.into() }
+    }
+
+    fn shared(name: &str, port: u16) -> JoinedRoute {
+        JoinedRoute {
+            service_name: name.into(),
+            service_id: None,
+            target_port: port,
+            local_port: None,
+            protocol: "auto".into(),
+        }
+    }
+
+    #[test]
+    fn only_an_operator_s_mark_is_taken_off_a_name() {
+        for (name, shown) in [
+            ("demo #c07e1bc7", "demo"),
+            ("#c07e1bc7", ""),
+            ("demo", "demo"),
+            ("demo #12", "demo #12"),
+            ("demo #zzzzzzzz", "demo #zzzzzzzz"),
+        ] {
+            assert_eq!(unmarked(name), shown);
+        }
     }
 
     #[test]
     fn a_join_from_the_first_line_to_the_prompt() {
         let share = JoinedShare {
             id: None,
-            name: Some("staging-env".into()),
+            name: Some("staging-env #c07e1bc7".into()),
             expires_at: "2024-01-15T10:30:00Z".parse().expect("a time"),
-            routes: Vec::new(),
+            routes: vec![shared("mysql", 3306), shared("postgres", 5432)],
         };
         let routes = [
             bound("postgres", 5432, 15432, "auto"),
             bound("redis", 6379, 6379, "tcp"),
             bound("api", 8080, 8080, "http"),
             bound("other", 0, 40000, "auto"),
+            bound("mysql", 13306, 13306, "auto"),
         ];
         let now = "2024-01-14T10:30:05Z".parse().expect("a time");
-        let text = connected(&share, now) + &tunnels(&routes, "localhost") + &active(&routes, "localhost");
+        let text =
+            connected(&share, now) + &tunnels(&routes, "localhost") + &active(&routes, &share, "localhost");
         assert_eq!(
             text,
             "[ok] Connected to shared environment!\n\n  Name: staging-env\n  Expires in 24 hours\n\n  \
@@ -142,12 +191,14 @@ mod tests {
              [ok] postgres → localhost:15432 (5432 is taken)\n    \
              [ok] redis → localhost:6379\n    \
              [ok] api → localhost:8080\n    \
-             [ok] other → localhost:40000\n\n\
-             [ok] 4 tunnel(s) active\n\n  Example connections:\n    \
+             [ok] other → localhost:40000\n    \
+             [ok] mysql → localhost:13306\n\n\
+             [ok] 5 tunnel(s) active\n\n  Example connections:\n    \
              • postgres: psql -h localhost -p 15432\n    \
              • redis: redis-cli -h localhost -p 6379\n    \
              • api: http://localhost:8080\n    \
-             • other: localhost:40000\n\n  \
+             • other: localhost:40000\n    \
+             • mysql: mysql -h 127.0.0.1 -P 13306\n\n  \
              Press Ctrl+C to disconnect all tunnels\n\n"
         );
     }
