@@ -11,7 +11,7 @@ use thiserror::Error;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use crate::identity::Identity;
-use crate::protocol::{self, Answer, Connected, NAMESPACE, Said};
+use crate::protocol::{self, About, Answer, Connected, NAMESPACE, Said};
 use crate::socketio::{self, EmitError, Emitter, Events, Incoming, SocketError, Target};
 use crate::url::HubUrl;
 
@@ -23,6 +23,9 @@ const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(4);
 
 /// How long the answer to a heartbeat may take; silence is noticed elsewhere, this only bounds the wait.
 const HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a leaving agent may take to close its connections at the hub.
+const LAST_WORDS_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Characters of a hub's message that we keep: it ends up in a status.
 const MAX_MESSAGE_CHARS: usize = 200;
@@ -102,6 +105,32 @@ pub(crate) async fn heartbeat(emitter: Emitter) -> AgentError {
             // A hub that is slow to answer but not silent is alive; one that answers in its own words, too.
             Ok(_) | Err(_) => {}
         }
+    }
+}
+
+/// Closes the connections at the hub and leaves; bounded in time.
+///
+/// Some hubs keep a connection open when its agent leaves without a word, and drop words that arrive together with the
+/// farewell. So a last question is asked first, and its answer shows that everything before it was heard.
+pub(crate) async fn leave(emitter: &Emitter, mut events: Events, close: &str, connection_ids: &[String]) {
+    if !connection_ids.is_empty() {
+        let last_words = last_words(emitter, &mut events, close, connection_ids);
+        let _ = timeout(LAST_WORDS_TIMEOUT, last_words).await; // a hub that does not answer goes without
+    }
+    events.leave().await;
+}
+
+async fn last_words(emitter: &Emitter, events: &mut Events, close: &str, connection_ids: &[String]) {
+    let talking = async {
+        for connection_id in connection_ids {
+            emitter.emit(close, &About { connection_id }).await?;
+        }
+        emitter.call::<Answer>("heartbeat", None::<&()>, LAST_WORDS_TIMEOUT).await.map(drop)
+    };
+    let listening = async { while events.next().await.is_ok() {} };
+    tokio::select! {
+        _ = talking => {} // a connection that broke has nothing left to say
+        () = listening => {}
     }
 }
 

@@ -1,15 +1,39 @@
 //! The teammate's side: a port on this machine for every route of a share, until the share is over.
+//!
+//! One agent socket carries all connections. It comes back after an outage, with the ports kept; whatever ends the
+//! share (its time, the hub's word, or the hub no longer knowing the code) closes ports and connections first and is
+//! told afterwards.
+
+mod connection;
+mod deadline;
+mod listening;
+mod runner;
+mod session;
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use thiserror::Error;
+use tokio::sync::{mpsc, watch};
+use tokio::time::timeout;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use uuid::Uuid;
 
+use self::deadline::Deadline;
+use self::runner::{Hub, Runner};
+use crate::agent::{self, AgentError};
 use crate::client::Client;
+use crate::clock::{Clock, SystemClock};
 use crate::identity::Identity;
 use crate::url::HubUrl;
+
+/// Events that may wait for the owner of a join; failures of connections beyond that are not told.
+const EVENT_QUEUE: usize = 64;
+
+/// How long [`Join::stop`] waits for the last words to the hub.
+const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What to join and how.
 #[derive(Clone, Debug)]
@@ -136,17 +160,44 @@ pub enum JoinEnd {
     LostAccess,
 }
 
-/// A running join.
+/// A running join. Dropping it closes listeners and connections.
 #[derive(Debug)]
 pub struct Join {
     routes: Vec<BoundRoute>,
+    /// Runner, connections --what happens--> the owner of this join.
+    events_rx: mpsc::Receiver<JoinEvent>,
+    ended: watch::Receiver<Option<JoinEnd>>,
+    stop: DropGuard,
 }
+
+// === impl Join ===
 
 impl Join {
     /// Connects to the hub, then binds a port for every route. A taken or privileged port is replaced by a free one.
-    #[allow(clippy::unused_async)]
-    pub async fn start(_config: JoinConfig) -> Result<Self, JoinError> {
-        Err(JoinError::Ended)
+    pub async fn start(config: JoinConfig) -> Result<Self, JoinError> {
+        Self::start_with_clock(config, Arc::new(SystemClock)).await
+    }
+
+    /// The same by another clock.
+    pub async fn start_with_clock(config: JoinConfig, clock: Arc<dyn Clock>) -> Result<Self, JoinError> {
+        let JoinConfig { url, tls, identity, share_id, ends_at, routes, bind, recheck } = config;
+        let deadline = Deadline::new(clock, ends_at);
+        if deadline.has_passed() {
+            return Err(JoinError::Ended);
+        }
+        let socket =
+            agent::open(&url, Arc::clone(&tls), &identity).await.map_err(|error| refusal(&url, error))?;
+        let listeners = listening::bind_all(&routes, &bind).await?;
+        let bound = listeners.iter().map(|(route, _)| route.clone()).collect();
+
+        let (events_tx, events_rx) = mpsc::channel(EVENT_QUEUE);
+        let (ended_tx, ended) = watch::channel(None);
+        let stop = CancellationToken::new();
+        let hub = Hub { url, tls, identity, share_id };
+        let runner = Runner::new(hub, deadline, recheck, events_tx, stop.clone());
+        runner.listen(&routes, listeners);
+        tokio::spawn(runner.run(socket, ended_tx));
+        Ok(Self { routes: bound, events_rx, ended, stop: stop.drop_guard() })
     }
 
     /// The routes and their ports.
@@ -155,12 +206,29 @@ impl Join {
     }
 
     /// The next event. After `Ended` it gives `Ended` again. Cancel safe.
-    #[allow(clippy::unused_async)]
     pub async fn next_event(&mut self) -> JoinEvent {
-        JoinEvent::Ended { reason: JoinEnd::LostAccess }
+        if let Some(event) = self.events_rx.recv().await {
+            return event;
+        }
+        // The runner lets go of its queue last of all, with the reason in place.
+        let reason = self.ended.borrow().unwrap_or(JoinEnd::LostAccess);
+        JoinEvent::Ended { reason }
     }
 
-    /// Closes listeners and connections at once.
-    #[allow(clippy::unused_async)]
-    pub async fn stop(self) {}
+    /// Closes listeners and connections at once, and leaves the hub.
+    pub async fn stop(self) {
+        let Self { routes: _, events_rx: _, mut ended, stop } = self;
+        drop(stop);
+        let over = ended.wait_for(Option::is_some);
+        let _ = timeout(STOP_TIMEOUT, over).await; // everything was told to stop; whoever waits has waited enough
+    }
+}
+
+fn refusal(url: &HubUrl, error: AgentError) -> JoinError {
+    match error {
+        AgentError::InvalidToken { message } | AgentError::TokenExpired { message } => {
+            JoinError::Refused { message }
+        }
+        error => JoinError::Unreachable { url: url.clone(), source: error.into() },
+    }
 }

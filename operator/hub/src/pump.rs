@@ -7,6 +7,7 @@
 //! then reads one chunk. So a connection holds no buffer while it waits, turns are fair, and a slow hub pushes TCP back.
 
 use std::cell::RefCell;
+use std::fmt;
 use std::io;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
@@ -77,6 +78,18 @@ pub(crate) enum Outcome {
     GivenUp,
     /// The hub is gone.
     HubGone,
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Done => f.write_str("done"),
+            Self::Broken(error) => write!(f, "broken: {error}"),
+            Self::Forbidden => f.write_str("no longer allowed"),
+            Self::GivenUp => f.write_str("given up, bytes were not taken"),
+            Self::HubGone => f.write_str("the hub is gone"),
+        }
+    }
 }
 
 /// What the pump asks before every chunk, and what stops frames that are already queued.
@@ -315,6 +328,8 @@ async fn inward<P: Permission>(
                     Err(error) => Inward::Broken(error),
                 };
             }
+            Some(Item::Ready) => continue,
+            Some(Item::Failed(reason)) => return Inward::Broken(io::Error::other(reason)),
             Some(Item::Close) | None => {
                 let _ = write.shutdown().await; // the stream may have ended already
                 return Inward::Closed;

@@ -7,7 +7,8 @@
 pub(crate) mod budget;
 mod ends;
 mod exposing;
-mod link;
+pub(crate) mod link;
+pub(crate) mod links;
 pub mod routes;
 mod session;
 pub(crate) mod stats;

@@ -23,13 +23,14 @@ const STALL_LIMIT: Duration = Duration::from_secs(10);
 /// What a chunk costs at least, so that a flood of single bytes is bounded too.
 const MIN_CHARGE: usize = 256;
 
-/// Items beside the chunks: the end of the bytes and the end of the connection.
-const MARKS: usize = 2;
+/// Items beside the chunks: readiness, the end of the bytes and the end of the connection, and one to spare.
+const MARKS: usize = 4;
 
 /// The bytes that may wait over all connections of one agent.
 #[derive(Clone, Debug)]
 pub(crate) struct Budget {
     all: Arc<Semaphore>,
+    #[cfg(test)]
     all_bytes: usize,
     link_bytes: usize,
 }
@@ -59,8 +60,12 @@ pub(crate) struct InboxRx {
 pub(crate) enum Item {
     /// Bytes; what they cost is given back when they are dropped.
     Chunk(Bytes, Charge),
+    /// The connection can be used.
+    Ready,
     /// The peer sends no more.
     Fin,
+    /// The hub gave the connection up, for this reason.
+    Failed(String),
     /// The connection is over.
     Close,
 }
@@ -113,7 +118,12 @@ impl Budget {
     pub(crate) fn new(all_bytes: usize, link_bytes: usize) -> Self {
         let all_bytes = all_bytes.clamp(MIN_CHARGE, Semaphore::MAX_PERMITS);
         let link_bytes = link_bytes.clamp(MIN_CHARGE, all_bytes);
-        Self { all: Arc::new(Semaphore::new(all_bytes)), all_bytes, link_bytes }
+        Self {
+            all: Arc::new(Semaphore::new(all_bytes)),
+            #[cfg(test)]
+            all_bytes,
+            link_bytes,
+        }
     }
 
     /// Bytes waiting now.
@@ -153,6 +163,18 @@ impl InboxTx {
         let item = Item::Chunk(bytes, Charge { _all: all, _link: link });
         // There is a place for every chunk that found room.
         self.items_tx.try_send(item).map_err(|_| NotAccepted::Gone)
+    }
+
+    /// Says that the connection can be used.
+    pub(crate) fn ready(&self) {
+        let _ = self.items_tx.try_send(Item::Ready); // a repeated one finds no place and is not needed
+    }
+
+    /// Says that the hub gave the connection up.
+    pub(crate) fn failed(&self, reason: String) {
+        if self.items_tx.try_send(Item::Failed(reason)).is_err() {
+            self.give_up();
+        }
     }
 
     /// Says that the peer sends no more, after all bytes before it.
@@ -276,8 +298,8 @@ mod tests {
         assert_eq!(tx.push(&budget, chunk(1)).await, Err(NotAccepted::Stalled));
         assert!(tx.is_still());
 
+        rx.moved();
         let reader = async {
-            rx.moved();
             tokio::time::sleep(STILL / 2).await;
             rx.next().await
         };

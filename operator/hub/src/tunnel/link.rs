@@ -57,7 +57,10 @@ impl Link {
         };
         let stream = match connected {
             Ok(stream) => stream,
-            Err(why) => return refuse(&emitter, &connection_id, why, &stats).await,
+            Err(why) => {
+                stats.count_refused(why);
+                return refuse(&emitter, &connection_id, why).await;
+            }
         };
         if emitter.emit("dial_success", &About { connection_id: &connection_id }).await.is_err() {
             return;
@@ -74,7 +77,7 @@ impl Link {
 
 /// Tells the hub about an end that it cannot know of.
 async fn conclude(lane: &Lane, dial: &Dial, outcome: Outcome, stats: &Stats) {
-    debug!(link = lane.connection_id(), service = dial.name, ?outcome, "connection ended");
+    debug!(link = lane.connection_id(), service = dial.name, %outcome, "connection ended");
     match outcome {
         Outcome::Done | Outcome::Broken(_) | Outcome::HubGone => {}
         Outcome::Forbidden => {
@@ -87,9 +90,8 @@ async fn conclude(lane: &Lane, dial: &Dial, outcome: Outcome, stats: &Stats) {
     }
 }
 
-/// Answers a dial with a refusal and counts it.
-pub(super) async fn refuse(emitter: &Emitter, connection_id: &str, why: RefusedDial, stats: &Stats) {
-    stats.count_refused(why);
+/// Answers a dial with a refusal.
+pub(crate) async fn refuse(emitter: &Emitter, connection_id: &str, why: RefusedDial) {
     debug!(link = connection_id, reason = why.reason(), "dial refused");
     let _ = emitter.emit("dial_error", &DialError { connection_id, error: why.message() }).await;
 }

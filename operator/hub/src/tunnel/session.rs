@@ -3,32 +3,24 @@
 //! The loop here reads and decides; it never waits for the writer. Each connection, the heartbeat and the exposing are
 //! tasks of the session: they end with it.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::sync::Arc;
 
 use tokio::sync::{Notify, broadcast};
 use tokio::task::JoinSet;
-use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, warn};
+use tracing::debug;
 use uuid::Uuid;
 
-use super::budget::{Budget, InboxTx, NotAccepted, inbox};
+use super::budget::{Budget, InboxTx, inbox};
 use super::link::{self, Link};
+use super::links::{Foreign, Links};
 use super::routes::{Refusal, Routes};
 use super::stats::{RefusedDial, Stats, count};
 use super::{Limits, TunnelEvent, exposing};
 use crate::agent::{self, AgentError, Socket};
-use crate::protocol::{self, About, Data, HALF_CLOSE, Said};
+use crate::protocol::{self, HALF_CLOSE, Said};
 use crate::pump::EXPOSER;
 use crate::socketio::{Emitter, Event, Incoming};
-
-/// Connections given up, at a second each, to make room for one chunk; then the chunk's own connection goes.
-const MAX_EVICTIONS: usize = 8;
-
-/// How long the last words of a session may take: a close for each of its connections.
-const GOODBYE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What outlives a session.
 #[derive(Clone)]
@@ -49,16 +41,6 @@ struct Session {
     tasks: JoinSet<Result<(), AgentError>>,
     /// Session --everything must be exposed again--> exposing task.
     welcomed: Arc<Notify>,
-}
-
-/// The connections of this session by the hub's id for them: an id that is not here is not ours.
-#[derive(Clone, Default)]
-struct Links(Arc<Mutex<HashMap<String, InboxTx>>>);
-
-/// Takes a connection out of the table when it goes.
-struct Registration {
-    links: Links,
-    connection_id: String,
 }
 
 /// Carries connections until the socket ends or `stop` is cancelled, then says which error ended it.
@@ -102,8 +84,7 @@ pub(super) async fn run(
     let open = session.links.ids();
     session.tasks.shutdown().await;
     if ended.is_none() {
-        let _ = timeout(GOODBYE_TIMEOUT, session.close_links(&open)).await; // a hub that does not listen goes without
-        events.leave().await;
+        agent::leave(&session.emitter, events, EXPOSER.close, &open).await;
     }
     ended
 }
@@ -119,16 +100,6 @@ impl Session {
         self.tasks.spawn(async move { Err(exposing::run(emitter, routes, &welcomed).await) });
     }
 
-    /// Some hubs keep a connection open when its agent leaves without a word.
-    async fn close_links(&self, connection_ids: &[String]) {
-        for connection_id in connection_ids {
-            let about = About { connection_id };
-            if self.emitter.emit(EXPOSER.close, &about).await.is_err() {
-                return;
-            }
-        }
-    }
-
     async fn hear(&mut self, event: &Event) -> Result<(), AgentError> {
         let stats = Arc::clone(&self.around.stats);
         let Ok(said) = Said::read(event) else {
@@ -137,13 +108,13 @@ impl Session {
             return Ok(());
         };
         match said {
-            Said::Data(data) => self.deliver(data).await,
+            Said::Data(data) => self.count_foreign(self.links.deliver(&self.budget, data).await),
             Said::Dial(dial) => self.answer(dial).await,
-            Said::Fin(id) => self.with_link(&id.connection_id, InboxTx::finish),
-            Said::Close(id) => self.with_link(&id.connection_id, InboxTx::close),
+            Said::Fin(id) => self.count_foreign(self.links.with(&id.connection_id, InboxTx::finish)),
+            Said::Close(id) => self.count_foreign(self.links.with(&id.connection_id, InboxTx::close)),
             Said::Spoilt(id) => {
                 count(&stats.malformed, 1);
-                self.with_link(&id.connection_id, InboxTx::give_up);
+                self.count_foreign(self.links.with(&id.connection_id, InboxTx::give_up));
             }
             Said::Error(rejected) => return Err(rejected.into()),
             Said::TokenWarning(token) => {
@@ -156,28 +127,9 @@ impl Session {
         Ok(())
     }
 
-    /// Hands a chunk to its connection; one that does not take its bytes is given up, and only that one.
-    async fn deliver(&self, data: Data<'_>) {
-        let Data { connection_id, bytes } = data;
-        let Some(inbox) = self.links.get(&connection_id) else {
+    fn count_foreign(&self, found: Result<(), Foreign>) {
+        if found.is_err() {
             count(&self.around.stats.foreign, 1);
-            return;
-        };
-        for _ in 0..MAX_EVICTIONS {
-            match inbox.push(&self.budget, bytes.clone()).await {
-                Ok(()) | Err(NotAccepted::Gone) => return,
-                Err(NotAccepted::Crowded) => self.links.give_up_largest_still(),
-                Err(NotAccepted::Stalled | NotAccepted::OverLimit) => break,
-            }
-        }
-        warn!(link = connection_id.as_ref(), waiting = inbox.waiting(), "connection given up");
-        inbox.give_up();
-    }
-
-    fn with_link(&self, connection_id: &str, act: impl FnOnce(&InboxTx)) {
-        match self.links.get(connection_id) {
-            Some(inbox) => act(&inbox),
-            None => count(&self.around.stats.foreign, 1),
         }
     }
 
@@ -196,9 +148,10 @@ impl Session {
         let (dial, leash) = match admitted {
             Ok(admitted) => admitted,
             Err(why) => {
+                self.around.stats.count_refused(why);
                 // On its own: this loop must not wait for the queue.
                 self.tasks.spawn(async move {
-                    link::refuse(&emitter, &connection_id, why, &stats).await;
+                    link::refuse(&emitter, &connection_id, why).await;
                     Ok(())
                 });
                 return;
@@ -216,51 +169,6 @@ impl Session {
 
     fn tell(&self, event: TunnelEvent) {
         let _ = self.around.events_tx.send(event); // nobody listening is fine
-    }
-}
-
-// === impl Links ===
-
-impl Links {
-    fn register(&self, connection_id: String, inbox: InboxTx) -> Registration {
-        self.lock().insert(connection_id.clone(), inbox);
-        Registration { links: self.clone(), connection_id }
-    }
-
-    fn get(&self, connection_id: &str) -> Option<InboxTx> {
-        self.lock().get(connection_id).cloned()
-    }
-
-    fn has(&self, connection_id: &str) -> bool {
-        self.lock().contains_key(connection_id)
-    }
-
-    fn ids(&self) -> Vec<String> {
-        self.lock().keys().cloned().collect()
-    }
-
-    fn len(&self) -> usize {
-        self.lock().len()
-    }
-
-    /// Makes room at the cost of the connection that has most waiting and does not move, if there is one.
-    fn give_up_largest_still(&self) {
-        let table = self.lock();
-        let still = table.iter().filter(|(_, inbox)| inbox.is_still());
-        if let Some((connection_id, inbox)) = still.max_by_key(|(_, inbox)| inbox.waiting()) {
-            warn!(link = connection_id, waiting = inbox.waiting(), "connection given up to make room");
-            inbox.give_up();
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, InboxTx>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Drop for Registration {
-    fn drop(&mut self) {
-        self.links.lock().remove(&self.connection_id);
     }
 }
 

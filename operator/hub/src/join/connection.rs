@@ -1,0 +1,149 @@
+//! One local connection: ask the hub for the service, wait until it is there, pump.
+//!
+//! Nothing is read from the local client before the hub says that the connection is ready, so its first bytes wait in
+//! the system's own buffer and cannot be lost on the way.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use tokio::net::TcpStream;
+use tokio::sync::{mpsc, watch};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tracing::debug;
+use uuid::Uuid;
+
+use super::deadline::Deadline;
+use super::session::Live;
+use super::{JoinEvent, LocalRoute};
+use crate::protocol::{Answer, ReachConnect};
+use crate::pump::{self, AtEnd, JOINER, Lane, Meter, Permission};
+use crate::tunnel::budget::{InboxRx, Item, inbox};
+
+/// How long a new connection waits for the hub to be back.
+const HUB_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long the hub may take to accept the wish for a connection.
+const ACK_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long the other end may take to connect: hubs give up after ten seconds and say so.
+const READY_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// A hub without half-close ends both directions at once, so after the client's end we wait for late bytes: until
+/// there were none for this long.
+const LATE_BYTES: Duration = Duration::from_secs(2);
+
+/// Places in the event queue that failures of connections leave free for the hub's own ups and downs.
+const SPARE_EVENTS: usize = 16;
+
+/// What every connection of a join needs.
+#[derive(Clone)]
+pub(super) struct Connections {
+    /// Session --the socket of the moment--> connections.
+    pub(super) live_rx: watch::Receiver<Option<Arc<Live>>>,
+    pub(super) deadline: Deadline,
+    /// Cancelled when the join is over.
+    pub(super) over: CancellationToken,
+    /// Connections --failures--> the owner of the join. Weak, so that the queue ends with the runner.
+    pub(super) events_tx: mpsc::WeakSender<JoinEvent>,
+}
+
+/// Lets bytes pass until the share is over.
+struct UntilTheEnd {
+    deadline: Deadline,
+    over: CancellationToken,
+}
+
+impl Permission for UntilTheEnd {
+    fn holds(&self) -> bool {
+        !self.over.is_cancelled() && !self.deadline.has_passed()
+    }
+
+    fn token(&self) -> &CancellationToken {
+        &self.over
+    }
+}
+
+// === impl Connections ===
+
+impl Connections {
+    /// Carries one connection to its end. A connection that cannot be had is reset and told.
+    pub(super) async fn carry(self, stream: TcpStream, route: Arc<LocalRoute>) {
+        let over = self.over.clone();
+        let carried = async {
+            pump::reset_on_drop(&stream).map_err(|error| error.to_string())?;
+            let live = self.live().await?;
+            tokio::select! {
+                biased;
+                () = live.gone.cancelled() => Ok(()),
+                carried = self.carry_over(&live, stream, &route) => carried,
+            }
+        };
+        tokio::select! {
+            biased;
+            () = over.cancelled() => {}
+            carried = carried => if let Err(reason) = carried {
+                self.tell_failure(&route.name, reason);
+            },
+        }
+    }
+
+    async fn carry_over(&self, live: &Live, stream: TcpStream, route: &LocalRoute) -> Result<(), String> {
+        let connection_id = Uuid::new_v4().to_string();
+        let (inbox_tx, mut inbox) = inbox(&live.budget);
+        let registration = live.links.register(connection_id.clone(), inbox_tx);
+        reach(live, &connection_id, route.service_id).await?;
+        let at_end = if live.half_close { AtEnd::Finish } else { AtEnd::CloseAfter(LATE_BYTES) };
+        let lane = Lane::new(live.emitter.clone(), JOINER, connection_id, at_end);
+        if let Err(reason) = ready(&mut inbox).await {
+            let _ = lane.close().await; // a hub that gave up has forgotten it already
+            return Err(reason);
+        }
+        let permission = UntilTheEnd { deadline: self.deadline.clone(), over: self.over.clone() };
+        let (from_hub, to_hub) = (AtomicU64::new(0), AtomicU64::new(0));
+        let meter = Meter { from_hub: &from_hub, to_hub: &to_hub };
+        let outcome = pump::run(stream, inbox, &lane, &permission, meter, registration).await;
+        debug!(link = lane.connection_id(), route = route.name, %outcome, "connection ended");
+        if matches!(outcome, pump::Outcome::GivenUp | pump::Outcome::Forbidden) {
+            let _ = lane.close().await; // a hub that is gone has closed it already
+        }
+        Ok(())
+    }
+
+    /// The socket of the moment, waited for while the hub is away.
+    async fn live(&self) -> Result<Arc<Live>, String> {
+        let mut live_rx = self.live_rx.clone();
+        let live = timeout(HUB_TIMEOUT, live_rx.wait_for(Option::is_some)).await;
+        let live = live.ok().and_then(Result::ok).and_then(|live| live.clone());
+        live.ok_or_else(|| "the hub is away".to_owned())
+    }
+
+    fn tell_failure(&self, route: &str, reason: String) {
+        let Some(events_tx) = self.events_tx.upgrade() else { return };
+        if events_tx.capacity() > SPARE_EVENTS {
+            let _ = events_tx.try_send(JoinEvent::RouteFailed { name: route.to_owned(), reason }); // see SPARE_EVENTS
+        }
+    }
+}
+
+/// Asks the hub for a connection to the service.
+async fn reach(live: &Live, connection_id: &str, service_id: Uuid) -> Result<(), String> {
+    let wish = ReachConnect { connection_id, service_id };
+    let Answer { success, error } = live
+        .emitter
+        .call("reach_connect", Some(&wish), ACK_TIMEOUT)
+        .await
+        .map_err(|error| error.to_string())?;
+    if success { Ok(()) } else { Err(error.unwrap_or_else(|| "the hub refused the connection".to_owned())) }
+}
+
+/// Waits until the other end is there.
+async fn ready(inbox: &mut InboxRx) -> Result<(), String> {
+    let item = timeout(READY_TIMEOUT, inbox.next()).await;
+    match item.map_err(|_| "the other end did not answer in time".to_owned())? {
+        Some(Item::Ready) => Ok(()),
+        Some(Item::Failed(reason)) => Err(reason),
+        _ => Err("the other end refused the connection".to_owned()),
+    }
+}

@@ -1,0 +1,234 @@
+//! Keeps a join alive and ends it: sockets one after the other, the clock, and a hub that must be asked.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::warn;
+use uuid::Uuid;
+
+use super::connection::Connections;
+use super::deadline::Deadline;
+use super::listening::Bound;
+use super::session::{self, Current};
+use super::{JoinEnd, JoinEvent, LocalRoute, Recheck};
+use crate::agent::{self, AgentError, Socket};
+use crate::backoff::Backoff;
+use crate::identity::Identity;
+use crate::url::HubUrl;
+
+/// Delays between attempts to reach the hub again: teammates wait, so seconds at most.
+const RECONNECT: Backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(5));
+
+/// A socket that lived this long proves that connecting works, so delays start over.
+const HEALTHY: Duration = Duration::from_secs(10);
+
+/// How often a hub that tells nobody about ends is asked: its limits count every address behind one gateway together.
+const RECHECK_INTERVAL: Duration = Duration::from_secs(60);
+
+/// How long the socket may take to close its connections and leave.
+const GOODBYE_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Local connections at once; more wait to be accepted.
+const MAX_CONNECTIONS: usize = 1024;
+
+/// Delay after the system refused to accept, as it does without free file descriptors.
+const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+
+/// Whom to connect to, and as whom.
+pub(super) struct Hub {
+    pub(super) url: HubUrl,
+    pub(super) tls: Arc<rustls::ClientConfig>,
+    pub(super) identity: Identity,
+    pub(super) share_id: Option<Uuid>,
+}
+
+/// Everything behind a [`super::Join`].
+pub(super) struct Runner {
+    hub: Hub,
+    deadline: Deadline,
+    recheck: Option<Recheck>,
+    events_tx: mpsc::Sender<JoinEvent>,
+    current: Current,
+    /// Cancelled when connections must end and the hub be told.
+    leaving: CancellationToken,
+    /// Cancelled when the join is over.
+    over: CancellationToken,
+    /// Cancelled when the owner wants no more.
+    stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
+// === impl Runner ===
+
+impl Runner {
+    pub(super) fn new(
+        hub: Hub,
+        deadline: Deadline,
+        recheck: Option<Recheck>,
+        events_tx: mpsc::Sender<JoinEvent>,
+        stop: CancellationToken,
+    ) -> Self {
+        let (current, _) = watch::channel(None);
+        let (leaving, over) = (CancellationToken::new(), CancellationToken::new());
+        let tasks = TaskTracker::new();
+        Self { hub, deadline, recheck, events_tx, current, leaving, over, stop, tasks }
+    }
+
+    /// Accepts connections on all listeners until the join is over.
+    pub(super) fn listen(&self, routes: &[LocalRoute], listeners: Vec<Bound>) {
+        let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        for (route, (_, listeners)) in routes.iter().zip(listeners) {
+            let route = Arc::new(route.clone());
+            for listener in listeners {
+                let accepting = accept(
+                    listener,
+                    Arc::clone(&route),
+                    self.connections(),
+                    self.tasks.clone(),
+                    Arc::clone(&places),
+                );
+                self.tasks.spawn(until(self.over.clone(), accepting));
+            }
+        }
+    }
+
+    /// Runs until the share is over, closes everything, and then says why.
+    pub(super) async fn run(self, socket: Socket, ended_tx: watch::Sender<Option<JoinEnd>>) {
+        let mut staying = std::pin::pin!(self.stay_connected(socket));
+        let end = tokio::select! {
+            biased;
+            end = self.told_elsewhere() => {
+                self.leaving.cancel();
+                let _ = timeout(GOODBYE_TIMEOUT, &mut staying).await; // the hub may be away
+                end
+            }
+            end = &mut staying => end,
+        };
+        self.over.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+        ended_tx.send_replace(Some(end));
+    }
+
+    /// Returns when the join is over for a reason that its socket does not tell.
+    async fn told_elsewhere(&self) -> JoinEnd {
+        tokio::select! {
+            biased;
+            () = self.deadline.passed() => JoinEnd::Expired,
+            () = self.stop.cancelled() => JoinEnd::LostAccess,
+            end = self.ask_again() => end,
+        }
+    }
+
+    fn connections(&self) -> Connections {
+        Connections {
+            live_rx: self.current.subscribe(),
+            deadline: self.deadline.clone(),
+            over: self.over.clone(),
+            events_tx: self.events_tx.downgrade(),
+        }
+    }
+
+    /// One socket after the other; returns when the share is over for us.
+    async fn stay_connected(&self, first: Socket) -> JoinEnd {
+        let mut socket = first;
+        let mut failures = 0;
+        loop {
+            let began = Instant::now();
+            let error = match session::run(socket, self.hub.share_id, &self.current, &self.leaving).await {
+                Ok(end) => return end,
+                Err(error) => error,
+            };
+            failures = if began.elapsed() >= HEALTHY { 0 } else { failures };
+            if is_verdict(&error) {
+                return JoinEnd::LostAccess;
+            }
+            let reason = agent::chain(&error);
+            warn!(hub = %self.hub.url, error = reason, "lost the hub");
+            self.tell(JoinEvent::Reconnecting { reason });
+            socket = match self.reconnect(&mut failures).await {
+                Ok(socket) => socket,
+                Err(end) => return end,
+            };
+            self.tell(JoinEvent::Reconnected);
+        }
+    }
+
+    async fn reconnect(&self, failures: &mut u32) -> Result<Socket, JoinEnd> {
+        let Hub { url, tls, identity, share_id: _ } = &self.hub;
+        loop {
+            *failures = failures.saturating_add(1);
+            sleep(RECONNECT.delay(*failures)).await;
+            match agent::open(url, Arc::clone(tls), identity).await {
+                Ok(socket) => return Ok(socket),
+                Err(error) if is_verdict(&error) => return Err(JoinEnd::LostAccess),
+                Err(error) => warn!(hub = %url, error = agent::chain(&error), "the hub is still away"),
+            }
+        }
+    }
+
+    /// Asks a hub that tells nobody about ends whether the share still lives; returns when it does not.
+    async fn ask_again(&self) -> JoinEnd {
+        let Some(Recheck { client, code }) = &self.recheck else { return std::future::pending().await };
+        let mut pause = RECHECK_INTERVAL;
+        loop {
+            sleep(pause).await;
+            pause = RECHECK_INTERVAL;
+            if self.current.borrow().as_ref().is_none_or(|live| live.tells_ends) {
+                continue;
+            }
+            match client.preview(code).await {
+                Err(error) if error.status() == Some(404) => return JoinEnd::Revoked,
+                Err(error) => pause = pause.max(error.retry_after().unwrap_or_default()),
+                Ok(_) => {}
+            }
+        }
+    }
+
+    fn tell(&self, event: JoinEvent) {
+        let _ = self.events_tx.try_send(event); // an owner that never looks misses ups and downs, not the end
+    }
+}
+
+/// Whether the hub has said that it will not have us again.
+fn is_verdict(error: &AgentError) -> bool {
+    matches!(error, AgentError::InvalidToken { .. } | AgentError::TokenExpired { .. })
+}
+
+async fn until(over: CancellationToken, work: impl Future<Output = ()>) {
+    tokio::select! {
+        biased;
+        () = over.cancelled() => {}
+        () = work => {}
+    }
+}
+
+async fn accept(
+    listener: TcpListener,
+    route: Arc<LocalRoute>,
+    connections: Connections,
+    tasks: TaskTracker,
+    places: Arc<Semaphore>,
+) {
+    loop {
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                warn!(route = route.name, %error, "accepting a local connection");
+                sleep(ACCEPT_RETRY).await;
+                continue;
+            }
+        };
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+        let (connections, route) = (connections.clone(), Arc::clone(&route));
+        tasks.spawn(async move {
+            connections.carry(stream, route).await;
+            drop(place);
+        });
+    }
+}

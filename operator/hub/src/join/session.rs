@@ -1,0 +1,136 @@
+//! One agent socket of the joining side: what the hub says goes to the connection it is about.
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tracing::debug;
+use uuid::Uuid;
+
+use super::JoinEnd;
+use crate::agent::{self, AgentError, Socket};
+use crate::protocol::{EndedReason, HALF_CLOSE, SHARE_EVENTS, Said};
+use crate::pump::JOINER;
+use crate::socketio::{Emitter, Event, Events, Incoming};
+use crate::tunnel::budget::{Budget, InboxTx};
+use crate::tunnel::links::Links;
+use crate::tunnel::stats::RefusedDial;
+use crate::tunnel::{Limits, link};
+
+/// A socket that connections can use.
+pub(super) struct Live {
+    pub(super) emitter: Emitter,
+    pub(super) links: Links,
+    pub(super) budget: Budget,
+    pub(super) half_close: bool,
+    pub(super) tells_ends: bool,
+    /// Cancelled when the socket is gone.
+    pub(super) gone: CancellationToken,
+}
+
+/// The socket of the moment, if there is one.
+pub(super) type Current = watch::Sender<Option<Arc<Live>>>;
+
+/// Serves connections until the hub says that the share is over, `leaving` is cancelled, or the socket ends.
+pub(super) async fn run(
+    socket: Socket,
+    share_id: Option<Uuid>,
+    current: &Current,
+    leaving: &CancellationToken,
+) -> Result<JoinEnd, AgentError> {
+    let Socket { emitter, mut events, welcome, token_warning: _ } = socket;
+    let Limits { agent_bytes, link_bytes, connections: _ } = Limits::default();
+    let gone = CancellationToken::new();
+    let live = Arc::new(Live {
+        emitter: emitter.clone(),
+        links: Links::default(),
+        budget: Budget::new(agent_bytes, link_bytes),
+        half_close: welcome.features.has(HALF_CLOSE),
+        tells_ends: welcome.features.has(SHARE_EVENTS),
+        gone: gone.clone(),
+    });
+    let _withdraw = Withdraw { current, _gone: gone.drop_guard() };
+    current.send_replace(Some(Arc::clone(&live)));
+    let ended = tokio::select! {
+        biased;
+        () = leaving.cancelled() => Ok(JoinEnd::LostAccess),
+        error = agent::heartbeat(emitter) => Err(error),
+        ended = listen(&mut events, &live, share_id) => ended,
+    };
+    if ended.is_ok() {
+        current.send_replace(None);
+        let open = live.links.ids();
+        live.gone.cancel();
+        agent::leave(&live.emitter, events, JOINER.close, &open).await;
+    }
+    ended
+}
+
+/// Takes the socket away from connections when its session ends, however it ends.
+struct Withdraw<'a> {
+    current: &'a Current,
+    _gone: DropGuard,
+}
+
+impl Drop for Withdraw<'_> {
+    fn drop(&mut self) {
+        self.current.send_replace(None);
+    }
+}
+
+async fn listen(events: &mut Events, live: &Live, share_id: Option<Uuid>) -> Result<JoinEnd, AgentError> {
+    loop {
+        let Incoming::Event(event) = events.next().await.map_err(AgentError::Socket)? else { continue };
+        if let Some(end) = hear(&event, live, share_id).await? {
+            return Ok(end);
+        }
+    }
+}
+
+/// Acts on one event. An event for a connection that is not ours, or one that cannot be read, changes nothing.
+async fn hear(event: &Event, live: &Live, share_id: Option<Uuid>) -> Result<Option<JoinEnd>, AgentError> {
+    let Ok(said) = Said::read(event) else {
+        debug!(event = event.name(), "unreadable event");
+        return Ok(None);
+    };
+    let links = &live.links;
+    let found = match said {
+        Said::Data(data) => links.deliver(&live.budget, data).await,
+        Said::Ready(id) => links.with(&id.connection_id, InboxTx::ready),
+        Said::Fin(id) => links.with(&id.connection_id, InboxTx::finish),
+        Said::Close(id) => links.with(&id.connection_id, InboxTx::close),
+        Said::Failed(failed) => {
+            let reason = failed.error.into_owned();
+            links.with(&failed.connection_id, |inbox| inbox.failed(reason))
+        }
+        Said::Spoilt(id) => links.with(&id.connection_id, InboxTx::give_up),
+        Said::ShareEnded(ended) if share_id.is_none_or(|id| id == ended.id) => {
+            return Ok(Some(ended.reason.into()));
+        }
+        Said::Error(rejected) => return Err(rejected.into()),
+        Said::Dial(dial) => {
+            // This side offers nothing, whatever the hub thinks.
+            link::refuse(&live.emitter, &dial.connection_id, RefusedDial::UnknownService).await;
+            Ok(())
+        }
+        Said::Connected(_)
+        | Said::TokenWarning(_)
+        | Said::ShareJoined(_)
+        | Said::ShareEnded(_)
+        | Said::Other => Ok(()),
+    };
+    if found.is_err() {
+        debug!(event = event.name(), "event for a connection that is not ours");
+    }
+    Ok(None)
+}
+
+impl From<EndedReason> for JoinEnd {
+    fn from(reason: EndedReason) -> Self {
+        match reason {
+            EndedReason::Expired => Self::Expired,
+            EndedReason::Revoked => Self::Revoked,
+            EndedReason::Deleted => Self::ClosedByOwner,
+        }
+    }
+}

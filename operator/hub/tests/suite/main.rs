@@ -1,0 +1,9 @@
+//! The hub client against hubs: one in this process, one on Node with the vendor's server library, one that says
+//! whatever a test wants, and the recordings of the vendor's hub.
+
+mod data;
+mod ends;
+mod hostile;
+mod outages;
+mod recordings;
+mod support;

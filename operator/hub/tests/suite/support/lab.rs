@@ -1,0 +1,173 @@
+//! A tunnel and a join through one hub: services on one side, ports on the other.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex};
+
+use connect_hub::client::{Client, ClientOptions, NewService};
+use connect_hub::identity::Identity;
+use connect_hub::join::{Join, JoinConfig, LocalRoute};
+use connect_hub::tunnel::{Clock, Limits, Route, Routes, ShareKey, SystemClock, Tunnel, TunnelConfig};
+use connect_hub::url::HubUrl;
+use jiff::{Timestamp, ToSpan};
+use tokio::net::TcpStream;
+use uuid::Uuid;
+
+use super::node::NodeHub;
+use super::oxide::OxideHub;
+use super::{connected, fixed, tls, url, within};
+
+/// A workspace's key as hubs make them.
+pub const API_KEY: &str = "pc_000000000000000000000000000000000000000000000001";
+
+/// The hub in the middle.
+pub enum Hub {
+    Oxide(OxideHub),
+    Node(NodeHub),
+}
+
+/// An operator's side of the world.
+pub struct Lab {
+    pub hub: Hub,
+    pub routes: Routes,
+    pub tunnel: Tunnel,
+    pub clock: Arc<TestClock>,
+    exposer: Identity,
+    url: HubUrl,
+}
+
+/// The machine's clock, moved by a test.
+#[derive(Default)]
+pub struct TestClock(Mutex<jiff::SignedDuration>);
+
+impl TestClock {
+    pub fn step(&self, hours: i64) {
+        *self.0.lock().expect("lock") += jiff::SignedDuration::from_hours(hours);
+    }
+}
+
+impl Clock for TestClock {
+    fn now(&self) -> Timestamp {
+        SystemClock.now() + *self.0.lock().expect("lock")
+    }
+}
+
+impl Hub {
+    pub fn url(&self) -> HubUrl {
+        match self {
+            Self::Oxide(hub) => url(&hub.url),
+            Self::Node(hub) => url(&hub.url),
+        }
+    }
+
+    pub async fn oxide(features: &[&'static str]) -> Self {
+        Self::Oxide(OxideHub::start(features).await)
+    }
+
+    pub async fn node() -> Self {
+        Self::Node(NodeHub::start().await)
+    }
+
+    fn client(&self) -> Client {
+        let options = ClientOptions { api_key: Some(API_KEY.into()), tls: tls() };
+        Client::new(self.url(), options).expect("a client")
+    }
+
+    /// An identity this hub knows.
+    pub async fn identity(&self) -> Identity {
+        let identity = Identity::generate();
+        if let Self::Node(_) = self {
+            within("registering", self.client().register_agent(&identity, "lab", None))
+                .await
+                .expect("registered");
+        }
+        identity
+    }
+
+    async fn service(&self, agent: Uuid, name: &str) -> Uuid {
+        let Self::Node(_) = self else { return Uuid::new_v4() };
+        let service = NewService {
+            name: name.into(),
+            target_host: name.into(),
+            target_port: 1,
+            protocol: "tcp",
+            is_public: false,
+            reach: None,
+        };
+        within("registering", self.client().register_service(agent, &service)).await.expect("registered").id
+    }
+}
+
+impl Lab {
+    pub async fn start(hub: Hub) -> Self {
+        Self::with_limits(hub, Limits::default()).await
+    }
+
+    pub async fn with_limits(hub: Hub, limits: Limits) -> Self {
+        let clock = Arc::new(TestClock::default());
+        let routes = Routes::new(Arc::clone(&clock) as Arc<dyn Clock>);
+        let (exposer, url) = (hub.identity().await, hub.url());
+        let config = TunnelConfig { url: url.clone(), tls: tls(), limits };
+        let tunnel = Tunnel::start(config, fixed(exposer.clone()), routes.clone());
+        connected(&tunnel).await;
+        Self { hub, routes, tunnel, clock, exposer, url }
+    }
+
+    /// Exposes a Service as a route of a share that ends in an hour.
+    pub async fn expose(&self, share: &str, name: &str, target: SocketAddr) -> LocalRoute {
+        let share = ShareKey(share.into());
+        self.routes.set_end(&share, self.clock.now() + 1.hour());
+        let service_id = self.hub.service(self.exposer.agent_id, name).await;
+        let route = Route {
+            share: Some(share),
+            name: name.into(),
+            tunnel_port: Some(23_000),
+            protocol: "tcp".into(),
+            targets: vec![target],
+        };
+        self.routes.set(service_id, route);
+        LocalRoute { name: name.into(), service_id, wanted_port: 0, protocol: "tcp".into() }
+    }
+
+    pub async fn join_config(&self, routes: Vec<LocalRoute>) -> JoinConfig {
+        JoinConfig {
+            url: self.url.clone(),
+            tls: tls(),
+            identity: self.hub.identity().await,
+            share_id: None,
+            ends_at: Timestamp::now() + 1.hour(),
+            routes,
+            bind: Vec::new(),
+            recheck: None,
+        }
+    }
+
+    pub async fn join(&self, routes: Vec<LocalRoute>) -> Join {
+        let config = self.join_config(routes).await;
+        within("a join", Join::start(config)).await.expect("joined")
+    }
+}
+
+/// Connects to a route of a join.
+pub async fn dial(join: &Join, index: usize) -> TcpStream {
+    let port = join.routes()[index].port;
+    within("a local connection", TcpStream::connect((Ipv4Addr::LOCALHOST, port))).await.expect("connected")
+}
+
+/// Connects to a route and proves by one echo that the connection reaches it; for routes not yet exposed it tries again.
+pub async fn dial_echo(join: &Join, index: usize) -> TcpStream {
+    within("an echo through the hub", async {
+        loop {
+            let mut stream = dial(join, index).await;
+            if echoes(&mut stream).await {
+                return stream;
+            }
+        }
+    })
+    .await
+}
+
+async fn echoes(stream: &mut TcpStream) -> bool {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let mut got = [0; 2];
+    stream.write_all(b"hi").await.is_ok() && stream.read_exact(&mut got).await.is_ok() && &got == b"hi"
+}
