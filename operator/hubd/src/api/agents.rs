@@ -2,15 +2,17 @@
 
 use std::sync::Arc;
 
-use axum::{
-    Json,
-    extract::{Path, State},
-    http::StatusCode,
-};
+use axum::{Json, extract::State, http::StatusCode};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{auth::Key, body::Body, error::ApiError, services, validation::Fields};
+use super::{
+    auth::Key,
+    body::{Body, Segment},
+    error::ApiError,
+    services,
+    validation::Fields,
+};
 use crate::{
     core::Core,
     limits::{AGENTS_PER_WORKSPACE, TOKEN_GRACE, TOKEN_LIFE},
@@ -124,7 +126,7 @@ pub async fn online(State(core): State<Arc<Core>>, Key(workspace): Key) -> Resul
 pub async fn one(
     State(core): State<Arc<Core>>,
     Key(workspace): Key,
-    Path(id): Path<String>,
+    Segment(id): Segment,
 ) -> Result<Json<Value>, ApiError> {
     let not_found = || ApiError::text(404, "Agent not found");
     let id = Uuid::parse_str(&id).map_err(|_| not_found())?;

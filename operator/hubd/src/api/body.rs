@@ -1,9 +1,12 @@
-//! A request's JSON, as the recorded hub takes it: at most 100 KiB, and `{}` when there is none.
+//! A request's JSON, as the recorded hub takes it: at most 100 KiB, and `{}` when there is none. And the one variable
+//! part of its path.
+
+use std::convert::Infallible;
 
 use axum::{
     body::to_bytes,
-    extract::{FromRequest, Request},
-    http::header::CONTENT_TYPE,
+    extract::{FromRequest, FromRequestParts, Path, Request},
+    http::{header::CONTENT_TYPE, request::Parts},
 };
 use serde_json::Value;
 
@@ -38,5 +41,18 @@ impl<S: Sync> FromRequest<S> for Body {
             Value::Object(_) | Value::Array(_) => Ok(Self(body)),
             _ => Err(ApiError::guard(400, "Body is not a JSON object")),
         }
+    }
+}
+
+/// An id or code in the path. One that is not even text is as unknown as any other: it becomes empty.
+#[derive(Debug)]
+pub struct Segment(pub String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Segment {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Infallible> {
+        let path = Path::<String>::from_request_parts(parts, state).await;
+        Ok(Self(path.map(|Path(text)| text).unwrap_or_default()))
     }
 }

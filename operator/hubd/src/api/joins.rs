@@ -3,17 +3,13 @@
 
 use std::{net::IpAddr, sync::Arc, time::Instant};
 
-use axum::{
-    Json,
-    extract::{Path, State},
-    http::StatusCode,
-};
+use axum::{Json, extract::State, http::StatusCode};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{
     auth::{Caller, From, MaybeCaller},
-    body::Body,
+    body::{Body, Segment},
     error::ApiError,
     routes, shares,
     validation::Fields,
@@ -36,7 +32,7 @@ const GUEST_LABEL: &str = "guest";
 pub async fn preview(
     State(core): State<Arc<Core>>,
     From(address): From,
-    Path(code): Path<String>,
+    Segment(code): Segment,
 ) -> Result<Json<Value>, ApiError> {
     let code = attempt(&core, address, &code)?;
     let share = core.store.share(&code).await?;
@@ -72,7 +68,7 @@ pub async fn join(
     State(core): State<Arc<Core>>,
     caller: MaybeCaller,
     From(address): From,
-    Path(code): Path<String>,
+    Segment(code): Segment,
     Body(body): Body,
 ) -> Result<(StatusCode, Json<Value>), ApiError> {
     let mut fields = Fields::of(&body);
@@ -104,7 +100,7 @@ pub async fn join(
 pub async fn list(
     State(core): State<Arc<Core>>,
     caller: Caller,
-    Path(code): Path<String>,
+    Segment(code): Segment,
 ) -> Result<Json<Value>, ApiError> {
     let share = shares::own_share(&core, &caller, &code).await?;
     let (count, joins) = core.store.joins(share.id, JOINS_LISTED).await?;

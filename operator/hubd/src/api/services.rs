@@ -4,13 +4,19 @@ use std::{collections::HashMap, sync::Arc};
 
 use axum::{
     Json,
-    extract::{Path, Query, State},
+    extract::{Query, State},
     http::StatusCode,
 };
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{agents, auth::Key, body::Body, error::ApiError, validation::Fields};
+use super::{
+    agents,
+    auth::Key,
+    body::{Body, Segment},
+    error::ApiError,
+    validation::Fields,
+};
 use crate::{
     bridges::{self, CheckOutcome},
     core::Core,
@@ -129,7 +135,7 @@ pub async fn list(State(core): State<Arc<Core>>, Key(workspace): Key) -> Result<
 pub async fn one(
     State(core): State<Arc<Core>>,
     Key(workspace): Key,
-    Path(id): Path<String>,
+    Segment(id): Segment,
 ) -> Result<Json<Value>, ApiError> {
     let service = find(&core, &workspace, &id).await?;
     let agent = match service.agent {
@@ -142,7 +148,7 @@ pub async fn one(
 pub async fn delete(
     State(core): State<Arc<Core>>,
     Key(workspace): Key,
-    Path(id): Path<String>,
+    Segment(id): Segment,
 ) -> Result<Json<Value>, ApiError> {
     let service = find(&core, &workspace, &id).await?;
     if !core.store.delete_service(service.id).await? {
@@ -158,7 +164,7 @@ pub async fn delete(
 pub async fn diagnostics(
     State(core): State<Arc<Core>>,
     Key(workspace): Key,
-    Path(id): Path<String>,
+    Segment(id): Segment,
     Query(query): Query<HashMap<String, String>>,
 ) -> Result<Json<Value>, ApiError> {
     let service = find(&core, &workspace, &id).await?;
@@ -169,7 +175,7 @@ pub async fn diagnostics(
 pub async fn check(
     State(core): State<Arc<Core>>,
     Key(workspace): Key,
-    Path(id): Path<String>,
+    Segment(id): Segment,
 ) -> Result<Created, ApiError> {
     let service = find(&core, &workspace, &id).await?;
     let (diagnostic, _) = diagnose(&core, &service, None).await?;
@@ -180,7 +186,7 @@ pub async fn check(
 pub async fn reach(
     State(core): State<Arc<Core>>,
     Key(workspace): Key,
-    Path(id): Path<String>,
+    Segment(id): Segment,
     Body(body): Body,
 ) -> Result<Created, ApiError> {
     let mut fields = Fields::of(&body);

@@ -4,12 +4,18 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use axum::{
     Json,
-    extract::{Path, State},
+    extract::State,
     http::{HeaderMap, StatusCode},
 };
 use serde_json::{Value, json};
 
-use super::{auth::Caller, body::Body, error::ApiError, routes, validation::Fields};
+use super::{
+    auth::Caller,
+    body::{Body, Segment},
+    error::ApiError,
+    routes,
+    validation::Fields,
+};
 use crate::{
     core::Core,
     limits::{JOINS_PER_SHARE, SHARE_HOURS, SHARES_PER_WORKSPACE},
@@ -114,7 +120,7 @@ pub async fn list(State(core): State<Arc<Core>>, caller: Caller) -> Result<Json<
 pub async fn change(
     State(core): State<Arc<Core>>,
     caller: Caller,
-    Path(code): Path<String>,
+    Segment(code): Segment,
     Body(body): Body,
 ) -> Result<Json<Value>, ApiError> {
     let share = own_share(&core, &caller, &code).await?;
@@ -144,7 +150,7 @@ pub async fn change(
 pub async fn revoke(
     State(core): State<Arc<Core>>,
     caller: Caller,
-    Path(code): Path<String>,
+    Segment(code): Segment,
 ) -> Result<Json<Value>, ApiError> {
     let not_found = || ApiError::text(403, "Share not found"); // recorded: not a 404
     let code = ShareCode::parse(&code).ok_or_else(not_found)?;

@@ -191,3 +191,124 @@ fn advance(pattern: &[u8], matched: usize, byte: u8) -> usize {
     // "\r\n\r" + "\r" starts anew at the last byte; "H" in the other pattern likewise.
     usize::from(pattern[0] == byte)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream},
+        sync::Semaphore,
+    };
+    use tokio_util::sync::CancellationToken;
+
+    use super::*;
+    use crate::{
+        limits::{EVENT_OVERHEAD, FEED_HIGH, WINDOW_BYTES},
+        wire::NoWindow,
+    };
+
+    /// A connection on which frames flow, and its other end.
+    async fn upgraded() -> (WireIo<DuplexStream>, Arc<Wire>, DuplexStream) {
+        let (ours, mut theirs) = tokio::io::duplex(1024 * 1024);
+        let place = Arc::new(Semaphore::new(1)).acquire_owned().await.expect("is open");
+        let wire = Arc::new(Wire::new("127.0.0.1:1".parse().expect("an address"), CancellationToken::new()));
+        let mut io = WireIo::new(ours, wire.clone(), place);
+        // A body may say what it likes; the upgrade comes after it, in pieces.
+        let head: &[&[u8]] = &[
+            b"HTTP/1.1 200 OK\r\n\r\nHTTP/1.1 101 x\r\n\r\n",
+            b"HTTP/1.1 10",
+            b"1 Switching\r\nA: b\r\n\r",
+            b"\n",
+        ];
+        for (index, bytes) in head.iter().enumerate() {
+            if index == 1 {
+                wire.expect_frames();
+            }
+            io.write_all(bytes).await.expect("writes");
+        }
+        let mut seen = vec![0; head.iter().map(|bytes| bytes.len()).sum()];
+        theirs.read_exact(&mut seen).await.expect("reads");
+        assert!(matches!(io.phase, Phase::Frames));
+        (io, wire, theirs)
+    }
+
+    fn masked(payload: &[u8]) -> Vec<u8> {
+        [&[0x81, 0x80 | payload.len() as u8, 0, 0, 0, 0], payload].concat()
+    }
+
+    async fn reads_nothing(io: &mut WireIo<DuplexStream>) -> bool {
+        let mut byte = [0];
+        // One poll tells: whatever could be read is there already.
+        futures::poll!(std::pin::pin!(io.read(&mut byte))).is_pending()
+    }
+
+    #[tokio::test]
+    async fn a_closed_gate_lets_the_current_frame_through_and_no_other() {
+        let (mut io, wire, mut theirs) = upgraded().await;
+        theirs.write_all(&[masked(b"first"), masked(b"second")].concat()).await.expect("writes");
+        let mut bytes = [0; 64];
+        io.read_exact(&mut bytes[..3]).await.expect("reads");
+        let queued = wire.queue(FEED_HIGH + 1);
+        assert!(wire.is_gated());
+        let rest = masked(b"first").len() - 3;
+        io.read_exact(&mut bytes[..rest]).await.expect("reads");
+        assert!(reads_nothing(&mut io).await);
+        drop(queued);
+        let next = io.read(&mut bytes).await.expect("reads");
+        assert_eq!(&bytes[..next], masked(b"second"));
+    }
+
+    #[tokio::test]
+    async fn a_ping_behind_a_closed_gate_is_answered_here() {
+        let (mut io, wire, mut theirs) = upgraded().await;
+        let _queued = wire.queue(FEED_HIGH + 1);
+        theirs.write_all(&masked(b"data")).await.expect("writes");
+        assert!(reads_nothing(&mut io).await);
+        io.write_all(&[0x81, 1, b'2']).await.expect("writes");
+        let mut bytes = [0; 64];
+        let answer = io.read(&mut bytes).await.expect("reads");
+        assert_eq!(&bytes[..answer], PONG_FRAME);
+        assert!(reads_nothing(&mut io).await, "once");
+        io.write_all(&[0x81, 2, b'2', b'x']).await.expect("writes");
+        assert!(reads_nothing(&mut io).await, "that was no ping");
+    }
+
+    #[tokio::test]
+    async fn room_comes_back_when_an_event_has_been_taken() {
+        let (mut io, wire, mut theirs) = upgraded().await;
+        wire.reserve(WINDOW_BYTES, Duration::from_secs(60), || true).await.expect("there is room");
+        wire.hand_over(WINDOW_BYTES, || Ok::<_, ()>(())).expect("handed over");
+        assert!(!wire.try_reserve(EVENT_OVERHEAD));
+        io.write_all(&[0x81, 3, b'4', b'3']).await.expect("writes");
+        assert!(!wire.try_reserve(EVENT_OVERHEAD), "half of an acknowledgement");
+        io.write_all(&[b'x', 0x81, 3, b'4', b'2', b'x']).await.expect("writes");
+        assert!(wire.try_reserve(WINDOW_BYTES));
+        let mut taken = [0; 10];
+        theirs.read_exact(&mut taken).await.expect("reads");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_receiver_that_takes_nothing_is_given_up_only_for_good_reason() {
+        let (_io, wire, _theirs) = upgraded().await;
+        assert!(wire.try_reserve(WINDOW_BYTES));
+        let stalled = wire.reserve(1, Duration::from_secs(10), || true).await;
+        assert_eq!(stalled, Err(NoWindow::Stalled));
+        let mut patient = std::pin::pin!(wire.reserve(1, Duration::from_secs(10), || false));
+        assert!(tokio::time::timeout(Duration::from_secs(100), &mut patient).await.is_err());
+        wire.give_back(WINDOW_BYTES);
+        assert_eq!(patient.await, Ok(()));
+        wire.kill();
+        assert_eq!(wire.reserve(1, Duration::from_secs(10), || true).await, Err(NoWindow::Closed));
+    }
+
+    #[tokio::test]
+    async fn a_killed_connection_ends_for_whoever_waits() {
+        let (mut io, wire, _theirs) = upgraded().await;
+        let _queued = wire.queue(FEED_HIGH + 1);
+        assert!(reads_nothing(&mut io).await);
+        wire.kill();
+        assert_eq!(io.read(&mut [0; 8]).await.expect("ends"), 0);
+        assert!(io.write_all(b"x").await.is_err());
+    }
+}

@@ -1,0 +1,11 @@
+//! The hub as its clients see it: real sockets, the recorded protocol spoken by hand, by our client and by the vendor's
+//! library.
+
+mod bridges;
+mod flow;
+mod node;
+mod process;
+mod recordings;
+mod sharing;
+mod sockets;
+mod support;
