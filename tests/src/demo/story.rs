@@ -4,17 +4,19 @@ use std::io::Write;
 
 use crate::control_plane::Output;
 
-/// The rows of the table.
+/// What was told so far.
 #[derive(Default)]
 pub(super) struct Story {
+    chapters: usize,
+    /// Rows of the table: the step, and what was seen.
     rows: Vec<(String, String)>,
 }
 
 impl Story {
     /// A new step begins.
     pub(super) fn chapter(&mut self, title: &str) {
-        let number = self.rows.len() + 1;
-        print(&format!("\n{number}. {title}"));
+        self.chapters += 1;
+        print(&format!("\n{}. {title}", self.chapters));
     }
 
     /// What a person typed, and all it printed.

@@ -52,10 +52,15 @@ struct Artifact {
     executable: Option<PathBuf>,
 }
 
+/// What is built.
+const BINARIES: [&str; 3] = ["connect-operator", "connect-hubd", "kubectl-connect"];
+
 fn build() -> Result<Product> {
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("tests/ is in the workspace")?;
-    // The whole workspace, because cargo then chooses the features that `make` has built already.
-    let mut arguments = vec!["build", "--workspace", "--bins", "--message-format=json-render-diagnostics"];
+    // The whole workspace, because cargo then chooses the features that `make` has built already; but not `lab`, which may be
+    // the program that is running now and starts itself again for the HTTP server.
+    let mut arguments = vec!["build", "--workspace", "--message-format=json-render-diagnostics"];
+    arguments.extend(BINARIES.iter().flat_map(|name| ["--bin", name]));
     if !cfg!(debug_assertions) {
         arguments.push("--release");
     }
