@@ -1,0 +1,16 @@
+//! The charts, by real helm: what they say of themselves, what they render, and whether what they install is enough.
+
+mod audit;
+mod helm;
+mod install;
+mod render;
+mod written;
+
+/// The folder of all charts.
+const CHARTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../charts");
+
+/// The chart of the operator.
+const OPERATOR: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../charts/private-connect");
+
+/// The chart of both kinds.
+const KINDS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../charts/private-connect-crds");

@@ -1,0 +1,100 @@
+//! What the chart's roles grant beside what the operator was seen to do, by the API server's own audit log.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context as _, Result, bail};
+use serde_json::Value;
+
+/// Something that a role allows and somebody does.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Right {
+    /// Whether it is about the operator's own namespace, as the role named -own says.
+    pub(super) own: bool,
+    /// The verb.
+    pub(super) verb: String,
+    /// The resource, with its group behind a dot and its subresource behind a slash.
+    pub(super) resource: String,
+}
+
+impl Right {
+    /// As `list services` or `own get secrets` says it.
+    pub(super) fn told(&self) -> String {
+        let Self { own, verb, resource } = self;
+        format!("{}{verb} {resource}", if *own { "own " } else { "" })
+    }
+}
+
+/// Everything that the operator's roles in these rendered objects grant.
+pub(super) fn granted(objects: &[Value]) -> Result<BTreeSet<Right>> {
+    let mut rights = BTreeSet::new();
+    for role in objects.iter().filter(|it| it["kind"] == "Role" || it["kind"] == "ClusterRole") {
+        let name = role["metadata"]["name"].as_str().context("a role has a name")?;
+        if name.ends_with("-view") || name.ends_with("-edit") {
+            continue;
+        }
+        for rule in role["rules"].as_array().context("a role has rules")? {
+            for (group, resource, verb) in each(rule)? {
+                let resource = with_group(&resource, &group);
+                rights.insert(Right { own: name.ends_with("-own"), verb, resource });
+            }
+        }
+    }
+    Ok(rights)
+}
+
+/// Groups, resources and verbs of a rule, each with each.
+fn each(rule: &Value) -> Result<Vec<(String, String, String)>> {
+    let list = |key: &str| -> Result<Vec<String>> {
+        serde_json::from_value(rule[key].clone()).with_context(|| format!("a rule has {key}: {rule}"))
+    };
+    let (groups, resources, verbs) = (list("apiGroups")?, list("resources")?, list("verbs")?);
+    let mut all = Vec::new();
+    for group in &groups {
+        for resource in &resources {
+            all.extend(verbs.iter().map(|verb| (group.clone(), resource.clone(), verb.clone())));
+        }
+    }
+    Ok(all)
+}
+
+/// Everything that `user` did, as far as `granted` can tell which right it used.
+///
+/// # Errors
+/// The API server has refused something, or the user did what no role of the chart grants.
+pub(super) fn used(
+    log: &Path,
+    user: &str,
+    namespace: &str,
+    granted: &BTreeSet<Right>,
+) -> Result<BTreeSet<Right>> {
+    let text = fs::read_to_string(log).context("cannot read the audit log")?;
+    let mut rights = BTreeSet::new();
+    for line in text.lines() {
+        let entry: Value = serde_json::from_str(line).context("the audit log is JSON")?;
+        if entry["user"]["username"] != user {
+            continue;
+        }
+        let code = entry["responseStatus"]["code"].as_u64().unwrap_or_default();
+        let object = &entry["objectRef"];
+        if code == 401 || code == 403 || !object.is_object() {
+            bail!("{} {}: {code}", entry["verb"], entry["requestURI"]);
+        }
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let subresource = object["subresource"].as_str().map(|it| format!("/{it}")).unwrap_or_default();
+        let resource = with_group(&(text(&object["resource"]) + &subresource), &text(&object["apiGroup"]));
+        let right = |own| Right { own, verb: text(&entry["verb"]), resource: resource.clone() };
+        let inside = object["namespace"] == namespace && granted.contains(&right(true));
+        let right = right(inside);
+        if !granted.contains(&right) {
+            bail!("no role of the chart grants {}", right.told());
+        }
+        rights.insert(right);
+    }
+    Ok(rights)
+}
+
+fn with_group(resource: &str, group: &str) -> String {
+    if group.is_empty() { resource.to_owned() } else { format!("{resource}.{group}") }
+}

@@ -1,0 +1,97 @@
+//! Real helm, run as a person runs it, with a home of its own.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
+use connect_tests::scratch::Scratch;
+use connect_tests::toolchain;
+use serde_json::Value;
+use tokio::time::timeout;
+
+use super::OPERATOR;
+
+/// No command takes longer; an uninstallation neither, though nobody is there to help it along.
+const LONGEST_COMMAND: Duration = Duration::from_secs(60);
+
+/// The release's name in every test: the one that README uses.
+pub(super) const RELEASE: &str = "private-connect";
+
+/// helm, for one cluster or for none.
+pub(super) struct Helm {
+    program: PathBuf,
+    kubeconfig: Option<PathBuf>,
+    home: Scratch,
+}
+
+impl Helm {
+    /// helm that knows no cluster.
+    pub(super) async fn new() -> Result<Self> {
+        Ok(Self { program: toolchain::helm().await?, kubeconfig: None, home: Scratch::new("helm")? })
+    }
+
+    /// helm for the cluster of this kubeconfig.
+    pub(super) async fn of(kubeconfig: &Path) -> Result<Self> {
+        Ok(Self { kubeconfig: Some(kubeconfig.to_owned()), ..Self::new().await? })
+    }
+
+    /// What helm printed.
+    pub(super) async fn run(&self, words: &[&str]) -> Result<String> {
+        let (succeeded, stdout, stderr) = self.end(words).await?;
+        ensure!(succeeded, "`helm {}` failed:\n{stdout}{stderr}", words.join(" "));
+        Ok(stdout)
+    }
+
+    /// The sentences with which helm refuses to render the operator's chart.
+    pub(super) async fn refusal(&self, settings: &[&str]) -> Result<String> {
+        let words = [&["template", RELEASE, OPERATOR], settings].concat();
+        match self.end(&words).await? {
+            (false, _, stderr) => Ok(stderr),
+            (true, ..) => bail!("helm takes {settings:?}"),
+        }
+    }
+
+    /// The objects that the operator's chart renders into `namespace`.
+    pub(super) async fn objects(&self, namespace: &str, settings: &[&str]) -> Result<Vec<Value>> {
+        let words = [&["template", RELEASE, OPERATOR, "--namespace", namespace], settings].concat();
+        let yaml = self.run(&words).await?;
+        let documents = yaml.split("\n---").map(|text| text.trim_start_matches("---"));
+        let objects = documents.map(|text| serde_saphyr::from_str(text).with_context(|| text.to_owned()));
+        let objects: Vec<Value> = objects.collect::<Result<_>>()?;
+        Ok(objects.into_iter().filter(|object| !object.is_null()).collect())
+    }
+
+    async fn end(&self, words: &[&str]) -> Result<(bool, String, String)> {
+        let mut command = tokio::process::Command::new(&self.program);
+        command.args(words).env("HOME", self.home.path()).stdin(Stdio::null()).kill_on_drop(true);
+        match &self.kubeconfig {
+            Some(kubeconfig) => command.env("KUBECONFIG", kubeconfig),
+            None => command.env_remove("KUBECONFIG"),
+        };
+        for folder in ["HELM_CACHE_HOME", "HELM_CONFIG_HOME", "HELM_DATA_HOME"] {
+            command.env_remove(folder);
+        }
+        let output = timeout(LONGEST_COMMAND, command.output())
+            .await
+            .map_err(|_| {
+                anyhow!("`helm {}` did not end within {} s", words.join(" "), LONGEST_COMMAND.as_secs())
+            })?
+            .context("cannot start helm")?;
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        Ok((output.status.success(), text(&output.stdout), text(&output.stderr)))
+    }
+}
+
+/// The objects of one kind.
+pub(super) fn of_kind<'a>(objects: &'a [Value], kind: &str) -> Vec<&'a Value> {
+    objects.iter().filter(|object| object["kind"] == kind).collect()
+}
+
+/// The only object of this kind.
+pub(super) fn the<'a>(objects: &'a [Value], kind: &str) -> Result<&'a Value> {
+    match of_kind(objects, kind)[..] {
+        [object] => Ok(object),
+        ref found => bail!("{} objects of kind {kind}", found.len()),
+    }
+}

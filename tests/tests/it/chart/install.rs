@@ -1,0 +1,317 @@
+//! What helm installs is enough and not too much: the real operator, started as the installed Deployment says, with the
+//! token of the installed ServiceAccount and nothing else, shares a Service; and the API server tells what it asked for.
+//!
+//! There is no node, so the Pod's part is played here: the Deployment's arguments and environment, with only those replaced
+//! that cannot exist on this machine (ports, mounted folders, the token's place).
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result, ensure};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use connect_tests::control_plane::{ControlPlane, Kubectl, Options, install_crypto};
+use connect_tests::hub::Hub;
+use connect_tests::process::Process;
+use connect_tests::scratch::{private_file, private_folder};
+use connect_tests::services;
+use connect_tests::toolchain::product;
+use connect_tests::wait::{PATIENTLY, SOON, eventually};
+use serde_json::{Value, json};
+
+use super::audit::{granted, used};
+use super::helm::{Helm, RELEASE};
+use super::{KINDS, OPERATOR};
+
+/// Rights that the operator needs and that this test cannot see used, with the reason.
+const UNSEEN: [(&str, &str); 2] = [
+    (
+        "create secrets",
+        "asked for when a server-side apply makes a code's Secret; the log calls that a patch",
+    ),
+    ("own patch secrets", "a rotated token is written when the hub's old one runs out, after weeks"),
+];
+
+/// Where a Pod finds what is mounted.
+const MOUNTED: [&str; 2] = ["/etc/private-connect", "/var/lib/private-connect"];
+
+#[tokio::test]
+async fn what_helm_installs_is_enough_and_not_too_much() -> Result<()> {
+    let cluster = ControlPlane::start(Options { audit: true, without_definitions: true }).await?;
+    let helm = Helm::of(cluster.kubeconfig()).await?;
+    helm.run(&["install", "private-connect-crds", KINDS]).await?;
+    for kind in ["serviceexposes", "environmentshares"] {
+        let crd = format!("crd/{kind}.connect.privateconnect.co");
+        let words = ["wait", "--for=condition=Established", "--timeout=30s", &crd];
+        cluster.kubectl().run(words).await?.success()?;
+    }
+
+    cluster_wide_with_its_own_hub(&cluster, &helm).await?;
+    for_one_namespace_with_another_hub(&cluster, &helm).await?;
+
+    helm.run(&["uninstall", "private-connect-crds"]).await?;
+    // Objects are there, so the kinds must be too.
+    let left =
+        cluster.kubectl().run(["get", "connect", "--all-namespaces", "-o", "name"]).await?.success()?;
+    assert!(left.stdout.contains("/kept"), "{}", left.report());
+    Ok(())
+}
+
+/// The first installation of a stranger: README's words.
+async fn cluster_wide_with_its_own_hub(cluster: &ControlPlane, helm: &Helm) -> Result<()> {
+    let namespace = "private-connect";
+    let settings = ["--set", "embeddedHub.enabled=true"];
+    let install = ["install", RELEASE, OPERATOR, "--namespace", namespace, "--create-namespace"];
+    helm.run(&[&install[..], &settings].concat()).await?;
+    let mut pod = Pod::start(cluster, namespace).await?;
+
+    let team = cluster.kubectl().in_namespace("team-anywhere");
+    cluster.kubectl().run(["create", "namespace", "team-anywhere"]).await?.success()?;
+    use_everything(&team, &pod.hub).await?;
+    let delete = ["delete", "envshare,svcexpose", "--all", "--timeout=60s"];
+    team.run(delete).await?.success()?;
+
+    pod.process.terminate()?;
+    is_exact(cluster, helm, namespace, &settings).await?;
+    helm.run(&["uninstall", RELEASE, "--namespace", namespace]).await?;
+    has_gone(cluster).await
+}
+
+/// Nothing of the release is left. What is being deleted has gone: a volume claim waits for a controller that is not here.
+async fn has_gone(cluster: &ControlPlane) -> Result<()> {
+    let kinds = "all,sa,role,rolebinding,pvc,clusterrole,clusterrolebinding";
+    let words = ["get", kinds, "-A", "-o", "json", "-l", "app.kubernetes.io/instance=private-connect"];
+    let left = cluster.kubectl().run(words).await?.success()?;
+    let left: Value = serde_json::from_str(&left.stdout)?;
+    let left = left["items"].as_array().context("a list has items")?;
+    let left: Vec<_> = left.iter().filter(|it| it["metadata"]["deletionTimestamp"].is_null()).collect();
+    ensure!(left.is_empty(), "left behind: {left:?}");
+    Ok(())
+}
+
+/// The installation of somebody who has one namespace, and a hub elsewhere. It is uninstalled with a share alive.
+async fn for_one_namespace_with_another_hub(cluster: &ControlPlane, helm: &Helm) -> Result<()> {
+    let namespace = "team-operator";
+    for name in [namespace, "team-one", "team-other"] {
+        cluster.kubectl().run(["create", "namespace", name]).await?.success()?;
+    }
+    let hub = Hub::start(&cluster.folder("chart-hub")?, &cluster.logs()).await?;
+    let key = format!("--from-file=apiKey={}", hub.key_file().display());
+    let words = ["create", "secret", "generic", "hub", "--namespace", namespace, &key];
+    cluster.kubectl().run(words).await?.success()?;
+    let url = format!("hub.url={},hub.apiKeySecret=hub", hub.url());
+    let settings = ["--set", &url, "--set", "watchNamespaces={team-one}"];
+    let install = ["install", RELEASE, OPERATOR, "--namespace", namespace];
+    helm.run(&[&install[..], &settings].concat()).await?;
+    let mut pod = Pod::start(cluster, namespace).await?;
+
+    let other = cluster.kubectl().in_namespace("team-other");
+    expose(&other, "web").await?;
+    let team = cluster.kubectl().in_namespace("team-one");
+    use_everything(&team, hub.url()).await?;
+    let untouched = other.run(["get", "svcexpose", "web", "-o", "jsonpath={.status}"]).await?.success()?;
+    assert_eq!(untouched.stdout, "", "the operator is not asked to serve team-other");
+
+    is_exact(cluster, helm, namespace, &settings).await?;
+    pod.process.terminate()?;
+    helm.run(&["uninstall", RELEASE, "--namespace", namespace]).await.map(drop)
+}
+
+/// The API server has refused nothing, and every right is used or explained.
+async fn is_exact(cluster: &ControlPlane, helm: &Helm, namespace: &str, settings: &[&str]) -> Result<()> {
+    let rights = granted(&helm.objects(namespace, settings).await?)?;
+    let log = cluster.audit_log().context("this control plane keeps an audit log")?;
+    let account = format!("system:serviceaccount:{namespace}:{RELEASE}");
+    let used = used(log, &account, namespace, &rights)?;
+    let unused: BTreeSet<String> = rights.difference(&used).map(|right| right.told()).collect();
+    let explained: BTreeSet<String> = UNSEEN.iter().map(|(right, _)| (*right).to_owned()).collect();
+    assert_eq!(unused, explained, "granted and not used, beside what is known to be");
+    Ok(())
+}
+
+/// Has the operator do all that it can: a share that stays, with two teammates, and one that is revoked and goes.
+async fn use_everything(team: &Kubectl, hub: &str) -> Result<()> {
+    expose(team, "web").await?;
+    for (share, more) in [("kept", json!({})), ("brief", json!({"ttlSecondsAfterFinished": 0}))] {
+        make_share(team, share, more).await?;
+        is_joinable(team, share).await?;
+    }
+    for teammate in ["ada", "bob"] {
+        join(hub, team, "kept", teammate).await?;
+    }
+    let revoke = ["patch", "envshare", "brief", "--type=merge", "--patch", r#"{"spec":{"revoked":true}}"#];
+    team.run(revoke).await?.success()?;
+    team.run(["wait", "--for=delete", "envshare/brief", "--timeout=60s"]).await?.success().map(drop)
+}
+
+async fn expose(team: &Kubectl, name: &str) -> Result<()> {
+    services::service(team, name, 8080).await?;
+    let object = json!({
+        "apiVersion": "connect.privateconnect.co/v1alpha1",
+        "kind": "ServiceExpose",
+        "metadata": {"name": name},
+        // With this reach the hub is told of it without any share, so it leaves by a finalizer.
+        "spec": {"serviceRef": {"name": name, "port": 8080}, "reach": "Workspace"},
+    });
+    team.apply(&object.to_string()).await.map(drop)
+}
+
+async fn make_share(team: &Kubectl, name: &str, spec: Value) -> Result<()> {
+    let object = json!({
+        "apiVersion": "connect.privateconnect.co/v1alpha1",
+        "kind": "EnvironmentShare",
+        "metadata": {"name": name},
+        "spec": spec,
+    });
+    team.apply(&object.to_string()).await.map(drop)
+}
+
+/// The share has a code, which teammates may use.
+async fn is_joinable(team: &Kubectl, name: &str) -> Result<()> {
+    let share = format!("envshare/{name}");
+    let words = ["wait", "--for=condition=Active", "--timeout=60s", &share];
+    if let Err(error) = team.run(words).await?.success() {
+        let seen = team.run(["get", &share, "-o", "jsonpath={.status}"]).await?;
+        return Err(error.context(seen.report()));
+    }
+    let words = ["get", "secret", &format!("{name}-share-code"), "-o", "jsonpath={.data.code}"];
+    let code = team.run(words).await?.success()?;
+    ensure!(!code.stdout.is_empty(), "{}", code.report());
+    Ok(())
+}
+
+/// Joins as a teammate does, and waits until the share says so.
+async fn join(hub: &str, team: &Kubectl, share: &str, teammate: &str) -> Result<()> {
+    let words = ["get", "secret", &format!("{share}-share-code"), "-o", "jsonpath={.data.code}"];
+    let code = STANDARD.decode(team.run(words).await?.success()?.stdout)?;
+    let url = format!("{hub}/v1/env-shares/{}/join", String::from_utf8(code)?);
+    let request = reqwest::Client::new().post(url).json(&json!({"agentLabel": teammate})).timeout(SOON);
+    request.send().await?.error_for_status().context("the hub lets nobody in")?;
+    eventually("the share names the teammate", SOON, || async {
+        let recent = "jsonpath={.status.joins.recent}";
+        let seen = team.run(["get", "envshare", share, "-o", recent]).await?.success()?;
+        ensure!(seen.stdout.contains(teammate), "{}", seen.stdout);
+        Ok(())
+    })
+    .await
+}
+
+/// The operator, as the kubelet would run it.
+struct Pod {
+    process: Process,
+    hub: String,
+}
+
+impl Pod {
+    /// Starts the container of the installed Deployment and waits until its readiness probe succeeds.
+    async fn start(cluster: &ControlPlane, namespace: &str) -> Result<Self> {
+        let kubectl = cluster.kubectl().in_namespace(namespace);
+        let deployment = kubectl.run(["get", "deployment", RELEASE, "-o", "json"]).await?.success()?;
+        let deployment: Value = serde_json::from_str(&deployment.stdout)?;
+        let pod = &deployment["spec"]["template"]["spec"];
+        let folder = cluster.folder(&format!("pod-{namespace}"))?;
+        mount_secrets(&kubectl, pod, &folder).await?;
+        let kubeconfig = kubeconfig(cluster, &kubectl, pod, &folder).await?;
+        let command = command(pod, namespace, &folder, &kubeconfig).await?;
+        let mut process = Process::start(&format!("pod-{namespace}"), command, &cluster.logs())?;
+        let (admin, hub) = process.printed("the operator says where it listens", PATIENTLY, urls).await?;
+        let probe = pod["containers"][0]["readinessProbe"]["httpGet"]["path"].as_str().context("a probe")?;
+        is_ready(&mut process, &format!("{admin}{probe}")).await?;
+        Ok(Self { process, hub })
+    }
+}
+
+async fn is_ready(process: &mut Process, url: &str) -> Result<()> {
+    install_crypto();
+    let http = reqwest::Client::builder().timeout(SOON).build().context("no HTTP client")?;
+    let ready = eventually("the readiness probe succeeds", PATIENTLY, || {
+        let running = process.must_run();
+        let request = http.get(url).send();
+        async move {
+            running?;
+            request.await?.error_for_status().context("it is not ready").map(drop)
+        }
+    });
+    ready.await.map_err(|error| error.context(process.failure("it is not ready")))
+}
+
+/// The admin server and the hub, if it is embedded, from the line that the operator prints once it listens.
+fn urls(log: &str) -> Option<(String, String)> {
+    let mut lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    lines.find_map(|line| line["admin"].is_string().then(|| (text(&line["admin"]), text(&line["hub"]))))
+}
+
+/// The container's command on this machine.
+async fn command(pod: &Value, namespace: &str, folder: &Path, kubeconfig: &Path) -> Result<Command> {
+    let container = &pod["containers"][0];
+    let arguments: Vec<String> =
+        serde_json::from_value(container["args"].clone()).context("the container has arguments")?;
+    let mut command = Command::new(product().await?.operator());
+    command.env_clear();
+    for argument in arguments {
+        command.arg(here(&argument, folder));
+    }
+    for variable in container["env"].as_array().context("the container has an environment")? {
+        let name = variable["name"].as_str().context("a variable has a name")?;
+        let value = match variable["valueFrom"]["fieldRef"]["fieldPath"].as_str() {
+            Some("metadata.namespace") => namespace,
+            Some("metadata.name") => "private-connect-0",
+            Some("status.podIP") => "127.0.0.9",
+            _ => variable["value"].as_str().with_context(|| format!("{variable} has a value"))?,
+        };
+        command.env(name, value);
+    }
+    // What a Pod has by its place: the token, an address of its own; and Services that are not on a loopback address.
+    command.arg("--kubeconfig").arg(kubeconfig).args(["--print-addresses", "--allow-loopback-targets"]);
+    Ok(command)
+}
+
+/// An argument with what cannot exist on this machine replaced: fixed ports of all addresses, and folders at the root.
+fn here(argument: &str, folder: &Path) -> String {
+    match argument.split_once('=') {
+        Some((flag @ ("--admin-listen" | "--hub-listen"), _)) => format!("{flag}=127.0.0.1:0"),
+        Some((flag, value)) if MOUNTED.iter().any(|root| value.starts_with(root)) => {
+            format!("{flag}={}{value}", folder.display())
+        }
+        _ => argument.to_owned(),
+    }
+}
+
+/// Puts the Secrets that the Pod mounts where the container looks for them.
+async fn mount_secrets(kubectl: &Kubectl, pod: &Value, folder: &Path) -> Result<()> {
+    let mounts = pod["containers"][0]["volumeMounts"].as_array();
+    for mount in mounts.into_iter().flatten() {
+        let path = mount["mountPath"].as_str().context("a mount has a path")?;
+        let inside = private_folder(&folder.join(path.trim_start_matches('/')))?;
+        let mut volumes = pod["volumes"].as_array().into_iter().flatten();
+        let volume = volumes.find(|volume| volume["name"] == mount["name"]).context("it has a volume")?;
+        let Some(name) = volume["secret"]["secretName"].as_str() else { continue };
+        let secret = kubectl.run(["get", "secret", name, "-o", "json"]).await?.success()?;
+        let secret: Value = serde_json::from_str(&secret.stdout)?;
+        for (key, value) in secret["data"].as_object().context("the Secret has keys")? {
+            let value = STANDARD.decode(value.as_str().context("a value is text")?)?;
+            private_file(&inside.join(key), value)?;
+        }
+    }
+    Ok(())
+}
+
+/// The Pod's only credential: a token of its ServiceAccount, by TokenRequest.
+async fn kubeconfig(
+    cluster: &ControlPlane,
+    kubectl: &Kubectl,
+    pod: &Value,
+    folder: &Path,
+) -> Result<PathBuf> {
+    let account = pod["serviceAccountName"].as_str().context("the Pod has an account")?;
+    ensure!(pod["automountServiceAccountToken"] == true, "the Pod would have no token");
+    let token = kubectl.run(["create", "token", account]).await?.success()?.stdout;
+    let admin = std::fs::read_to_string(cluster.kubeconfig()).context("cannot read the kubeconfig")?;
+    let mut config: Value = serde_json::from_str(&admin).context("our kubeconfigs are JSON")?;
+    config["users"][0]["user"] = json!({"token": token.trim()});
+    let path = folder.join("kubeconfig");
+    private_file(&path, config.to_string())?;
+    Ok(path)
+}

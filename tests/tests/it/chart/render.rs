@@ -1,0 +1,242 @@
+//! What the charts render: accepted by a real API server, with every switch; and what they refuse, with which sentence.
+
+use anyhow::{Context as _, Result, ensure};
+use connect_tests::control_plane;
+use connect_tests::namespace::Namespace;
+use connect_tests::toolchain::product;
+use serde_json::{Value, json};
+
+use super::helm::{Helm, of_kind, the};
+use super::{KINDS, OPERATOR};
+
+/// Namespaces of a chart that is not cluster-wide.
+const TEAMS: &str = "watchNamespaces={team-a,team-b}";
+
+/// Each way to install, by name. Together they turn every switch.
+fn ways() -> Vec<(&'static str, Vec<&'static str>)> {
+    let set = |settings: &[&'static str]| settings.iter().flat_map(|it| ["--set", *it]).collect::<Vec<_>>();
+    vec![
+        ("defaults", vec![]),
+        ("embedded", set(&["embeddedHub.enabled=true", "embeddedHub.publicUrl=https://hub.example.com"])),
+        (
+            "embedded, everything on",
+            set(&[
+                "embeddedHub.enabled=true,embeddedHub.publicUrl=https://hub.example.com:8443",
+                "embeddedHub.ingress.enabled=true,embeddedHub.ingress.className=nginx,embeddedHub.ingress.tlsSecret=tls",
+                "embeddedHub.ingress.annotations.a=b,embeddedHub.service.annotations.a=b",
+                "embeddedHub.service.type=LoadBalancer,embeddedHub.persistence.storageClass=fast",
+                "networkPolicy.enabled=true,serviceMonitor.enabled=true,serviceMonitor.labels.release=prometheus",
+                "networkPolicy.hubFrom[0].ipBlock.cidr=10.0.0.0/8",
+            ]),
+        ),
+        (
+            "embedded, without a volume",
+            set(&["embeddedHub.enabled=true,embeddedHub.persistence.enabled=false"]),
+        ),
+        (
+            "embedded, with a volume of one's own",
+            set(&["embeddedHub.enabled=true,embeddedHub.persistence.existingClaim=kept"]),
+        ),
+        ("namespaces", set(&[TEAMS])),
+        (
+            "another hub, everything on",
+            set(&[
+                "hub.url=http://hub.example.com,hub.apiKeySecret=hub,hub.caSecret=ca,hub.allowInsecure=true",
+                "replicas=2,allowSelectorlessTargets=true,log.format=text,log.filter=debug",
+                "image.digest=sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+                "imagePullSecrets[0].name=registry,serviceAccount.annotations.a=b,podLabels.a=b,podAnnotations.a=b",
+                "networkPolicy.enabled=true,networkPolicy.metricsFrom[0].namespaceSelector.matchLabels.a=b",
+                "serviceMonitor.enabled=true,priorityClassName=high,nodeSelector.disk=ssd,tolerations[0].operator=Exists",
+                "topologySpreadConstraints[0].maxSkew=1,topologySpreadConstraints[0].topologyKey=zone",
+                "topologySpreadConstraints[0].whenUnsatisfiable=ScheduleAnyway,fullnameOverride=other",
+                "affinity.podAntiAffinity.requiredDuringSchedulingIgnoredDuringExecution[0].topologyKey=host",
+                "aggregateRoles=false",
+            ]),
+        ),
+        ("another account", set(&["serviceAccount.create=false,serviceAccount.name=somebody"])),
+    ]
+}
+
+#[tokio::test]
+async fn helm_finds_nothing_wrong() -> Result<()> {
+    Helm::new().await?.run(&["lint", "--strict", OPERATOR, KINDS]).await.map(drop)
+}
+
+#[tokio::test]
+async fn what_is_rendered_is_accepted_by_a_real_api_server() -> Result<()> {
+    let cluster = control_plane::shared().await?;
+    let helm = Helm::new().await?;
+    let namespace = Namespace::create(cluster, "chart").await?;
+    for (way, settings) in ways() {
+        let objects = helm.objects(namespace.name(), &settings).await?;
+        // The namespaces of the list are not there; a Role is judged alike in another.
+        let list: Vec<Value> = objects.iter().filter(|it| it["kind"] != "ServiceMonitor").cloned().collect();
+        let list = json!({"apiVersion": "v1", "kind": "List", "items": list}).to_string();
+        let list = list.replace("\"team-a\"", &json!(namespace.name()).to_string());
+        let list = list.replace("\"team-b\"", &json!(namespace.name()).to_string());
+        let words = ["apply", "--dry-run=server", "--validate=strict", "-f", "-"];
+        let said = cluster.kubectl().run_with_input(words, &list).await?;
+        said.success().with_context(|| way)?;
+        belongs_together(&objects).with_context(|| way)?;
+    }
+    Ok(())
+}
+
+/// Whatever selects Pods selects the operator's, names ports that they have, and is never dialled by the operator itself.
+fn belongs_together(objects: &[Value]) -> Result<()> {
+    let pod = &the(objects, "Deployment")?["spec"]["template"];
+    let labels = &pod["metadata"]["labels"];
+    let container = &pod["spec"]["containers"][0];
+    let ports = container["ports"].as_array().context("the container has ports")?;
+    let has_port = |name: &Value| ports.iter().any(|port| port["name"] == *name);
+    let services = of_kind(objects, "Service");
+    for service in &services {
+        ensure!(is_part_of(&service["spec"]["selector"], labels), "{service}");
+        ensure!(has_port(&service["spec"]["ports"][0]["targetPort"]), "{service}");
+        // By this label the operator knows its own Services and refuses to share them.
+        ensure!(service["metadata"]["labels"]["app.kubernetes.io/name"] == "private-connect", "{service}");
+    }
+    for kind in ["PodDisruptionBudget", "NetworkPolicy"] {
+        for object in of_kind(objects, kind) {
+            let selector = object["spec"].get("selector").unwrap_or(&object["spec"]["podSelector"]);
+            ensure!(is_part_of(&selector["matchLabels"], labels), "{object}");
+            let rules = object["spec"]["ingress"].as_array().into_iter().flatten();
+            ensure!(rules.map(|rule| &rule["ports"][0]["port"]).all(has_port), "{object}");
+        }
+    }
+    for monitor in of_kind(objects, "ServiceMonitor") {
+        let selector = &monitor["spec"]["selector"]["matchLabels"];
+        let found: Vec<_> =
+            services.iter().filter(|it| is_part_of(selector, &it["metadata"]["labels"])).collect();
+        let [service] = found[..] else { anyhow::bail!("{monitor} selects {found:?}") };
+        ensure!(service["spec"]["ports"][0]["name"] == monitor["spec"]["endpoints"][0]["port"], "{monitor}");
+    }
+    for probe in ["startupProbe", "livenessProbe", "readinessProbe"] {
+        ensure!(has_port(&container[probe]["httpGet"]["port"]), "{probe}");
+    }
+    let mounted = container["volumeMounts"].as_array().into_iter().flatten().map(|mount| &mount["name"]);
+    let volumes = pod["spec"]["volumes"].as_array().into_iter().flatten().map(|volume| &volume["name"]);
+    ensure!(mounted.eq(volumes), "{pod}");
+    Ok(())
+}
+
+fn is_part_of(selector: &Value, labels: &Value) -> bool {
+    selector.as_object().is_some_and(|wanted| {
+        !wanted.is_empty() && wanted.iter().all(|(key, value)| labels.get(key) == Some(value))
+    })
+}
+
+#[tokio::test]
+async fn a_list_of_namespaces_makes_nothing_cluster_wide() -> Result<()> {
+    let cluster = control_plane::shared().await?;
+    let words = ["api-resources", "--namespaced=true", "--no-headers"];
+    let said = cluster.kubectl().run(words).await?.success()?.stdout;
+    let namespaced: Vec<&str> = said.lines().filter_map(|line| line.split_whitespace().last()).collect();
+    let helm = Helm::new().await?;
+    for (way, settings) in ways() {
+        let settings = [settings, vec!["--set", TEAMS]].concat();
+        let objects = helm.objects("own", &settings).await?;
+        for object in objects.iter().filter(|object| object["kind"] != "ServiceMonitor") {
+            let kind = object["kind"].as_str().unwrap_or_default();
+            assert!(namespaced.contains(&kind), "{way}: {kind} is cluster-wide");
+        }
+        let mut roles: Vec<_> =
+            of_kind(&objects, "Role").iter().map(|role| role["metadata"]["namespace"].clone()).collect();
+        roles.sort_by_key(Value::to_string);
+        assert_eq!(roles, ["own", "team-a", "team-b"], "{way}");
+        assert!(objects.iter().all(|object| object["metadata"]["namespace"].is_string()), "{way}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn pods_are_accepted_where_pod_security_is_restricted() -> Result<()> {
+    let cluster = control_plane::shared().await?;
+    let namespace = Namespace::create(cluster, "restricted").await?;
+    let label = "pod-security.kubernetes.io/enforce=restricted";
+    cluster.kubectl().run(["label", "namespace", namespace.name(), label]).await?.success()?;
+    let words = ["create", "--dry-run=server", "--validate=strict", "-f", "-"];
+    let helm = Helm::new().await?;
+    for (way, settings) in ways() {
+        let objects = helm.objects(namespace.name(), &settings).await?;
+        let mut pod = the(&objects, "Deployment")?["spec"]["template"].clone();
+        (pod["apiVersion"], pod["kind"]) = (json!("v1"), json!("Pod"));
+        pod["metadata"]["name"] = json!("operator");
+        // The class is not there, and admission would ask for it.
+        pod["spec"].as_object_mut().context("a Pod has a spec")?.remove("priorityClassName");
+        let said = namespace.kubectl().run_with_input(words, &pod.to_string()).await?;
+        said.success().with_context(|| way)?;
+
+        pod["spec"]["containers"][0]["securityContext"]["allowPrivilegeEscalation"] = json!(true);
+        let said = namespace.kubectl().run_with_input(words, &pod.to_string()).await?.fails_with(1)?;
+        assert!(said.stderr.contains("allowPrivilegeEscalation"), "{}", said.report());
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_operator_knows_every_argument() -> Result<()> {
+    let helm = Helm::new().await?;
+    let mut seen = Vec::new();
+    for (way, settings) in ways() {
+        let objects = helm.objects("own", &settings).await?;
+        let arguments = &the(&objects, "Deployment")?["spec"]["template"]["spec"]["containers"][0]["args"];
+        let arguments: Vec<String> = serde_json::from_value(arguments.clone())?;
+        // With --help the operator says what it would do, or which argument it does not know.
+        let output = tokio::process::Command::new(product().await?.operator())
+            .args(&arguments)
+            .arg("--help")
+            .output()
+            .await
+            .context("cannot start the operator")?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{way}: {arguments:?}: {said}");
+        let help = String::from_utf8_lossy(&output.stdout).into_owned();
+        for flag in arguments.iter().filter_map(|argument| argument.split('=').next()).skip(1) {
+            assert!(help.contains(&format!(" {flag}")), "{way}: {flag}");
+            seen.push(flag.to_owned());
+        }
+    }
+    for flag in ["--embedded-hub", "--hub-api-key-file", "--hub-ca-file", "--allow-insecure-hub"] {
+        assert!(seen.iter().any(|it| it == flag), "no way to install says {flag}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn values_that_cannot_work_are_refused_with_a_sentence() -> Result<()> {
+    let helm = Helm::new().await?;
+    let rows = [
+        ("replica=2", "additional properties 'replica' not allowed"),
+        ("hub.uri=https://hub.example.com", "additional properties 'uri' not allowed"),
+        ("replicas=0", "at '/replicas': minimum: got 0, want 1"),
+        ("replicas=two", "at '/replicas': got string, want integer"),
+        ("watchNamespaces=team-a", "at '/watchNamespaces': got string, want array"),
+        ("watchNamespaces={Team_A}", "at '/watchNamespaces/0': 'Team_A' does not match pattern"),
+        ("watchNamespaces={a,a}", "at '/watchNamespaces': items at 0 and 1 are equal"),
+        ("hub.url=hub.example.com", "at '/hub/url': 'hub.example.com' does not match pattern"),
+        ("hub.url=https://me:secret@hub.example.com", "at '/hub/url'"),
+        ("image.digest=latest", "at '/image/digest': 'latest' does not match pattern"),
+        ("log.format=xml", "at '/log/format': value must be one of 'json', 'text'"),
+        ("serviceMonitor.interval=often", "at '/serviceMonitor/interval'"),
+        ("embeddedHub.persistence.size=big", "at '/embeddedHub/persistence/size'"),
+        ("embeddedHub.enabled=true,replicas=2", "replicas must be 1 with embeddedHub.enabled"),
+        ("embeddedHub.enabled=true,hub.apiKeySecret=hub", "hub.apiKeySecret is for another hub"),
+        ("embeddedHub.enabled=true,hub.caSecret=ca", "hub.caSecret is for another hub"),
+        ("embeddedHub.ingress.enabled=true", "embeddedHub.ingress.enabled needs embeddedHub.enabled"),
+        (
+            "embeddedHub.enabled=true,embeddedHub.ingress.enabled=true",
+            "embeddedHub.ingress.enabled needs embeddedHub.publicUrl",
+        ),
+        (
+            "embeddedHub.enabled=true,embeddedHub.ingress.enabled=true,embeddedHub.publicUrl=https://example.com/hub",
+            "embeddedHub.publicUrl must have no path",
+        ),
+        ("serviceAccount.create=false", "set serviceAccount.name to the ServiceAccount to use"),
+    ];
+    for (setting, sentence) in rows {
+        let said = helm.refusal(&["--set", setting]).await?;
+        assert!(said.contains(sentence), "{setting}: {said}");
+    }
+    Ok(())
+}
