@@ -1,11 +1,12 @@
 //! A hub's HTTP API, one method per call.
 //!
 //! Every call has a deadline, every answer a size limit, and every refusal becomes an [`Error`] that knows its reason.
-//! `model` has what callers see, `wire` the JSON around it, `exchange` one request and its answer.
+//! `model` and `shares` have what callers see, `wire` the JSON around it, `exchange` one request and its answer.
 
 mod exchange;
 mod model;
 mod refusal;
+mod shares;
 mod wire;
 
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use secrecy::{ExposeSecret, SecretString};
 use uuid::Uuid;
 
 pub use self::model::*;
+pub use self::shares::*;
 use crate::error::{Error, Rejection};
 use crate::identity::Identity;
 use crate::url::HubUrl;

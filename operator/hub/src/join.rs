@@ -32,6 +32,9 @@ use crate::url::HubUrl;
 /// Events that may wait for the owner of a join; failures of connections beyond that are not told.
 const EVENT_QUEUE: usize = 64;
 
+/// How often a hub that tells nobody about ends is asked: its limits count every address behind one gateway together.
+const RECHECK_INTERVAL: Duration = Duration::from_secs(60);
+
 /// How long [`Join::stop`] waits for the last words to the hub.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -63,6 +66,21 @@ pub struct Recheck {
     pub client: Client,
     /// The share's code.
     pub code: secrecy::SecretString,
+}
+
+/// By what clock a join lives. The default is right outside of tests.
+#[derive(Clone)]
+pub struct Timing {
+    /// Says when the share has ended.
+    pub clock: Arc<dyn Clock>,
+    /// How often a hub is asked that tells nobody about ends.
+    pub recheck_interval: Duration,
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        Self { clock: Arc::new(SystemClock), recheck_interval: RECHECK_INTERVAL }
+    }
 }
 
 /// One route of the share and the port it would like.
@@ -175,11 +193,12 @@ pub struct Join {
 impl Join {
     /// Connects to the hub, then binds a port for every route. A taken or privileged port is replaced by a free one.
     pub async fn start(config: JoinConfig) -> Result<Self, JoinError> {
-        Self::start_with_clock(config, Arc::new(SystemClock)).await
+        Self::start_with(config, Timing::default()).await
     }
 
-    /// The same by another clock.
-    pub async fn start_with_clock(config: JoinConfig, clock: Arc<dyn Clock>) -> Result<Self, JoinError> {
+    /// The same with another sense of time.
+    pub async fn start_with(config: JoinConfig, timing: Timing) -> Result<Self, JoinError> {
+        let Timing { clock, recheck_interval } = timing;
         let JoinConfig { url, tls, identity, share_id, ends_at, routes, bind, recheck } = config;
         let deadline = Deadline::new(clock, ends_at);
         if deadline.has_passed() {
@@ -194,7 +213,13 @@ impl Join {
         let (ended_tx, ended) = watch::channel(None);
         let stop = CancellationToken::new();
         let hub = Hub { url, tls, identity, share_id };
-        let runner = Runner::new(hub, deadline, recheck, events_tx, stop.clone());
+        let runner = Runner::new(
+            hub,
+            deadline,
+            recheck.map(|recheck| (recheck, recheck_interval)),
+            events_tx,
+            stop.clone(),
+        );
         runner.listen(&routes, listeners);
         tokio::spawn(runner.run(socket, ended_tx));
         Ok(Self { routes: bound, events_rx, ended, stop: stop.drop_guard() })

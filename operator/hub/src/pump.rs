@@ -6,6 +6,8 @@
 //! Outward, a connection first waits until it has something to read, then for its turn in the shared queue, and only
 //! then reads one chunk. So a connection holds no buffer while it waits, turns are fair, and a slow hub pushes TCP back.
 
+mod lane;
+
 use std::cell::RefCell;
 use std::fmt;
 use std::io;
@@ -18,52 +20,13 @@ use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use crate::protocol::{About, ChunkFrames};
-use crate::socketio::{EmitError, Emitter};
+use self::lane::MAX_CHUNK_BYTES;
+pub(crate) use self::lane::{AtEnd, EXPOSER, JOINER, Lane};
 use crate::tunnel::budget::{InboxRx, Item};
 use crate::tunnel::stats::count;
 
-/// The most bytes of one event: large enough for speed, small enough that a short turn of another is soon.
-const MAX_CHUNK_BYTES: usize = 32 * 1024;
-
 /// After the hub closed a connection, how long the stream may take to read its last bytes and close in turn.
 const LINGER: Duration = Duration::from_secs(2);
-
-/// What the hub is called for one connection, in the words of one side.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Words {
-    pub(crate) data: &'static str,
-    pub(crate) fin: &'static str,
-    pub(crate) close: &'static str,
-}
-
-/// The words of the exposing side.
-pub(crate) const EXPOSER: Words = Words { data: "data", fin: "fin", close: "close" };
-
-/// The words of the joining side.
-pub(crate) const JOINER: Words = Words { data: "reach_data", fin: "reach_fin", close: "reach_close" };
-
-/// One connection as the hub knows it.
-#[derive(Debug)]
-pub(crate) struct Lane {
-    emitter: Emitter,
-    words: Words,
-    connection_id: String,
-    frames: ChunkFrames,
-    chunk_bytes: usize,
-    at_end: AtEnd,
-}
-
-/// What to do when the TCP stream has no more bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum AtEnd {
-    /// Say so and go on in the other direction.
-    Finish,
-    /// Close the connection; bytes that are already here are still delivered.
-    Close,
-    /// Wait for the other side to end, but not for longer than this after its last bytes; then close.
-    CloseAfter(Duration),
-}
 
 /// How a connection went.
 #[derive(Debug)]
@@ -126,29 +89,6 @@ enum Inward {
 thread_local! {
     /// One read buffer per thread, used between two awaits: idle connections hold none.
     static CHUNK: RefCell<Vec<u8>> = RefCell::new(vec![0; MAX_CHUNK_BYTES]);
-}
-
-// === impl Lane ===
-
-impl Lane {
-    pub(crate) fn new(emitter: Emitter, words: Words, connection_id: String, at_end: AtEnd) -> Self {
-        let frames = ChunkFrames::new(words.data, &connection_id);
-        let chunk_bytes = frames.largest_chunk(emitter.max_payload()).clamp(1, MAX_CHUNK_BYTES);
-        Self { emitter, words, connection_id, frames, chunk_bytes, at_end }
-    }
-
-    pub(crate) fn connection_id(&self) -> &str {
-        &self.connection_id
-    }
-
-    /// Tells the hub that the connection is over.
-    pub(crate) async fn close(&self) -> Result<(), EmitError> {
-        self.emitter.emit(self.words.close, &About { connection_id: &self.connection_id }).await
-    }
-
-    async fn finish(&self) -> Result<(), EmitError> {
-        self.emitter.emit(self.words.fin, &About { connection_id: &self.connection_id }).await
-    }
 }
 
 /// Makes a stream that is dropped before its orderly end reset the connection.

@@ -4,14 +4,13 @@
 //! its silence; this file the namespace, events and acknowledgements. No polling, no upgrade, no attachments, no
 //! reconnection: a connection that ends says why, and whoever wants another opens another.
 
+mod acks;
 mod engine;
 pub mod packet;
 
 use std::borrow::Cow;
-use std::collections::HashMap;
 use std::ops::Range;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -21,6 +20,7 @@ use tokio::time::timeout;
 pub use tokio_tungstenite::tungstenite::Utf8Bytes;
 use tokio_util::sync::CancellationToken;
 
+use self::acks::{Acks, AnsweredHere};
 use self::engine::{Outbox, Outgoing, Reader};
 use self::packet::{Frame, Packet};
 
@@ -155,22 +155,6 @@ pub struct Events {
     acks: AnsweredHere,
     outbox: Outbox,
     namespace: &'static str,
-}
-
-/// The receiving end of all answers: when it goes, nobody waits for one any longer.
-struct AnsweredHere(Arc<Acks>);
-
-#[derive(Debug, Default)]
-struct Acks {
-    next: AtomicU64,
-    /// Reader --arguments of the answer--> whoever called.
-    waiting: Mutex<HashMap<u64, oneshot::Sender<String>>>,
-}
-
-/// Takes the entry of a call out of the table, also when the caller stopped waiting.
-struct Waiting<'a> {
-    acks: &'a Acks,
-    id: u64,
 }
 
 /// Opens a connection and joins the namespace.
@@ -340,38 +324,6 @@ impl Event {
     /// The first argument, borrowed from the frame where the type allows.
     pub fn payload<'a, T: Deserialize<'a>>(&'a self) -> Option<T> {
         first_of(self.text.get(self.args.clone())?)
-    }
-}
-
-// === impl Acks ===
-
-impl Acks {
-    fn expect(&self, answer_tx: oneshot::Sender<String>) -> Waiting<'_> {
-        let id = self.next.fetch_add(1, Ordering::Relaxed);
-        self.lock().insert(id, answer_tx);
-        Waiting { acks: self, id }
-    }
-
-    fn settle(&self, id: u64, args: &str) {
-        if let Some(answer_tx) = self.lock().remove(&id) {
-            let _ = answer_tx.send(args.to_owned()); // the caller may have stopped waiting
-        }
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<u64, oneshot::Sender<String>>> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Drop for AnsweredHere {
-    fn drop(&mut self) {
-        self.0.lock().clear();
-    }
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.acks.lock().remove(&self.id);
     }
 }
 

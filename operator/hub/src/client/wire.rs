@@ -5,8 +5,8 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::model::{
-    self, Features, JoinedAgent, JoinedShare, Service, ServiceReach, Share, ShareEnd, ShareRow,
+use super::{
+    Features, JoinedAgent, JoinedShare, Service, ServiceReach, Share, ShareEnd, ShareRow, model, shares,
 };
 use crate::identity::Identity;
 
@@ -159,8 +159,8 @@ impl<'a> RegisterService<'a> {
 // === impl CreateShare ===
 
 impl<'a> CreateShare<'a> {
-    pub(super) fn new(share: &'a model::NewShare) -> Self {
-        let model::NewShare { name, end, max_joins, routes } = share;
+    pub(super) fn new(share: &'a shares::NewShare) -> Self {
+        let shares::NewShare { name, end, max_joins, routes } = share;
         let (expires_in_hours, expires_at) = match end {
             ShareEnd::Hours(hours) => (Some(*hours), None),
             ShareEnd::At(instant) => (None, Some(iso(*instant))),
@@ -178,8 +178,8 @@ impl<'a> CreateShare<'a> {
 // === impl UpdateShare ===
 
 impl<'a> UpdateShare<'a> {
-    pub(super) fn new(change: &'a model::ShareChange) -> Self {
-        let model::ShareChange { expires_at, max_joins, routes } = change;
+    pub(super) fn new(change: &'a shares::ShareChange) -> Self {
+        let shares::ShareChange { expires_at, max_joins, routes } = change;
         Self {
             expires_at: expires_at.map(iso),
             max_joins: *max_joins,
@@ -191,8 +191,8 @@ impl<'a> UpdateShare<'a> {
 // === impl Route ===
 
 impl<'a> Route<'a> {
-    fn new(route: &'a model::NewRoute) -> Self {
-        let model::NewRoute { service_name, service_id, target_host, target_port, local_port, protocol } =
+    fn new(route: &'a shares::NewRoute) -> Self {
+        let shares::NewRoute { service_name, service_id, target_host, target_port, local_port, protocol } =
             route;
         Self {
             service_name,
@@ -212,7 +212,7 @@ impl From<Health> for model::Health {
     }
 }
 
-impl From<JoinAnswer> for model::Joined {
+impl From<JoinAnswer> for shares::Joined {
     fn from(answer: JoinAnswer) -> Self {
         let JoinAnswer { share, agent } = answer;
         let agent = agent.map(|MadeAgent { agent_id, token, expires_at }| JoinedAgent {
@@ -241,7 +241,7 @@ mod tests {
     #[test]
     fn an_empty_list_of_routes_is_sent_and_never_left_out() {
         let share =
-            model::NewShare { name: None, end: ShareEnd::Hours(4), max_joins: None, routes: Vec::new() };
+            shares::NewShare { name: None, end: ShareEnd::Hours(4), max_joins: None, routes: Vec::new() };
         let body = serde_json::to_string(&CreateShare::new(&share)).expect("serialisable");
         assert_eq!(body, r#"{"expiresInHours":4,"routes":[]}"#);
     }

@@ -27,9 +27,6 @@ const RECONNECT: Backoff = Backoff::new(Duration::from_millis(500), Duration::fr
 /// A socket that lived this long proves that connecting works, so delays start over.
 const HEALTHY: Duration = Duration::from_secs(10);
 
-/// How often a hub that tells nobody about ends is asked: its limits count every address behind one gateway together.
-const RECHECK_INTERVAL: Duration = Duration::from_secs(60);
-
 /// How long the socket may take to close its connections and leave.
 const GOODBYE_TIMEOUT: Duration = Duration::from_secs(3);
 
@@ -51,7 +48,7 @@ pub(super) struct Hub {
 pub(super) struct Runner {
     hub: Hub,
     deadline: Deadline,
-    recheck: Option<Recheck>,
+    recheck: Option<(Recheck, Duration)>,
     events_tx: mpsc::Sender<JoinEvent>,
     current: Current,
     /// Cancelled when connections must end and the hub be told.
@@ -69,7 +66,7 @@ impl Runner {
     pub(super) fn new(
         hub: Hub,
         deadline: Deadline,
-        recheck: Option<Recheck>,
+        recheck: Option<(Recheck, Duration)>,
         events_tx: mpsc::Sender<JoinEvent>,
         stop: CancellationToken,
     ) -> Self {
@@ -174,11 +171,13 @@ impl Runner {
 
     /// Asks a hub that tells nobody about ends whether the share still lives; returns when it does not.
     async fn ask_again(&self) -> JoinEnd {
-        let Some(Recheck { client, code }) = &self.recheck else { return std::future::pending().await };
-        let mut pause = RECHECK_INTERVAL;
+        let Some((Recheck { client, code }, interval)) = &self.recheck else {
+            return std::future::pending().await;
+        };
+        let mut pause = *interval;
         loop {
             sleep(pause).await;
-            pause = RECHECK_INTERVAL;
+            pause = *interval;
             if self.current.borrow().as_ref().is_none_or(|live| live.tells_ends) {
                 continue;
             }

@@ -5,10 +5,14 @@
 //! the timer having fired; and a share that ended, a route that was removed or a target that changed takes its open
 //! connections with it. The timer of all ends is one task; it lives as long as the last clone of [`Routes`].
 
-use std::collections::{HashMap, HashSet};
+mod gate;
+mod leash;
+mod table;
+
+use std::collections::HashMap;
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicI64, AtomicU8, AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -18,7 +22,8 @@ use tokio::sync::{Notify, broadcast, watch};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::ends::Ends;
+pub(crate) use self::leash::Leash;
+use self::table::{Entry, Table};
 use crate::clock::Clock;
 
 /// The wall clock is looked at at least this often, so that a step of the clock or a thaw ends shares within a second.
@@ -100,15 +105,6 @@ pub struct Routes {
     shared: Arc<Shared>,
 }
 
-/// Ties an open connection to its route: tells when to stop and keeps the count.
-#[derive(Debug)]
-pub(crate) struct Leash {
-    clock: ClockHandle,
-    gate: Option<Arc<Gate>>,
-    cut: CancellationToken,
-    open: Arc<AtomicUsize>,
-}
-
 struct Shared {
     clock: Arc<dyn Clock>,
     table: Mutex<Table>,
@@ -119,41 +115,6 @@ struct Shared {
     /// `set_end` --wake up--> timer.
     wake: Arc<Notify>,
 }
-
-#[derive(Default)]
-struct Table {
-    services: HashMap<Uuid, Entry>,
-    shares: HashMap<ShareKey, ShareEntry>,
-    ends: Ends,
-}
-
-struct Entry {
-    route: Route,
-    /// Cancelled when the connections of this route must go.
-    cut: CancellationToken,
-    open: Arc<AtomicUsize>,
-}
-
-#[derive(Default)]
-struct ShareEntry {
-    gate: Arc<Gate>,
-    services: HashSet<Uuid>,
-}
-
-/// Whether a share is open, readable without a lock for every chunk.
-#[derive(Debug)]
-struct Gate {
-    /// Microseconds since the epoch; `NO_END` before an end is set.
-    ends_at: AtomicI64,
-    /// `LIVE` or one more than an `EndReason`.
-    ended: AtomicU8,
-}
-
-#[derive(Clone)]
-struct ClockHandle(Arc<dyn Clock>);
-
-const NO_END: i64 = i64::MIN;
-const LIVE: u8 = 0;
 
 // === impl Routes ===
 
@@ -213,7 +174,7 @@ impl Routes {
         if gate.ended().is_some() {
             return;
         }
-        gate.ends_at.store(ends_at.as_microsecond(), Ordering::Release);
+        gate.open_until(ends_at);
         table.ends.arm(share, ends_at);
         drop(table);
         self.shared.wake.notify_one();
@@ -223,7 +184,7 @@ impl Routes {
     pub fn end(&self, share: &ShareKey, why: EndReason) {
         let cuts = self.shared.lock().close(share, why);
         if let Some(cuts) = cuts {
-            self.shared.finish(share.clone(), why, cuts);
+            self.shared.finish(share.clone(), why, &cuts);
         }
     }
 
@@ -232,7 +193,7 @@ impl Routes {
         let mut table = self.shared.lock();
         table.ends.disarm(share);
         let Some(entry) = table.shares.remove(share) else { return };
-        entry.gate.ended.store(EndReason::Withdrawn.code(), Ordering::Release);
+        entry.gate.close(EndReason::Withdrawn);
         let cuts = table.replace_cuts(&entry.services);
         if !entry.services.is_empty() {
             table.shares.entry(share.clone()).or_default().services = entry.services;
@@ -278,13 +239,9 @@ impl Routes {
         let dial = table.authorize(service_id, now)?;
         let Some(entry) = table.services.get(&service_id) else { return Err(Refusal::UnknownService) };
         let gate = entry.route.share.as_ref().and_then(|share| table.shares.get(share));
-        entry.open.fetch_add(1, Ordering::AcqRel);
-        let leash = Leash {
-            clock: ClockHandle(Arc::clone(&self.shared.clock)),
-            gate: gate.map(|share| Arc::clone(&share.gate)),
-            cut: entry.cut.clone(),
-            open: Arc::clone(&entry.open),
-        };
+        let gate = gate.map(|share| Arc::clone(&share.gate));
+        let leash =
+            Leash::new(Arc::clone(&self.shared.clock), gate, entry.cut.clone(), Arc::clone(&entry.open));
         Ok((dial, leash))
     }
 
@@ -297,32 +254,6 @@ impl Routes {
 impl fmt::Debug for Routes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Routes").field("services", &self.shared.lock().services.len()).finish_non_exhaustive()
-    }
-}
-
-// === impl Leash ===
-
-impl Leash {
-    /// Resolves when the connection must go.
-    pub(crate) async fn cut(&self) {
-        self.cut.cancelled().await;
-    }
-
-    /// Cancelled when the connection must go.
-    pub(crate) fn token(&self) -> &CancellationToken {
-        &self.cut
-    }
-
-    /// Whether one more byte may pass now. Asked before every chunk, so that a late timer serves nothing.
-    pub(crate) fn holds(&self) -> bool {
-        !self.cut.is_cancelled()
-            && self.gate.as_ref().is_none_or(|gate| gate.refusal(self.clock.0.now()).is_none())
-    }
-}
-
-impl Drop for Leash {
-    fn drop(&mut self) {
-        self.open.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
@@ -347,7 +278,7 @@ impl Shared {
         self.exposed_tx.send_modify(|version| *version += 1);
     }
 
-    fn finish(&self, share: ShareKey, why: EndReason, cuts: Vec<CancellationToken>) {
+    fn finish(&self, share: ShareKey, why: EndReason, cuts: &[CancellationToken]) {
         cuts.iter().for_each(CancellationToken::cancel);
         let _ = self.ended_tx.send(ShareEnded { share, why }); // nobody listening is fine
     }
@@ -364,7 +295,7 @@ impl Shared {
         let next = table.ends.next();
         drop(table);
         for (share, cuts) in closed {
-            self.finish(share, EndReason::Expired, cuts);
+            self.finish(share, EndReason::Expired, &cuts);
         }
         let wait = Duration::try_from(next?.duration_since(now)).unwrap_or(Duration::ZERO);
         Some(wait.min(CLOCK_CHECK))
@@ -374,86 +305,6 @@ impl Shared {
 impl Drop for Shared {
     fn drop(&mut self) {
         self.wake.notify_one();
-    }
-}
-
-// === impl Table ===
-
-impl Table {
-    fn authorize(&self, service_id: Uuid, now: Timestamp) -> Result<Dial, Refusal> {
-        let Entry { route, .. } = self.services.get(&service_id).ok_or(Refusal::UnknownService)?;
-        if let Some(share) = &route.share {
-            let share = self.shares.get(share).ok_or(Refusal::EndNotSet)?;
-            share.gate.refusal(now).map_or(Ok(()), Err)?;
-        }
-        if route.targets.is_empty() {
-            return Err(Refusal::NoTarget);
-        }
-        Ok(Dial { service_id, name: route.name.clone(), targets: route.targets.clone() })
-    }
-
-    /// Closes the gate and gives what to cut; `None` when it was closed before.
-    fn close(&mut self, share: &ShareKey, why: EndReason) -> Option<Vec<CancellationToken>> {
-        self.ends.disarm(share);
-        let entry = self.shares.entry(share.clone()).or_default();
-        let was = entry.gate.ended.compare_exchange(LIVE, why.code(), Ordering::AcqRel, Ordering::Acquire);
-        was.ok()?;
-        let services = entry.services.clone();
-        Some(self.replace_cuts(&services))
-    }
-
-    fn replace_cuts(&mut self, services: &HashSet<Uuid>) -> Vec<CancellationToken> {
-        let entries = services.iter().filter_map(|id| Some((*id, self.services.get(id)?.cut.clone())));
-        let cuts: Vec<(Uuid, CancellationToken)> = entries.collect();
-        cuts.into_iter()
-            .map(|(id, cut)| {
-                if let Some(entry) = self.services.get_mut(&id) {
-                    entry.cut = CancellationToken::new();
-                }
-                cut
-            })
-            .collect()
-    }
-
-    fn leave_share(&mut self, service_id: Uuid, route: &Route) {
-        let share = route.share.as_ref().and_then(|share| self.shares.get_mut(share));
-        if let Some(share) = share {
-            share.services.remove(&service_id);
-        }
-    }
-}
-
-// === impl Entry ===
-
-impl Entry {
-    fn replace_cut(&self) -> CancellationToken {
-        self.cut.cancel();
-        CancellationToken::new()
-    }
-}
-
-// === impl Gate ===
-
-impl Default for Gate {
-    fn default() -> Self {
-        Self { ends_at: AtomicI64::new(NO_END), ended: AtomicU8::new(LIVE) }
-    }
-}
-
-impl Gate {
-    fn ended(&self) -> Option<EndReason> {
-        EndReason::from_code(self.ended.load(Ordering::Acquire))
-    }
-
-    fn refusal(&self, now: Timestamp) -> Option<Refusal> {
-        if let Some(why) = self.ended() {
-            return Some(Refusal::ShareEnded(why));
-        }
-        match self.ends_at.load(Ordering::Acquire) {
-            NO_END => Some(Refusal::EndNotSet),
-            end if now.as_microsecond() >= end => Some(Refusal::ShareEnded(EndReason::Expired)),
-            _ => None,
-        }
     }
 }
 
@@ -475,12 +326,6 @@ impl EndReason {
 
     fn from_code(code: u8) -> Option<Self> {
         [Self::Expired, Self::Revoked, Self::Withdrawn].into_iter().find(|why| why.code() == code)
-    }
-}
-
-impl fmt::Debug for ClockHandle {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Clock")
     }
 }
 

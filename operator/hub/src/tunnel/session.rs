@@ -109,7 +109,7 @@ impl Session {
         };
         match said {
             Said::Data(data) => self.count_foreign(self.links.deliver(&self.budget, data).await),
-            Said::Dial(dial) => self.answer(dial).await,
+            Said::Dial(dial) => self.answer(dial),
             Said::Fin(id) => self.count_foreign(self.links.with(&id.connection_id, InboxTx::finish)),
             Said::Close(id) => self.count_foreign(self.links.with(&id.connection_id, InboxTx::close)),
             Said::Spoilt(id) => {
@@ -118,7 +118,7 @@ impl Session {
             }
             Said::Error(rejected) => return Err(rejected.into()),
             Said::TokenWarning(token) => {
-                self.tell(TunnelEvent::TokenExpiring { expires_at: token.expires_at })
+                self.tell(TunnelEvent::TokenExpiring { expires_at: token.expires_at });
             }
             Said::ShareJoined(joined) => self.tell(joined.into()),
             Said::Connected(_) => self.welcomed.notify_one(),
@@ -133,7 +133,7 @@ impl Session {
         }
     }
 
-    async fn answer(&mut self, dial: protocol::Dial<'_>) {
+    fn answer(&mut self, dial: protocol::Dial<'_>) {
         let connection_id = dial.connection_id.into_owned();
         let stats = Arc::clone(&self.around.stats);
         let admitted = if dial.pty {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use connect_hub::client::{Client, ClientOptions, NewRoute, NewShare, ShareEnd};
 use connect_hub::identity::Identity;
-use connect_hub::join::{Join, JoinEnd, JoinError, JoinEvent};
+use connect_hub::join::{Join, JoinEnd, JoinError, JoinEvent, Timing};
 use connect_hub::tunnel::{Clock, EndReason, Refusal, Route, Routes, ShareEnded, ShareKey, SystemClock};
 use jiff::{Timestamp, ToSpan};
 use serde_json::json;
@@ -191,13 +191,14 @@ async fn the_joiners_own_clock_ends_a_join() {
     let lab = Lab::start(Hub::oxide(&[]).await).await;
     let config = lab.join_config(vec![lab.expose("one", "api", echo().await).await]).await;
     let clock = Arc::new(TestClock::default());
-    let starting = Join::start_with_clock(config.clone(), Arc::clone(&clock) as Arc<dyn Clock>);
+    let timing = || Timing { clock: Arc::clone(&clock) as Arc<dyn Clock>, ..Timing::default() };
+    let starting = Join::start_with(config.clone(), timing());
     let mut join = within("a join", starting).await.expect("joined");
     let mut client = dial_echo(&join, 0).await;
     clock.step(2);
     is_over(&mut join, &mut client, JoinEnd::Expired).await;
 
-    let too_late = Join::start_with_clock(config, clock).await;
+    let too_late = Join::start_with(config, timing()).await;
     assert!(matches!(too_late, Err(JoinError::Ended)), "{too_late:?}");
 }
 

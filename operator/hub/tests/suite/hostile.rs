@@ -209,7 +209,7 @@ async fn all_is_exposed_again_after_every_welcome_and_after_every_change() {
     assert_eq!(lab.agent.expect("expose").await["serviceId"], json!(second));
 
     lab.agent.emit("connected", &json!({"message": "again"})).await;
-    let mut again = vec![lab.agent.expect("expose").await, lab.agent.expect("expose").await];
+    let mut again = [lab.agent.expect("expose").await, lab.agent.expect("expose").await];
     again.sort_by_key(|payload| payload["serviceId"] != json!(second));
     assert_eq!(again[0]["serviceId"], json!(second));
     assert_eq!(again[1]["serviceId"], json!(lab.service_id));

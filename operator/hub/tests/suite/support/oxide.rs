@@ -43,7 +43,7 @@ impl OxideHub {
         let (layer, io) = SocketIo::builder().max_buffer_size(PACKETS).build_layer();
         let shared = Arc::clone(&state);
         io.ns("/agent", async move |socket: SocketRef, Data(auth): Data<Value>| {
-            greet(&socket, &auth, &shared)
+            greet(&socket, &auth, &shared);
         });
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
         let url = format!("http://{}", listener.local_addr().expect("bound"));

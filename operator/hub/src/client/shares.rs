@@ -1,0 +1,252 @@
+//! What the hub's HTTP API takes and gives about shares: as their creator sees them, and as those who join do.
+
+use jiff::Timestamp;
+use secrecy::SecretString;
+use serde::Deserialize;
+use uuid::Uuid;
+
+use crate::identity::Identity;
+
+/// When a share ends, in the two forms hubs understand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ShareEnd {
+    /// Whole hours from now; every hub understands 1 to 168.
+    Hours(u32),
+    /// An instant; needs the feature `expires-at`.
+    At(Timestamp),
+}
+
+/// A share to be created.
+#[derive(Clone, Debug)]
+pub struct NewShare {
+    /// At most 100 characters.
+    pub name: Option<String>,
+    /// When it ends.
+    pub end: ShareEnd,
+    /// How many joins it takes; ignored by vendor's hubs.
+    pub max_joins: Option<u32>,
+    /// What it gives access to. Always sent, so that no hub makes up its own list.
+    pub routes: Vec<NewRoute>,
+}
+
+/// A route to be put under a share.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewRoute {
+    /// What teammates see.
+    pub service_name: String,
+    /// Where it leads.
+    pub service_id: Option<Uuid>,
+    /// Told to the hub, never believed when it comes back.
+    pub target_host: String,
+    /// See `target_host`.
+    pub target_port: u16,
+    /// The port suggested for the teammate's machine.
+    pub local_port: Option<u16>,
+    /// `auto`, `tcp`, `http` or `https`.
+    pub protocol: String,
+}
+
+/// A share as its creator sees it.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Share {
+    /// The secret that lets people in.
+    pub code: SecretString,
+    /// Its id, on hubs that give one.
+    #[serde(default)]
+    pub id: Option<Uuid>,
+    /// Its name.
+    #[serde(default)]
+    pub name: Option<String>,
+    /// When it ends, by the hub's clock.
+    pub expires_at: Timestamp,
+    /// Whether it still lives.
+    #[serde(default)]
+    pub state: ShareState,
+    /// What it gives access to.
+    #[serde(default)]
+    pub routes: Vec<ShareRoute>,
+}
+
+/// Whether a share lives.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub enum ShareState {
+    /// People can join.
+    #[default]
+    Active,
+    /// Its time is up.
+    Expired,
+    /// It was taken back.
+    Revoked,
+}
+
+/// A route as the creator's answer shows it.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct ShareRoute {
+    /// What teammates see.
+    pub service_name: String,
+    /// Where it leads, on hubs that tell.
+    #[serde(default)]
+    pub service_id: Option<Uuid>,
+    /// The port it was made with.
+    pub target_port: u16,
+    /// The port suggested for the teammate's machine.
+    #[serde(default)]
+    pub local_port: Option<u16>,
+    /// `auto`, `tcp`, `http` or `https`.
+    #[serde(default = "default_protocol")]
+    pub protocol: String,
+}
+
+/// One row of the share list.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ShareRow {
+    /// The secret that lets people in.
+    pub code: SecretString,
+    /// Its id, on hubs that give one.
+    #[serde(default)]
+    pub id: Option<Uuid>,
+    /// Its name.
+    #[serde(default)]
+    pub name: Option<String>,
+    /// When it ends, by the hub's clock.
+    pub expires_at: Timestamp,
+    /// How many routes it has.
+    pub route_count: u64,
+    /// How often it was joined.
+    pub join_count: u64,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// The newest joins, on hubs that tell.
+    #[serde(default)]
+    pub joins: Vec<Join>,
+}
+
+/// All joins of one share.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+pub struct Joins {
+    /// How often the share was joined.
+    pub count: u64,
+    /// The newest of them.
+    pub joins: Vec<Join>,
+}
+
+/// Somebody joined.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct Join {
+    /// Who, in their own words.
+    pub agent_label: String,
+    /// When.
+    pub joined_at: Timestamp,
+}
+
+/// A change to a live share; what is `None` stays.
+#[derive(Clone, Debug, Default)]
+pub struct ShareChange {
+    /// A new end.
+    pub expires_at: Option<Timestamp>,
+    /// A new limit of joins.
+    pub max_joins: Option<u32>,
+    /// A new set of routes; those left out are cut.
+    pub routes: Option<Vec<NewRoute>>,
+}
+
+/// What became of a share that was to be revoked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Revoked {
+    /// It is revoked (or was before).
+    Done,
+    /// The hub does not know the code.
+    Absent,
+}
+
+/// A share as anyone who knows its code sees it.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct Preview {
+    /// Its name.
+    #[serde(default)]
+    pub name: Option<String>,
+    /// When it ends, by the hub's clock.
+    pub expires_at: Timestamp,
+    /// How many routes it has.
+    pub route_count: u64,
+    /// How often it was joined; some hubs stop counting at ten.
+    pub join_count: u64,
+    /// Names and protocols, never targets.
+    #[serde(default)]
+    pub routes: Vec<PreviewRoute>,
+}
+
+/// A route as a preview shows it.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct PreviewRoute {
+    /// What teammates see.
+    pub service_name: String,
+    /// `auto`, `tcp`, `http` or `https`.
+    #[serde(default = "default_protocol")]
+    pub protocol: String,
+}
+
+/// The answer to a join.
+#[derive(Clone, Debug)]
+pub struct Joined {
+    /// What was joined.
+    pub share: JoinedShare,
+    /// The identity the hub made for an anonymous joiner.
+    pub agent: Option<JoinedAgent>,
+}
+
+/// A share as a joiner sees it.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct JoinedShare {
+    /// Its id, on hubs that give one.
+    #[serde(default)]
+    pub id: Option<Uuid>,
+    /// Its name.
+    #[serde(default)]
+    pub name: Option<String>,
+    /// When it ends, by the hub's clock.
+    pub expires_at: Timestamp,
+    /// What it gives access to.
+    #[serde(default)]
+    pub routes: Vec<JoinedRoute>,
+}
+
+/// A route as a joiner sees it. The target's host is not kept: nobody here has a use for it.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct JoinedRoute {
+    /// What it is called.
+    pub service_name: String,
+    /// What to ask the hub for.
+    #[serde(default)]
+    pub service_id: Option<Uuid>,
+    /// The port it was made with.
+    pub target_port: u16,
+    /// The port suggested for this machine.
+    #[serde(default)]
+    pub local_port: Option<u16>,
+    /// `auto`, `tcp`, `http` or `https`.
+    #[serde(default = "default_protocol")]
+    pub protocol: String,
+}
+
+/// An identity that the hub made for a joiner, and its end.
+#[derive(Clone, Debug)]
+pub struct JoinedAgent {
+    /// The credentials for the socket.
+    pub identity: Identity,
+    /// When they stop working.
+    pub expires_at: Timestamp,
+}
+
+fn default_protocol() -> String {
+    "auto".to_owned()
+}

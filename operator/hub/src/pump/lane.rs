@@ -1,0 +1,68 @@
+//! One connection as the hub knows it: its id, the words of our side, and what to do at its end.
+
+use std::time::Duration;
+
+use crate::protocol::{About, ChunkFrames};
+use crate::socketio::{EmitError, Emitter};
+
+/// The most bytes of one event: large enough for speed, small enough that a short turn of another is soon.
+pub(super) const MAX_CHUNK_BYTES: usize = 32 * 1024;
+
+/// What the hub is called for one connection, in the words of one side.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Words {
+    pub(crate) data: &'static str,
+    pub(crate) fin: &'static str,
+    pub(crate) close: &'static str,
+}
+
+/// The words of the exposing side.
+pub(crate) const EXPOSER: Words = Words { data: "data", fin: "fin", close: "close" };
+
+/// The words of the joining side.
+pub(crate) const JOINER: Words = Words { data: "reach_data", fin: "reach_fin", close: "reach_close" };
+
+/// One connection as the hub knows it.
+#[derive(Debug)]
+pub(crate) struct Lane {
+    pub(super) emitter: Emitter,
+    words: Words,
+    connection_id: String,
+    pub(super) frames: ChunkFrames,
+    pub(super) chunk_bytes: usize,
+    pub(super) at_end: AtEnd,
+}
+
+/// What to do when the TCP stream has no more bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum AtEnd {
+    /// Say so and go on in the other direction.
+    Finish,
+    /// Close the connection; bytes that are already here are still delivered.
+    Close,
+    /// Wait for the other side to end, but not for longer than this after its last bytes; then close.
+    CloseAfter(Duration),
+}
+
+// === impl Lane ===
+
+impl Lane {
+    pub(crate) fn new(emitter: Emitter, words: Words, connection_id: String, at_end: AtEnd) -> Self {
+        let frames = ChunkFrames::new(words.data, &connection_id);
+        let chunk_bytes = frames.largest_chunk(emitter.max_payload()).clamp(1, MAX_CHUNK_BYTES);
+        Self { emitter, words, connection_id, frames, chunk_bytes, at_end }
+    }
+
+    pub(crate) fn connection_id(&self) -> &str {
+        &self.connection_id
+    }
+
+    /// Tells the hub that the connection is over.
+    pub(crate) async fn close(&self) -> Result<(), EmitError> {
+        self.emitter.emit(self.words.close, &About { connection_id: &self.connection_id }).await
+    }
+
+    pub(super) async fn finish(&self) -> Result<(), EmitError> {
+        self.emitter.emit(self.words.fin, &About { connection_id: &self.connection_id }).await
+    }
+}
