@@ -133,6 +133,15 @@ pub fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
+/// The innermost cause: what the network or the system said.
+pub fn root(error: &dyn std::error::Error) -> String {
+    let mut innermost = error;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    innermost.to_string()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

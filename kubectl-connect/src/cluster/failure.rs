@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use kube::core::Status;
 
-use crate::failure::{Failure, chain};
+use crate::failure::{Failure, chain, root};
 use crate::settings::duration;
 
 /// Reason kube gives an error whose body was not from an API server; its message is then that body.
@@ -208,15 +208,6 @@ fn words(status: &Status) -> String {
         .filter(|message| !message.is_empty())
         .collect();
     if causes.is_empty() { status.message.clone() } else { causes.join("; ") }
-}
-
-/// The innermost cause: what the network or the system said.
-fn root(error: &dyn std::error::Error) -> String {
-    let mut innermost = error;
-    while let Some(source) = innermost.source() {
-        innermost = source;
-    }
-    innermost.to_string()
 }
 
 #[cfg(test)]

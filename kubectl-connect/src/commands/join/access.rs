@@ -1,7 +1,7 @@
 //! How a hub lets us in: without an account where it offers that, else as an agent of the workspace of an API key.
 
 use connect_hub::Error;
-use connect_hub::client::{Client, Health, JoinedShare};
+use connect_hub::client::{Client, JoinedShare};
 use connect_hub::identity::Identity;
 
 use super::refusal;
@@ -26,8 +26,10 @@ pub async fn admit(client: &Client, settings: &JoinSettings) -> Outcome<Admissio
     let refused = |error: Error| refusal::of_hub(&error, client.url());
     let health = match client.health().await {
         Ok(health) => health,
-        // Older hubs do not tell, which tells that they offer nothing beyond the usual.
-        Err(Error::Rejected(rejection)) if rejection.status == 404 => Health::default(),
+        // Every hub answers this to everybody; what refuses it is something else.
+        Err(Error::Rejected(rejection)) if matches!(rejection.status, 400 | 404 | 405) => {
+            return Err(no_hub(client));
+        }
         Err(error) => return Err(refused(error)),
     };
     let is_open = health.features.has(ANONYMOUS_JOIN);
@@ -50,6 +52,11 @@ pub async fn admit(client: &Client, settings: &JoinSettings) -> Outcome<Admissio
         Failure::fault("The hub let us in without saying who we are to it: it is no hub we know")
     })?;
     Ok(Admission { share: joined.share, identity, ends_silently: health.features.is_empty() })
+}
+
+fn no_hub(client: &Client) -> Failure {
+    Failure::new(format!("What answers at {} is not a hub", client.url()))
+        .hint("Check the URL given by --hub.")
 }
 
 fn needs_account(client: &Client) -> Failure {

@@ -3,15 +3,14 @@
 use connect_hub::Error;
 use connect_hub::url::HubUrl;
 
-use crate::failure::{Failure, chain};
+use crate::failure::{Failure, chain, root};
 use crate::output::counted;
 
 /// The failure that an error of the hub's HTTP API means.
 pub fn of_hub(error: &Error, url: &HubUrl) -> Failure {
-    let words = chain(error);
     match error {
-        Error::Unreachable { .. } if words.to_ascii_lowercase().contains("certificate") => {
-            Failure::new(format!("Cannot trust the hub at {url}: {words}"))
+        Error::Unreachable { .. } if root(error).to_ascii_lowercase().contains("certificate") => {
+            Failure::new(format!("Cannot trust the hub at {url}: {}", root(error)))
                 .hint("If its certificate is signed by a private CA, name that with --hub-ca-file.")
         }
         Error::Unreachable { .. } | Error::TimedOut { .. } => Failure::hub_down(url),
@@ -19,7 +18,7 @@ pub fn of_hub(error: &Error, url: &HubUrl) -> Failure {
             Failure::fault(format!("The answer of {url} cannot be read: is it a hub?"))
                 .hint("Check the URL given by --hub.")
         }
-        Error::Unsendable { .. } => Failure::new(format!("Cannot ask the hub: {words}")),
+        Error::Unsendable { .. } => Failure::new(format!("Cannot ask the hub: {}", chain(error))),
         Error::Rejected(rejection) => match rejection.status {
             404 => Failure::new("Share not found or expired").hint("Check the code and try again."),
             401 | 403 => {
@@ -110,8 +109,7 @@ mod tests {
         let (text, code) = said(&Error::Unreachable { url: url(), source: source.into() });
         assert_eq!(
             text,
-            "[x] Cannot trust the hub at https://hub.example.com: cannot connect to hub at https://hub.example.com: \
-             invalid peer certificate: UnknownIssuer\n\
+            "[x] Cannot trust the hub at https://hub.example.com: invalid peer certificate: UnknownIssuer\n\
              If its certificate is signed by a private CA, name that with --hub-ca-file.\n"
         );
         assert_eq!(code, 1);

@@ -64,14 +64,18 @@ impl Blocking {
         (found.status == status).then(|| Self::from(found))
     }
 
-    /// What stands in the way, the root of it first.
+    /// What stands in the way, the root of it first. A hub that is down makes several conditions untrue, of which only
+    /// some say why.
     pub fn first(conditions: &[Condition]) -> Option<Self> {
+        let untrue =
+            |kind: &&str| condition::find(conditions, kind).filter(|condition| condition.status != "True");
+        let own = [kind::ACCEPTED, kind::RESOLVED_REFS];
+        let hub = [kind::PROGRAMMED, kind::ACTIVE, kind::READY];
+        let of_hub = || hub.iter().filter_map(untrue);
         Self::named(conditions, kind::STALLED, "True").or_else(|| {
-            [kind::ACCEPTED, kind::RESOLVED_REFS, kind::PROGRAMMED, kind::ACTIVE, kind::READY]
-                .into_iter()
-                .filter_map(|kind| condition::find(conditions, kind))
-                .find(|condition| condition.status != "True")
-                .map(Self::from)
+            let own = own.iter().find_map(untrue);
+            let hub_down = || of_hub().find(|condition| condition.reason == reason::HUB_UNREACHABLE);
+            own.or_else(hub_down).or_else(|| of_hub().next()).map(Self::from)
         })
     }
 
@@ -187,6 +191,10 @@ mod tests {
             (&[("ResolvedRefs", "False", "HubSecretNotFound", "")], "never"),
             (&[("Active", "False", "Expired", ""), ("Ready", "True", "Expired", "")], "never"),
             (&[("Active", "Unknown", "HubUnreachable", "")], "wait a little"),
+            (
+                &[("Active", "False", "Pending", ""), ("Ready", "False", "HubUnreachable", "")],
+                "wait a little",
+            ),
         ] {
             assert_eq!(judged(conditions), verdict, "{conditions:?}");
         }
