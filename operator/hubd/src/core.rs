@@ -1,6 +1,9 @@
 //! What every part of the hub shares, and the one operation that touches all of them: the end of a share.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use uuid::Uuid;
 
@@ -44,24 +47,30 @@ impl Core {
     pub async fn revoke(&self, share: Uuid) -> Result<(), StoreError> {
         if self.store.end_share(share, EndReason::Revoked).await? {
             self.ends.forget(share);
-            self.cut(&HashMap::from([(share, EndReason::Revoked)])).await;
+            let ended = HashMap::from([(share, EndReason::Revoked)]);
+            let told = self.bridges.end_shares(&ended);
+            self.tell_ended(&ended, &told).await;
         }
         Ok(())
     }
 
-    /// Shares whose time has come: their dials are refused by the clock already, so they are cut first, then written
-    /// down.
-    pub async fn expire(&self, shares: &[Uuid]) {
-        let ended = shares.iter().map(|share| (*share, EndReason::Expired)).collect();
-        self.cut(&ended).await;
-        if let Err(error) = self.store.end_due_shares(Moment::now()).await {
-            // Nothing depends on it: whoever asks compares with the clock, and the next end writes this one too.
-            tracing::error!(error = error_chain(&error), "cannot write down the end of shares");
-        }
+    /// Shares whose time has come: their dials are refused by the clock already, so they are cut first. What is left
+    /// needs the database and keeps no other share's end waiting.
+    pub fn expire(self: &Arc<Self>, shares: &[Uuid]) {
+        let ended = shares.iter().map(|share| (*share, EndReason::Expired)).collect::<HashMap<_, _>>();
+        let told = self.bridges.end_shares(&ended);
+        let core = self.clone();
+        tokio::spawn(async move {
+            if let Err(error) = core.store.end_due_shares(Moment::now()).await {
+                // Nothing depends on it: whoever asks compares with the clock, and the next end writes this one too.
+                tracing::error!(error = error_chain(&error), "cannot write down the end of shares");
+            }
+            core.tell_ended(&ended, &told).await;
+        });
     }
 
-    async fn cut(&self, ended: &HashMap<Uuid, EndReason>) {
-        let told = self.bridges.end_shares(ended);
+    /// Tells everybody who joined and has not been told, and sees guests out.
+    async fn tell_ended(&self, ended: &HashMap<Uuid, EndReason>, told: &HashSet<(usize, Uuid)>) {
         for (share, reason) in ended {
             tracing::info!(%share, reason = reason.as_str(), "share ended");
             let granted = self.store.granted_agents(*share).await.unwrap_or_else(|error| {

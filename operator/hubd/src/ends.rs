@@ -94,11 +94,11 @@ pub async fn run(core: Arc<Core>, stop: CancellationToken) {
     loop {
         let due = core.ends.take_due(Moment::now());
         if !due.is_empty() {
-            core.expire(&due).await;
+            core.expire(&due);
         }
         if cleaned.is_none_or(|at| at.elapsed() >= CLEANING) {
             cleaned = Some(Instant::now());
-            clean(&core).await;
+            tokio::spawn(clean(core.clone()));
         }
         let idle = core.ends.idle_for(Moment::now());
         tokio::select! {
@@ -109,7 +109,7 @@ pub async fn run(core: Arc<Core>, stop: CancellationToken) {
     }
 }
 
-async fn clean(core: &Core) {
+async fn clean(core: Arc<Core>) {
     match core.store.forget_ended_shares(Moment::now().before(ENDED_SHARE_LIFE)).await {
         Ok(0) => {}
         Ok(forgotten) => tracing::info!(forgotten, "forgot shares that ended long ago"),

@@ -113,7 +113,14 @@ impl Hub {
 
         let (stop, kill, tasks) = (CancellationToken::new(), CancellationToken::new(), TaskTracker::new());
         tasks.spawn(ends::run(core.clone(), stop.clone()));
-        let server = Server { router, tls, stop: stop.clone(), kill: kill.clone(), tasks: tasks.clone() };
+        let server = Server {
+            router,
+            tls,
+            stop: stop.clone(),
+            kill: kill.clone(),
+            tasks: tasks.clone(),
+            budget: Arc::default(),
+        };
         tasks.spawn(server.run(listener));
         tracing::info!(%address, data = %data.display(), "hub is listening");
         Ok(Self { address, core, sockets, stop, kill, tasks })

@@ -23,6 +23,8 @@ pub const PING_INTERVAL: Duration = Duration::from_secs(25);
 pub const PING_TIMEOUT: Duration = Duration::from_secs(20);
 /// A websocket that has not proven who it is by then is closed, so that nobody parks unknown ones.
 pub const UNPROVEN_SOCKET: Duration = Duration::from_secs(30);
+/// What a websocket that has not proven who it is may send: some join packets. A megabyte each would add up.
+pub const UNPROVEN_BYTES: usize = 64 * 1024;
 /// How often one websocket may join the namespace: a client that is refused tries a few times, not for ever.
 pub const JOINS_PER_SOCKET: usize = 64;
 /// Read buffer of a websocket: most of a usual 44 KB frame in one call.
@@ -44,6 +46,11 @@ pub const EVENT_OVERHEAD: usize = 512;
 pub const FEED_HIGH: usize = 4 * 1024 * 1024;
 /// ... and below this we read on. Half, so that the gate does not flutter.
 pub const FEED_LOW: usize = FEED_HIGH / 2;
+/// Bytes that wait for their receivers in the whole hub; above, every sender is held up at [`FEED_UNDER_PRESSURE`]. As
+/// much as 32 senders may have at once, and half of a small container.
+pub const HUB_QUEUE: usize = 128 * 1024 * 1024;
+/// What one sender may have waiting while the hub as a whole has too much: a chunk or two.
+pub const FEED_UNDER_PRESSURE: usize = 128 * 1024;
 /// What one direction of one bridge may hold: all of its sender's budget and the frame that was being read when the
 /// gate fell. More means that the gate does not work, and costs the bridge its life.
 pub const LANE_BYTES: usize = FEED_HIGH + 2 * MAX_PAYLOAD;

@@ -16,7 +16,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     limits::{CONNECTIONS, KEEP_ALIVE, TLS_HANDSHAKE},
-    wire::{Wire, WireIo},
+    wire::{Budget, Wire, WireIo},
 };
 
 /// A pause after a failed accept: out of file descriptors is not cured by trying faster.
@@ -58,6 +58,8 @@ pub struct Server {
     /// Connections end now.
     pub kill: CancellationToken,
     pub tasks: TaskTracker,
+    /// What all connections together may have waiting.
+    pub budget: Arc<Budget>,
 }
 
 /// Reads certificate and key.
@@ -122,7 +124,7 @@ impl Server {
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        let wire = Arc::new(Wire::new(peer, self.kill.child_token()));
+        let wire = Arc::new(Wire::new(peer, self.kill.child_token(), self.budget.clone()));
         let io = TokioIo::new(WireIo::new(stream, wire.clone(), place));
         let answer = service_fn(|request| answer(self.router.clone(), wire.clone(), request));
         let connection = http1::Builder::new()

@@ -8,6 +8,7 @@ mod agents;
 mod ends;
 mod joins;
 mod keys;
+mod routes;
 mod services;
 mod shares;
 
@@ -15,8 +16,9 @@ pub use agents::{AgentRow, Registered};
 pub use ends::EndReason;
 pub use joins::{Access, Joined, Joiner};
 pub use keys::{KeyRow, Workspace};
+pub use routes::{NewRoute, RouteRow};
 pub use services::{NewService, Reach, Saved, ServiceRow};
-pub use shares::{Change, Changed, Created, NewRoute, NewShare, RouteRow, ShareRow, ShareState};
+pub use shares::{Change, Changed, Created, NewShare, ShareRow, ShareState};
 
 use std::{
     fs,

@@ -16,7 +16,7 @@ use std::{
     collections::VecDeque,
     net::SocketAddr,
     sync::{
-        Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     task::Waker,
@@ -26,7 +26,7 @@ use std::{
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use crate::limits::{FEED_HIGH, FEED_LOW, WINDOW_BYTES};
+use crate::limits::{FEED_HIGH, FEED_LOW, FEED_UNDER_PRESSURE, HUB_QUEUE, WINDOW_BYTES};
 
 /// What the handlers of one connection and its socket share.
 #[derive(Debug)]
@@ -38,8 +38,11 @@ pub struct Wire {
     /// Set when a 101 is about to be written: after its head come frames.
     upgrading: AtomicBool,
     gate: Mutex<Gate>,
+    /// [`Gate::closed`], for a look without a lock.
+    gated: AtomicBool,
     /// Bytes that came from here and wait for their receivers.
     queued: AtomicUsize,
+    budget: Arc<Budget>,
     /// What the events weigh that were handed over and not yet taken by TCP, oldest first.
     under_way: Mutex<VecDeque<u32>>,
     window: Semaphore,
@@ -50,6 +53,10 @@ pub struct Wire {
     /// How often the namespace was joined over it.
     pub joins: AtomicUsize,
 }
+
+/// Bytes that wait for their receivers in the whole hub.
+#[derive(Debug, Default)]
+pub struct Budget(AtomicUsize);
 
 #[derive(Debug, Default)]
 struct Gate {
@@ -63,7 +70,7 @@ struct Gate {
 /// Bytes that wait for a receiver, on their sender's account until dropped.
 #[derive(Debug)]
 pub struct Queued {
-    wire: std::sync::Arc<Wire>,
+    wire: Arc<Wire>,
     bytes: usize,
 }
 
@@ -79,12 +86,14 @@ pub enum NoWindow {
 // === impl Wire ===
 
 impl Wire {
-    pub fn new(peer: SocketAddr, closed: CancellationToken) -> Self {
+    pub fn new(peer: SocketAddr, closed: CancellationToken, budget: Arc<Budget>) -> Self {
         Self {
             peer,
             closed,
             upgrading: AtomicBool::new(false),
             gate: Mutex::default(),
+            gated: AtomicBool::new(false),
+            budget,
             queued: AtomicUsize::new(0),
             under_way: Mutex::default(),
             window: Semaphore::new(WINDOW_BYTES),
@@ -106,32 +115,39 @@ impl Wire {
     }
 
     /// Puts `bytes` that came from here on its account, and closes the gate when that is too much.
-    pub fn queue(self: &std::sync::Arc<Self>, bytes: usize) -> Queued {
-        if self.queued.fetch_add(bytes, Ordering::AcqRel) + bytes > FEED_HIGH {
-            lock(&self.gate).closed = true;
-            // A receiver may have taken everything between the two lines above.
-            self.open_gate_below(FEED_LOW);
+    pub fn queue(self: &Arc<Self>, bytes: usize) -> Queued {
+        let queued = self.queued.fetch_add(bytes, Ordering::AcqRel) + bytes;
+        self.budget.0.fetch_add(bytes, Ordering::AcqRel);
+        if queued > self.budget.limits().0 {
+            let mut gate = lock(&self.gate);
+            gate.closed = true;
+            self.gated.store(true, Ordering::SeqCst);
+            drop(gate);
+            // A receiver may have taken everything meanwhile, and found an open gate.
+            self.open_gate_if_low();
         }
         Queued { wire: self.clone(), bytes }
     }
 
     /// Whether this sender is being held up.
     pub fn is_gated(&self) -> bool {
-        lock(&self.gate).closed
+        self.gated.load(Ordering::SeqCst)
     }
 
     fn release(&self, bytes: usize) {
-        let before = self.queued.fetch_sub(bytes, Ordering::AcqRel);
-        if before >= FEED_LOW && before - bytes < FEED_LOW {
-            self.open_gate_below(FEED_LOW);
+        self.queued.fetch_sub(bytes, Ordering::SeqCst);
+        self.budget.0.fetch_sub(bytes, Ordering::SeqCst);
+        if self.is_gated() {
+            self.open_gate_if_low();
         }
     }
 
-    fn open_gate_below(&self, limit: usize) {
+    fn open_gate_if_low(&self) {
         let mut gate = lock(&self.gate);
-        if self.queued.load(Ordering::Acquire) < limit {
+        if self.queued.load(Ordering::SeqCst) <= self.budget.limits().1 {
             gate.closed = false;
             gate.owes_pong = false; // the peer's own answer will be read
+            self.gated.store(false, Ordering::SeqCst);
             if let Some(reader) = gate.reader.take() {
                 reader.wake();
             }
@@ -201,6 +217,19 @@ impl Wire {
             if let Some(reader) = gate.reader.take() {
                 reader.wake();
             }
+        }
+    }
+}
+
+// === impl Budget ===
+
+impl Budget {
+    /// Above and below what a sender's gate closes and opens, as things are.
+    fn limits(&self) -> (usize, usize) {
+        if self.0.load(Ordering::Acquire) > HUB_QUEUE {
+            (FEED_UNDER_PRESSURE, FEED_UNDER_PRESSURE / 2)
+        } else {
+            (FEED_HIGH, FEED_LOW)
         }
     }
 }

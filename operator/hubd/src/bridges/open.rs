@@ -74,7 +74,11 @@ pub fn reach(
     }
     let (core, joiner) = (core.clone(), joiner.clone());
     tokio::spawn(async move {
-        match agree_on_terms(&core, &bridge, &joiner).await {
+        // A flood of requests waits for its own turn, not before everybody else's at the database.
+        let turn = joiner.calls.acquire().await;
+        let agreed = agree_on_terms(&core, &bridge, &joiner).await;
+        drop(turn);
+        match agreed {
             Ok(service) => {
                 reply(Ok(()));
                 if dial(&bridge, &service, dialled_rx, DIAL_TIMEOUT).await.is_none() {

@@ -3,22 +3,11 @@
 use sqlx::SqliteConnection;
 use uuid::Uuid;
 
-use super::{EndReason, Store, StoreError, doing, port, uuid};
+use super::{EndReason, NewRoute, RouteRow, Store, StoreError, doing, routes, uuid};
 use crate::{limits::SHARES_PER_WORKSPACE, moment::Moment, secret::ShareCode};
 
 /// Tries at a code that nobody has; with 10^14 codes one is enough.
 const CODE_TRIES: usize = 5;
-
-/// One thing that a share leads to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RouteRow {
-    pub service_name: String,
-    pub service: Option<Uuid>,
-    pub target_host: String,
-    pub target_port: u16,
-    pub local_port: Option<u16>,
-    pub protocol: String,
-}
 
 /// A share. [`ShareRow::state`] says whether it may be joined.
 #[derive(Debug, Clone)]
@@ -43,9 +32,6 @@ pub enum ShareState {
     Expired,
     Revoked,
 }
-
-/// A route as asked for; the same as one that is kept.
-pub type NewRoute = RouteRow;
 
 /// A share as asked for.
 #[derive(Debug)]
@@ -149,7 +135,7 @@ impl Store {
         }
         let id = Uuid::new_v4();
         insert_share(&mut transaction, id, &new, now).await?;
-        if let Err(route) = insert_routes(&mut transaction, id, new.workspace, new.routes).await? {
+        if let Err(route) = routes::insert(&mut transaction, id, new.workspace, new.routes).await? {
             return Ok(Created::UnknownService { route });
         }
         let share = find(&mut transaction, "id", &id.to_string()).await?;
@@ -206,7 +192,7 @@ impl Store {
         if let Some(routes) = routes {
             let delete = sqlx::query("DELETE FROM share_routes WHERE share_id = $1").bind(&id);
             delete.execute(&mut *transaction).await.map_err(doing)?;
-            if let Err(route) = insert_routes(&mut transaction, share.id, &share.workspace, routes).await? {
+            if let Err(route) = routes::insert(&mut transaction, share.id, &share.workspace, routes).await? {
                 return Ok(Changed::UnknownService { route });
             }
         }
@@ -246,47 +232,6 @@ async fn insert_share(
     Err(StoreError::Corrupt { what: "codes: every drawn one was taken" })
 }
 
-/// Writes the routes; the name of the first one whose service the workspace does not have is the inner error. A route
-/// without an id means the service of that name, if there is one.
-async fn insert_routes(
-    connection: &mut SqliteConnection,
-    share: Uuid,
-    workspace: &str,
-    routes: Vec<NewRoute>,
-) -> Result<Result<(), String>, StoreError> {
-    for (position, route) in (0_i64..).zip(routes) {
-        let RouteRow { service_name, service, target_host, target_port, local_port, protocol } = route;
-        let known = sqlx::query_scalar::<_, String>(
-            "SELECT id FROM services WHERE workspace_id = $1 AND (id = $2 OR ($2 IS NULL AND name = $3))",
-        )
-        .bind(workspace)
-        .bind(service.map(|id| id.to_string()))
-        .bind(&service_name)
-        .fetch_optional(&mut *connection)
-        .await
-        .map_err(doing("looking for a route's service"))?;
-        if service.is_some() && known.is_none() {
-            return Ok(Err(service_name));
-        }
-        sqlx::query(
-            "INSERT INTO share_routes (share_id, position, service_name, service_id, target_host, target_port, \
-             local_port, protocol) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
-        )
-        .bind(share.to_string())
-        .bind(position)
-        .bind(service_name)
-        .bind(known)
-        .bind(target_host)
-        .bind(i64::from(target_port))
-        .bind(local_port.map(i64::from))
-        .bind(protocol)
-        .execute(&mut *connection)
-        .await
-        .map_err(doing("writing a route"))?;
-    }
-    Ok(Ok(()))
-}
-
 /// The share whose `column`, a name of ours, has this value.
 pub(super) async fn find(
     connection: &mut SqliteConnection,
@@ -302,31 +247,6 @@ pub(super) async fn find(
 }
 
 async fn with_routes(connection: &mut SqliteConnection, columns: Columns) -> Result<ShareRow, StoreError> {
-    let rows = sqlx::query_as::<_, (String, Option<String>, String, i64, Option<i64>, String)>(
-        "SELECT service_name, service_id, target_host, target_port, local_port, protocol FROM share_routes \
-         WHERE share_id = $1 ORDER BY position",
-    )
-    .bind(&columns.0)
-    .fetch_all(connection)
-    .await
-    .map_err(doing("reading routes"))?;
-    let route = |(service_name, service, target_host, target_port, local_port, protocol): (
-        _,
-        Option<String>,
-        _,
-        _,
-        Option<i64>,
-        _,
-    )| {
-        Ok(RouteRow {
-            service_name,
-            service: service.map(|id| uuid(&id, "a route's service")).transpose()?,
-            target_host,
-            target_port: port(target_port, "a route's port")?,
-            local_port: local_port.map(|number| port(number, "a route's local port")).transpose()?,
-            protocol,
-        })
-    };
-    let routes = rows.into_iter().map(route).collect::<Result<Vec<_>, StoreError>>()?;
+    let routes = routes::read(connection, &columns.0).await?;
     ShareRow::new(columns, routes)
 }

@@ -15,6 +15,7 @@ use tokio::{
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use super::{Wire, frames::Frames, lock};
+use crate::limits::UNPROVEN_BYTES;
 
 /// How a 101 begins; after the empty line that ends it come frames.
 const UPGRADE: &[u8] = b"HTTP/1.1 101 ";
@@ -34,6 +35,8 @@ pub struct WireIo<S> {
     phase: Phase,
     received: Frames,
     sent: Frames,
+    /// Bytes of frames received since nobody was proven.
+    unproven: usize,
     /// One of the connections that we serve at a time; given back with the stream.
     _place: OwnedSemaphorePermit,
 }
@@ -60,6 +63,7 @@ impl<S> WireIo<S> {
             phase: Phase::Responses(0),
             received: Frames::default(),
             sent: Frames::default(),
+            unproven: 0,
             _place: place,
         }
     }
@@ -95,6 +99,18 @@ impl<S> WireIo<S> {
         }
     }
 
+    /// Follows what was read. An error is somebody who sends a lot and does not say who it is.
+    fn follow_received(&mut self, bytes: &[u8]) -> Result<(), TooMuch> {
+        self.received.follow(bytes, |_| {});
+        let proven = self.wire.sessions.load(Ordering::Acquire) > 0;
+        self.unproven = if proven { 0 } else { self.unproven + bytes.len() };
+        if self.unproven > UNPROVEN_BYTES {
+            self.wire.kill();
+            return Err(TooMuch);
+        }
+        Ok(())
+    }
+
     /// How much may be read now: `None` for as much as there is room for; a pending poll while the gate is closed.
     fn poll_gate(&mut self, context: &Context<'_>) -> Poll<Allowed> {
         let mut gate = lock(&self.wire.gate);
@@ -114,6 +130,8 @@ impl<S> WireIo<S> {
         }
     }
 }
+
+struct TooMuch;
 
 enum Allowed {
     All,
@@ -146,8 +164,8 @@ impl<S: AsyncRead + Unpin> AsyncRead for WireIo<S> {
                 buffer.put_slice(part.filled());
             }
         }
-        if matches!(this.phase, Phase::Frames) {
-            this.received.follow(&buffer.filled()[start..], |_| {});
+        if matches!(this.phase, Phase::Frames) && this.follow_received(&buffer.filled()[start..]).is_err() {
+            buffer.set_filled(start); // the end
         }
         Poll::Ready(Ok(()))
     }
@@ -204,7 +222,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        limits::{EVENT_OVERHEAD, FEED_HIGH, WINDOW_BYTES},
+        limits::{EVENT_OVERHEAD, FEED_HIGH, FEED_UNDER_PRESSURE, HUB_QUEUE, WINDOW_BYTES},
         wire::NoWindow,
     };
 
@@ -212,7 +230,12 @@ mod tests {
     async fn upgraded() -> (WireIo<DuplexStream>, Arc<Wire>, DuplexStream) {
         let (ours, mut theirs) = tokio::io::duplex(1024 * 1024);
         let place = Arc::new(Semaphore::new(1)).acquire_owned().await.expect("is open");
-        let wire = Arc::new(Wire::new("127.0.0.1:1".parse().expect("an address"), CancellationToken::new()));
+        let wire = Arc::new(Wire::new(
+            "127.0.0.1:1".parse().expect("an address"),
+            CancellationToken::new(),
+            Arc::default(),
+        ));
+        wire.sessions.store(1, Ordering::Release);
         let mut io = WireIo::new(ours, wire.clone(), place);
         // A body may say what it likes; the upgrade comes after it, in pieces.
         let head: &[&[u8]] = &[
@@ -300,6 +323,32 @@ mod tests {
         assert_eq!(patient.await, Ok(()));
         wire.kill();
         assert_eq!(wire.reserve(1, Duration::from_secs(10), || true).await, Err(NoWindow::Closed));
+    }
+
+    #[tokio::test]
+    async fn under_pressure_everybody_is_held_up_early_and_let_go_again() {
+        let (_io, wire, _theirs) = upgraded().await;
+        let hog = Arc::new(Wire::new(wire.peer, CancellationToken::new(), wire.budget.clone()));
+        let modest = wire.queue(FEED_UNDER_PRESSURE);
+        let hogged = hog.queue(HUB_QUEUE);
+        assert!(!wire.is_gated() && hog.is_gated());
+        let more = wire.queue(EVENT_OVERHEAD);
+        assert!(wire.is_gated());
+        drop(modest);
+        assert!(!wire.is_gated(), "its own share is small again, whatever the others do");
+        drop((hogged, more));
+        assert!(!hog.is_gated());
+        assert_eq!(wire.budget.0.load(Ordering::Acquire), 0);
+    }
+
+    #[tokio::test]
+    async fn who_does_not_say_who_it_is_may_not_send_much() {
+        let (mut io, wire, mut theirs) = upgraded().await;
+        wire.sessions.store(0, Ordering::Release);
+        theirs.write_all(&vec![0; UNPROVEN_BYTES + 1]).await.expect("writes");
+        let mut bytes = Vec::new();
+        let read = io.read_to_end(&mut bytes).await.expect("ends");
+        assert!(read <= UNPROVEN_BYTES);
     }
 
     #[tokio::test]

@@ -129,6 +129,37 @@ async fn keys_are_revoked_while_the_hub_runs_and_it_stops_when_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn with_a_certificate_the_hub_speaks_tls_alone() {
+    let _ = http(); // installs the provider
+    let folder = tempfile::tempdir().expect("a folder");
+    let (certificate, key) = (folder.path().join("tls.crt"), folder.path().join("tls.key"));
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("makes a certificate");
+    std::fs::write(&certificate, made.cert.pem()).expect("writes");
+    std::fs::write(&key, made.signing_key.serialize_pem()).expect("writes");
+    let (certificate, key) = (certificate.to_str().expect("text"), key.to_str().expect("text"));
+    let process = Process::serve(&folder.path().join("data"), &["--tls-cert", certificate, "--tls-key", key]);
+    let port = process.url.strip_prefix("https://127.0.0.1:").expect("an https URL");
+
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(made.cert.der().clone()).expect("adds");
+    let config = rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+    let client =
+        reqwest::Client::builder().no_proxy().tls_backend_preconfigured(config).build().expect("a client");
+    let health = client.get(format!("https://localhost:{port}/health")).send().await.expect("an answer");
+    assert_eq!(health.status(), 200);
+    let plain = http().get(format!("http://localhost:{port}/health")).send().await;
+    assert!(plain.is_err(), "nothing is said in clear");
+
+    let output = Command::new(env!("CARGO_BIN_EXE_connect-hubd"))
+        .args(["serve", "--listen", "127.0.0.1:0", "--tls-cert", "/no/such/file", "--tls-key", key, "--data"])
+        .arg(folder.path())
+        .output()
+        .expect("runs");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("preparing TLS: reading /no/such/file"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn secrets_are_not_in_the_database_in_clear() {
     let hub = TestHub::start().await;
     let agent = hub.agent(KEY).await;

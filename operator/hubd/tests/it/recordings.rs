@@ -143,7 +143,7 @@ fn compare(name: &str, at: &str, theirs: &Value, ours: &Value, names: &mut HashM
         }
         _ if OWN_VALUES.iter().any(|(own, _)| *own == key) => {}
         (Value::String(theirs), Value::String(ours)) if is_date(theirs) => {
-            assert!(is_date(ours), "{name}: {at}: {ours}")
+            assert!(is_date(ours), "{name}: {at}: {ours}");
         }
         (Value::String(theirs), Value::String(ours)) if is_made_by_a_hub(key) => {
             let known = names.entry(theirs.clone()).or_insert_with(|| ours.clone());
