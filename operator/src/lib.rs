@@ -164,7 +164,8 @@ fn start_tasks(
     for scope in scopes {
         let (triggers, triggered) = watches::triggers();
         let endpoints = Arc::new(Endpoints::default());
-        let stores = watches::start(&base.client, scope, &triggers, endpoints.clone(), &mut tasks);
+        let stores =
+            watches::start(&base.client, scope, &triggers, endpoints.clone(), base.hubs.clone(), &mut tasks);
         all_stores.push(stores.clone());
         let context = Arc::new(Context {
             client: base.client.clone(),

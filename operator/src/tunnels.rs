@@ -74,6 +74,14 @@ impl Hubs {
         self.connections.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 
+    /// Cuts what is left of a share whose object is gone, and forgets it.
+    pub fn forget_share(&self, share: &ShareKey) {
+        for hub in self.all() {
+            hub.routes().end(share, EndReason::Withdrawn);
+            hub.routes().forget(share);
+        }
+    }
+
     /// What happens at hubs from now on.
     pub fn changes(&self) -> broadcast::Receiver<HubChange> {
         self.changes_tx.subscribe()

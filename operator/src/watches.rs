@@ -26,6 +26,7 @@ use tokio::task::JoinSet;
 
 use crate::cluster::watch_config;
 use crate::context::{Endpoints, Stores};
+use crate::controllers::environment_share::{object_of, share_key};
 use crate::tunnels::{HubChange, Hubs, Mark};
 
 /// Triggers waiting for a controller. Beyond it the watches wait, and the API server buffers.
@@ -106,6 +107,7 @@ pub fn start(
     namespace: Option<&str>,
     triggers: &Triggers,
     endpoints: Arc<Endpoints>,
+    hubs: Arc<Hubs>,
     tasks: &mut JoinSet<anyhow::Result<()>>,
 ) -> Stores {
     let (exposes, exposes_writer) = reflector::store();
@@ -115,7 +117,7 @@ pub fn start(
     let (hub_secrets, hub_secrets_writer) = reflector::store();
     let stores = Stores { exposes, shares, services, codes, hub_secrets };
 
-    let feed = Feed { triggers: triggers.clone(), stores: stores.clone() };
+    let feed = Feed { triggers: triggers.clone(), stores: stores.clone(), hubs };
     let secrets_of = |type_: &str| watch_config().fields(&format!("type={type_}"));
     let stream = watched::<ServiceExpose>(client, namespace, watch_config(), drop_bulk);
     tasks.spawn(feed.clone().run(stream.reflect(exposes_writer), Feed::expose_changed));
@@ -166,7 +168,7 @@ pub async fn follow_hubs(hubs: Arc<Hubs>, triggers: Triggers, stores: Stores) {
                 }
             }
             Ok(HubChange::Ended(key, _)) => {
-                if let Some(share) = crate::controllers::environment_share::object_of(&key) {
+                if let Some(share) = object_of(&key) {
                     triggers.share(Trigger::One(share)).await;
                 }
             }
@@ -183,6 +185,7 @@ pub async fn follow_hubs(hubs: Arc<Hubs>, triggers: Triggers, stores: Stores) {
 struct Feed {
     triggers: Triggers,
     stores: Stores,
+    hubs: Arc<Hubs>,
 }
 
 // === impl Feed ===
@@ -229,6 +232,10 @@ impl Feed {
     }
 
     async fn share_changed(&self, share: &EnvironmentShare) {
+        // The cache has taken the change already: what is not in it any more is gone, with or without our finalizer.
+        if self.stores.shares.get(&ObjectRef::from_obj(share)).is_none() {
+            self.hubs.forget_share(&share_key(share));
+        }
         self.triggers.share(Trigger::One(ObjectRef::from_obj(share))).await;
     }
 

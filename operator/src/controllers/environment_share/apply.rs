@@ -375,11 +375,11 @@ async fn close(
         return Ok(Done { problem: Some(problem), look_again: Some(HUB_RETRY), ..Done::default() });
     }
     delete_secret(share, found, context).await?;
+    // At a hub that keeps the rows of ended shares, their services are refused like unknown ones.
     if let Ok((hub, _)) = &found.hub {
         for (_, known) in &found.services {
             hub.routes().remove(known.id);
         }
-        hub.routes().forget(&share_key(share));
     }
     Ok(Done { row: found.rows.first().cloned(), ..Done::default() })
 }

@@ -55,9 +55,6 @@ pub async fn cleanup(share: &EnvironmentShare, context: &Context) -> Result<Acti
             .tell(share, Notice { warning: true, reason: "HubCleanupAbandoned", action: "Delete", note })
             .await;
     }
-    for hub in context.hubs.all() {
-        hub.routes().forget(&key);
-    }
     finalizer::remove(share, &context.client).await?;
     Ok(Action::await_change())
 }
