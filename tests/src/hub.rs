@@ -32,10 +32,10 @@ pub(crate) struct Addresses {
 }
 
 impl Addresses {
-    /// The newest such line in a log; a log that was appended to has one per start.
+    /// The first such line in a log.
     pub(crate) fn find(log: &str) -> Option<Self> {
-        let mut newest_first = log.lines().rev().filter_map(|line| serde_json::from_str::<Self>(line).ok());
-        newest_first.find(|addresses| addresses.hub.is_some() || addresses.admin.is_some())
+        let mut lines = log.lines().filter_map(|line| serde_json::from_str::<Self>(line).ok());
+        lines.find(|addresses| addresses.hub.is_some() || addresses.admin.is_some())
     }
 }
 
@@ -54,7 +54,10 @@ impl Hub {
     async fn listen(data: PathBuf, key_file: PathBuf, logs: &Path, address: &str) -> Result<Self> {
         let mut command = Command::new(product().await?.hub());
         command.args(["serve", "--listen", address, "--print-addresses", "--data"]).arg(&data);
-        let mut process = Process::start("connect-hubd", command, logs)?;
+        // Its folder tells it from other hubs that log beside it.
+        let owner =
+            data.parent().and_then(Path::file_name).unwrap_or_default().to_string_lossy().into_owned();
+        let mut process = Process::start(&format!("connect-hubd-{owner}"), command, logs)?;
         let url = process
             .printed("the hub says where it listens", PATIENTLY, |log| Addresses::find(log)?.hub)
             .await?;

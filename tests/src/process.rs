@@ -30,9 +30,17 @@ pub struct Process {
     name: String,
     child: Child,
     pid: Pid,
-    stdout: PathBuf,
-    stderr: PathBuf,
+    stdout: Log,
+    stderr: Log,
     ended: Option<ExitStatus>,
+}
+
+/// What one process prints to one stream: a file, from where it began. An earlier process of the same name may have written
+/// before.
+#[derive(Clone)]
+struct Log {
+    path: PathBuf,
+    begin: u64,
 }
 
 impl Process {
@@ -41,20 +49,13 @@ impl Process {
     /// # Errors
     /// The program is missing or cannot be run.
     pub fn start(name: &str, mut command: Command, logs: &Path) -> Result<Self> {
-        let stdout = logs.join(format!("{name}.out"));
-        let stderr = logs.join(format!("{name}.err"));
-        let open = |path: &Path| {
-            File::options()
-                .create(true)
-                .append(true)
-                .open(path)
-                .with_context(|| format!("cannot write {}", path.display()))
-        };
+        let (stdout, stdout_file) = Log::open(logs.join(format!("{name}.out")))?;
+        let (stderr, stderr_file) = Log::open(logs.join(format!("{name}.err")))?;
         let program = command.get_program().to_string_lossy().into_owned();
         let child = command
             .stdin(Stdio::null())
-            .stdout(open(&stdout)?)
-            .stderr(open(&stderr)?)
+            .stdout(stdout_file)
+            .stderr(stderr_file)
             .process_group(0)
             .spawn()
             .with_context(|| format!("cannot start {name} ({program})"))?;
@@ -70,12 +71,12 @@ impl Process {
 
     /// Everything printed to stdout so far.
     pub fn stdout(&self) -> String {
-        read_lossy(&self.stdout)
+        self.stdout.text()
     }
 
     /// Everything printed to stderr so far.
     pub fn stderr(&self) -> String {
-        read_lossy(&self.stderr)
+        self.stderr.text()
     }
 
     /// The exit status, when the process has ended.
@@ -106,7 +107,7 @@ impl Process {
         let found = eventually(what, deadline, || {
             // The status is read first: what a process printed before its end is complete then.
             let ended = self.status();
-            let found = find(&(read_lossy(&stdout) + &read_lossy(&stderr)));
+            let found = find(&(stdout.text() + &stderr.text()));
             async move {
                 match (found, ended?) {
                     (Some(found), _) => Ok(Some(found)),
@@ -214,7 +215,7 @@ impl Process {
 
     /// An error that shows the end of what the process printed.
     pub fn failure(&self, what: &str) -> anyhow::Error {
-        let logs = [&self.stdout, &self.stderr].map(|path| tail(path)).concat();
+        let logs = [&self.stdout, &self.stderr].map(Log::tail).concat();
         anyhow!("{}: {what}; the end of its log:\n{logs}", self.name)
     }
 }
@@ -229,20 +230,42 @@ impl Drop for Process {
     }
 }
 
-fn read_lossy(path: &Path) -> String {
-    String::from_utf8_lossy(&fs::read(path).unwrap_or_default()).into_owned()
-}
+// === impl Log ===
 
-fn tail(path: &Path) -> String {
-    let read = || -> std::io::Result<Vec<u8>> {
-        let mut file = File::open(path)?;
-        let length = file.metadata()?.len();
-        file.seek(SeekFrom::Start(length.saturating_sub(TAIL_BYTES)))?;
-        let mut end = Vec::new();
-        file.read_to_end(&mut end)?;
-        Ok(end)
-    };
-    String::from_utf8_lossy(&read().unwrap_or_default()).into_owned()
+impl Log {
+    /// The file, to be written at its end.
+    fn open(path: PathBuf) -> Result<(Self, File)> {
+        let open = || -> std::io::Result<(File, u64)> {
+            let file = File::options().create(true).append(true).open(&path)?;
+            let begin = file.metadata()?.len();
+            Ok((file, begin))
+        };
+        let (file, begin) = open().with_context(|| format!("cannot write {}", path.display()))?;
+        Ok((Self { path, begin }, file))
+    }
+
+    /// All of it.
+    fn text(&self) -> String {
+        self.text_from(self.begin)
+    }
+
+    /// The end of it.
+    fn tail(&self) -> String {
+        let length = fs::metadata(&self.path).map_or(0, |about| about.len());
+        self.text_from(length.saturating_sub(TAIL_BYTES).max(self.begin))
+    }
+
+    // A log that cannot be read is as good as none: whoever looks for a line says that it is not there.
+    fn text_from(&self, begin: u64) -> String {
+        let read = || -> std::io::Result<Vec<u8>> {
+            let mut file = File::open(&self.path)?;
+            file.seek(SeekFrom::Start(begin))?;
+            let mut bytes = Vec::new();
+            file.read_to_end(&mut bytes)?;
+            Ok(bytes)
+        };
+        String::from_utf8_lossy(&read().unwrap_or_default()).into_owned()
+    }
 }
 
 #[cfg(test)]
@@ -275,6 +298,16 @@ mod tests {
         let error = process.printed("a port", SOON, |_| None::<()>).await.expect_err("nothing is printed");
         let text = format!("{error:#}");
         assert!(text.contains("ended before this was seen: a port") && text.contains("broken"), "{text}");
+    }
+
+    #[tokio::test]
+    async fn what_an_earlier_process_printed_is_not_this_ones() {
+        let scratch = Scratch::new("process").expect("a folder");
+        let mut first = Process::start("same", shell("echo first"), scratch.path()).expect("sh starts");
+        first.end(SOON).await.expect("it ends");
+        let mut second = Process::start("same", shell("echo second"), scratch.path()).expect("sh starts");
+        second.end(SOON).await.expect("it ends");
+        assert_eq!(second.stdout(), "second\n");
     }
 
     #[tokio::test]

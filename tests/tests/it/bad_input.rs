@@ -95,6 +95,9 @@ async fn a_hub_that_is_down_is_named_and_the_share_begins_when_it_is_back() -> R
         world.kubectl.run(["connect", "share", "--name", "demo", "--timeout", "10s"]).await?.fails_with(1)?;
     ensure!(failed.stderr.starts_with(&format!("[x] Cannot connect to hub at {url}")), "{}", failed.report());
 
+    let left = world.shares().await?.list(&ListParams::default()).await?.items;
+    assert!(left.is_empty(), "half made: {left:?}");
+
     world.apply_share("later", json!({})).await?;
     world.share_says("later", kind::READY, "False", reason::HUB_UNREACHABLE).await?;
     world.hub = Some(hub.restart(&world.cluster.logs()).await?);
