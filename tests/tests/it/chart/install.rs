@@ -20,7 +20,7 @@ use connect_tests::toolchain::product;
 use connect_tests::wait::{PATIENTLY, SOON, eventually};
 use serde_json::{Value, json};
 
-use super::audit::{granted, used};
+use super::audit::{Right, granted, used};
 use super::helm::{Helm, RELEASE};
 use super::{KINDS, OPERATOR};
 
@@ -68,7 +68,10 @@ async fn cluster_wide_with_its_own_hub(cluster: &ControlPlane, helm: &Helm) -> R
 
     let team = cluster.kubectl().in_namespace("team-anywhere");
     cluster.kubectl().run(["create", "namespace", "team-anywhere"]).await?.success()?;
-    use_everything(&team, &pod.hub).await?;
+    let story = use_everything(&team, &pod.hub).await;
+    // A refusal of the API server, if there was one, says why the story ended early.
+    rights(cluster, helm, namespace, &settings).await?;
+    story?;
     let delete = ["delete", "envshare,svcexpose", "--all", "--timeout=60s"];
     team.run(delete).await?.success()?;
 
@@ -109,7 +112,9 @@ async fn for_one_namespace_with_another_hub(cluster: &ControlPlane, helm: &Helm)
     let other = cluster.kubectl().in_namespace("team-other");
     expose(&other, "web").await?;
     let team = cluster.kubectl().in_namespace("team-one");
-    use_everything(&team, hub.url()).await?;
+    let story = use_everything(&team, hub.url()).await;
+    rights(cluster, helm, namespace, &settings).await?;
+    story?;
     let untouched = other.run(["get", "svcexpose", "web", "-o", "jsonpath={.status}"]).await?.success()?;
     assert_eq!(untouched.stdout, "", "the operator is not asked to serve team-other");
 
@@ -120,14 +125,25 @@ async fn for_one_namespace_with_another_hub(cluster: &ControlPlane, helm: &Helm)
 
 /// The API server has refused nothing, and every right is used or explained.
 async fn is_exact(cluster: &ControlPlane, helm: &Helm, namespace: &str, settings: &[&str]) -> Result<()> {
-    let rights = granted(&helm.objects(namespace, settings).await?)?;
-    let log = cluster.audit_log().context("this control plane keeps an audit log")?;
-    let account = format!("system:serviceaccount:{namespace}:{RELEASE}");
-    let used = used(log, &account, namespace, &rights)?;
-    let unused: BTreeSet<String> = rights.difference(&used).map(|right| right.told()).collect();
+    let (granted, used) = rights(cluster, helm, namespace, settings).await?;
+    let unused: BTreeSet<String> = granted.difference(&used).map(|right| right.told()).collect();
     let explained: BTreeSet<String> = UNSEEN.iter().map(|(right, _)| (*right).to_owned()).collect();
     assert_eq!(unused, explained, "granted and not used, beside what is known to be");
     Ok(())
+}
+
+/// What the installed roles grant, and what the operator has used of it.
+async fn rights(
+    cluster: &ControlPlane,
+    helm: &Helm,
+    namespace: &str,
+    settings: &[&str],
+) -> Result<(BTreeSet<Right>, BTreeSet<Right>)> {
+    let granted = granted(&helm.objects(namespace, settings).await?)?;
+    let log = cluster.audit_log().context("this control plane keeps an audit log")?;
+    let account = format!("system:serviceaccount:{namespace}:{RELEASE}");
+    let used = used(log, &account, namespace, &granted)?;
+    Ok((granted, used))
 }
 
 /// Has the operator do all that it can: a share that stays, with two teammates, and one that is revoked and goes.
@@ -170,7 +186,7 @@ async fn make_share(team: &Kubectl, name: &str, spec: Value) -> Result<()> {
 /// The share has a code, which teammates may use.
 async fn is_joinable(team: &Kubectl, name: &str) -> Result<()> {
     let share = format!("envshare/{name}");
-    let words = ["wait", "--for=condition=Active", "--timeout=60s", &share];
+    let words = ["wait", "--for=condition=Active", "--timeout=90s", &share];
     if let Err(error) = team.run(words).await?.success() {
         let seen = team.run(["get", &share, "-o", "jsonpath={.status}"]).await?;
         return Err(error.context(seen.report()));
