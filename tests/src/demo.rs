@@ -28,7 +28,9 @@ pub struct Plan {
 /// # Errors
 /// A part did not start, or a step did not see what it should.
 pub async fn run(plan: Plan) -> Result<()> {
-    crate::lab::must_be_down()?;
+    if plan.keep || plan.context.is_none() {
+        crate::lab::must_be_down()?;
+    }
     tokio::select! {
         outcome = perform(plan) => outcome,
         pressed = tokio::signal::ctrl_c() => {
