@@ -1,7 +1,10 @@
 //! What a cluster asks the process itself: /healthz, /readyz, /metrics.
+//!
+//! Served from the start, also while another replica leads: a waiting replica is ready to take over, and must not be
+//! restarted for waiting.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use axum::Router;
 use axum::extract::State;
@@ -14,12 +17,12 @@ use tokio_util::sync::CancellationToken;
 use crate::metrics::Metrics;
 
 /// What the probes look at.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub struct Admin {
-    /// Set when the caches are filled, or while another replica leads: then this one is ready to take over.
-    pub ready: Arc<AtomicBool>,
-    /// Everything that is counted.
-    pub metrics: Arc<Metrics>,
+    /// Scopes whose caches are not filled yet. Ready at none: caches filled, or waiting for another replica's end.
+    pub unfilled: Arc<AtomicUsize>,
+    /// Everything that is counted, once this replica leads.
+    pub metrics: Arc<OnceLock<Arc<Metrics>>>,
 }
 
 /// Serves until `stop`.
@@ -36,7 +39,7 @@ pub async fn serve(listener: TcpListener, admin: Admin, stop: CancellationToken)
 }
 
 async fn readyz(State(admin): State<Admin>) -> (StatusCode, &'static str) {
-    if admin.ready.load(Ordering::Acquire) {
+    if admin.unfilled.load(Ordering::Acquire) == 0 {
         (StatusCode::OK, "ok\n")
     } else {
         (StatusCode::SERVICE_UNAVAILABLE, "starting\n")
@@ -44,7 +47,8 @@ async fn readyz(State(admin): State<Admin>) -> (StatusCode, &'static str) {
 }
 
 async fn metrics(State(admin): State<Admin>) -> impl IntoResponse {
-    match admin.metrics.text() {
+    let text = admin.metrics.get().map_or(Ok("# EOF\n".to_owned()), |metrics| metrics.text());
+    match text {
         Ok(text) => {
             let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
             (StatusCode::OK, [(header::CONTENT_TYPE, kind)], text)

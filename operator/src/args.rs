@@ -91,6 +91,10 @@ pub struct HubArgs {
     /// The embedded hub's URL as teammates reach it. Default: http on the address it listens on
     #[arg(long, value_name = "URL")]
     pub hub_public_url: Option<String>,
+    /// Proxies in front of the embedded hub, whose X-Forwarded-For is believed. Without it all teammates behind an ingress
+    /// look like one address, and share one limit of failed joins
+    #[arg(long, default_value_t = 0, value_name = "COUNT")]
+    pub hub_trusted_proxies: usize,
     /// Folder of the embedded hub's state
     #[arg(long, default_value = "/var/lib/private-connect", value_name = "DIR")]
     pub hub_data: PathBuf,

@@ -9,13 +9,15 @@ use connect_hub::url::InsecureHttp;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Secret, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
-use kube::api::ListParams;
-use kube::runtime::events::{Event, EventType, Recorder};
+use k8s_openapi::api::events::v1::Event;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+use kube::api::{ListParams, ObjectMeta, PostParams};
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Api, Client, Resource, ResourceExt};
+use uuid::Uuid;
 
 use crate::backoff::Backoff;
-use crate::cluster::{API_DEADLINE, call};
+use crate::cluster::{FIELD_MANAGER, call};
 use crate::credentials::{HubSecretProblem, hub_endpoint};
 use crate::error::Error;
 use crate::lease::Leadership;
@@ -25,6 +27,9 @@ use crate::tunnels::{HubConnection, Hubs};
 
 /// Label that an EndpointSlice carries with the name of its Service.
 const SERVICE_NAME_LABEL: &str = "kubernetes.io/service-name";
+
+/// Longest note of an Event, in characters; the API server takes 1,024 bytes.
+const MAX_NOTE: usize = 250;
 
 /// What every reconciliation gets.
 pub struct Context {
@@ -38,8 +43,6 @@ pub struct Context {
     pub policy: Policy,
     /// Whether hub Secrets may name http hubs on other machines.
     pub insecure: InsecureHttp,
-    /// Events are told through it.
-    pub recorder: Recorder,
     /// Failures per object.
     pub backoff: Backoff,
     /// Counters.
@@ -145,23 +148,30 @@ impl Context {
         exposes
     }
 
-    /// Tells an Event. It is told best effort: an Event that cannot be written is logged and not tried again.
+    /// Tells an Event. It is told best effort: an Event that cannot be written is logged and not tried again. Every Event is
+    /// an object of its own, because each says another thing: who has joined, what has changed.
     pub async fn tell<K: Resource<DynamicType = ()>>(&self, object: &K, notice: Notice) {
         let Notice { warning, reason, action, note } = notice;
+        let regarding = object.object_ref(&());
         let event = Event {
-            type_: if warning { EventType::Warning } else { EventType::Normal },
-            reason: reason.to_owned(),
-            note: Some(note),
-            action: action.to_owned(),
-            secondary: None,
+            metadata: ObjectMeta {
+                name: Some(format!("{}.{}", object.name_any(), Uuid::new_v4().simple())),
+                namespace: regarding.namespace.clone(),
+                ..ObjectMeta::default()
+            },
+            event_time: Some(MicroTime(self.now())),
+            type_: Some(if warning { "Warning" } else { "Normal" }.to_owned()),
+            reason: Some(reason.to_owned()),
+            note: Some(note.chars().take(MAX_NOTE).collect()),
+            action: Some(action.to_owned()),
+            reporting_controller: Some(FIELD_MANAGER.to_owned()),
+            reporting_instance: Some(FIELD_MANAGER.to_owned()),
+            regarding: Some(regarding),
+            ..Event::default()
         };
-        match tokio::time::timeout(API_DEADLINE, self.recorder.publish(&event, &object.object_ref(&()))).await
-        {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => {
-                tracing::warn!(reason, error = crate::error::chain(&error), "cannot write an Event");
-            }
-            Err(_) => tracing::warn!(reason, "cannot write an Event: the API server does not answer"),
+        let api: Api<Event> = Api::namespaced(self.client.clone(), &object.namespace().unwrap_or_default());
+        if let Err(error) = call("writing an Event", api.create(&PostParams::default(), &event)).await {
+            tracing::warn!(reason, error = crate::error::chain(&error), "cannot write an Event");
         }
     }
 

@@ -49,7 +49,7 @@ impl EmbeddedHub {
             listen: args.hub_listen,
             public_url: public_url.as_ref().map(ToString::to_string),
             data: args.hub_data.clone(),
-            limits: Limits::default(),
+            limits: Limits { trusted_proxies: args.hub_trusted_proxies, ..Limits::default() },
         };
         let hub = Hub::start(config).await.context("cannot start the embedded hub")?;
         hub.ensure_api_key(WORKSPACE, KEY_LABEL, key.expose_secret())

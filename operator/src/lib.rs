@@ -28,20 +28,20 @@ pub mod telemetry;
 pub mod tunnels;
 pub mod watches;
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::Context as _;
 use connect_hub::url::{HubUrl, InsecureHttp};
 use kube::Client;
-use kube::runtime::events::{Recorder, Reporter};
 use secrecy::SecretString;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::admin::Admin;
 use crate::args::{Command, HubArgs, RunArgs};
 use crate::backoff::Backoff;
 use crate::context::{Context, Endpoints};
@@ -54,9 +54,6 @@ use crate::tunnels::Hubs;
 
 /// How long reconciliations under way may take to finish once the process is asked to stop.
 const STOP_GRACE: Duration = Duration::from_secs(5);
-
-/// Name under which Events are reported.
-const REPORTER: &str = "private-connect-operator";
 
 /// Runs a command to its end.
 ///
@@ -72,9 +69,13 @@ pub async fn run(command: Command) -> anyhow::Result<()> {
 async fn operate(args: RunArgs) -> anyhow::Result<()> {
     let stop = stop_on_signal()?;
     let (client, config) = cluster::client(&args.cluster).await?;
-    let admin = TcpListener::bind(args.admin_listen)
+    let listener = TcpListener::bind(args.admin_listen)
         .await
         .with_context(|| format!("cannot listen on {}", args.admin_listen))?;
+    let admin_address = listener.local_addr().context("the admin server has no address")?;
+    let admin = Admin::default();
+    let mut serving = tokio::spawn(admin::serve(listener, admin.clone(), stop.clone()));
+
     let replica = replica_name(&args);
     let namespace = args.cluster.namespace.clone();
     // Held before anything is written, and before the embedded hub is started: its state has one owner.
@@ -83,7 +84,11 @@ async fn operate(args: RunArgs) -> anyhow::Result<()> {
     let lease =
         tokio::spawn(lease::keep(client.clone(), namespace, replica, leadership.clone(), lease_stop.clone()));
 
-    let led = lead(&args, client, &config, admin, leadership, stop).await;
+    let led = tokio::select! {
+        led = lead(&args, client, &config, &admin, admin_address, leadership, stop.clone()) => led,
+        failed = &mut serving => failed.context("the admin server failed").and_then(|ended| ended.context("the admin server failed")),
+    };
+    stop.cancel();
     lease_stop.cancel();
     let _ = tokio::time::timeout(STOP_GRACE, lease).await;
     led
@@ -94,7 +99,8 @@ async fn lead(
     args: &RunArgs,
     client: Client,
     config: &kube::Config,
-    admin: TcpListener,
+    admin: &Admin,
+    admin_address: SocketAddr,
     leadership: Leadership,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
@@ -103,10 +109,10 @@ async fn lead(
         Some(hub) => hub.endpoint.clone(),
         None => hub_endpoint(&args.hub)?,
     };
-    print_addresses(args, embedded.as_ref(), &admin)?;
+    print_addresses(args, embedded.as_ref(), admin_address);
     let hubs = Arc::new(Hubs::new(client.clone(), &args.cluster.namespace, own, stop.clone()));
     hubs.own();
-    let metrics = Arc::new(Metrics::new(hubs.clone()));
+    let metrics = admin.metrics.get_or_init(|| Arc::new(Metrics::new(hubs.clone()))).clone();
     let base = Base {
         client,
         hubs: hubs.clone(),
@@ -117,6 +123,8 @@ async fn lead(
 
     let mut tasks = start_tasks(args, &base, admin, &stop);
     let result = tokio::select! {
+        // A signal ends everything below as well, which is then no failure.
+        biased;
         () = stop.cancelled() => Ok(()),
         () = leadership.lost() => Err(anyhow::anyhow!("the lease was lost; another replica takes over")),
         Some(ended) = tasks.join_next() => {
@@ -145,52 +153,35 @@ struct Base {
 fn start_tasks(
     args: &RunArgs,
     base: &Base,
-    admin: TcpListener,
+    admin: &Admin,
     stop: &CancellationToken,
 ) -> JoinSet<anyhow::Result<()>> {
     let mut tasks = JoinSet::new();
-    let ready = Arc::new(AtomicBool::new(false));
-    let probes = admin::Admin { ready: ready.clone(), metrics: base.metrics.clone() };
-    let admin = admin::serve(admin, probes, stop.clone());
-    tasks.spawn(async move { admin.await.context("the admin server failed") });
-
-    let mut all_stores = Vec::new();
     let namespaces = &args.cluster.watch_namespaces;
     let scopes: Vec<Option<&str>> = if namespaces.is_empty() {
         vec![None]
     } else {
         namespaces.iter().map(|name| Some(name.as_str())).collect()
     };
+    admin.unfilled.store(scopes.len(), Ordering::Release);
     for scope in scopes {
         let (triggers, triggered) = watches::triggers();
         let endpoints = Arc::new(Endpoints::default());
         let stores =
             watches::start(&base.client, scope, &triggers, endpoints.clone(), base.hubs.clone(), &mut tasks);
-        all_stores.push(stores.clone());
         let context = Arc::new(Context {
             client: base.client.clone(),
             stores,
             hubs: base.hubs.clone(),
             policy: base.policy.clone(),
             insecure: insecure(&args.hub),
-            recorder: Recorder::new(
-                base.client.clone(),
-                Reporter { controller: REPORTER.into(), instance: None },
-            ),
             backoff: Backoff::default(),
             metrics: base.metrics.clone(),
             leadership: base.leadership.clone(),
             endpoints,
         });
-        tasks.spawn(one_scope(context, triggers, triggered, stop.clone()));
+        tasks.spawn(one_scope(context, triggers, triggered, admin.unfilled.clone(), stop.clone()));
     }
-    tasks.spawn(async move {
-        for stores in &all_stores {
-            watches::filled(stores).await?;
-        }
-        ready.store(true, Ordering::Release);
-        std::future::pending().await
-    });
     let sweeper =
         sweeper::run(base.hubs.clone(), base.client.clone(), namespaces.clone(), base.leadership.clone());
     tasks.spawn(async move {
@@ -205,10 +196,13 @@ async fn one_scope(
     context: Arc<Context>,
     triggers: watches::Triggers,
     triggered: watches::Triggered,
+    unfilled: Arc<AtomicUsize>,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let stores = context.stores.clone();
+    // Waited for here and nowhere else: of two that wait for one cache, the library wakes only one.
     watches::filled(&stores).await?;
+    unfilled.fetch_sub(1, Ordering::AcqRel);
     let watches::Triggered { exposes_rx, shares_rx } = triggered;
     let exposes = controllers::run(
         stores.exposes.clone(),
@@ -314,11 +308,9 @@ fn policy(args: &RunArgs, config: &kube::Config) -> Policy {
 }
 
 /// One line of JSON for whoever started us with port 0.
-fn print_addresses(args: &RunArgs, hub: Option<&EmbeddedHub>, admin: &TcpListener) -> anyhow::Result<()> {
+fn print_addresses(args: &RunArgs, hub: Option<&EmbeddedHub>, admin: SocketAddr) {
     if args.print_addresses {
-        let admin = admin.local_addr().context("the admin server has no address")?;
         let hub = hub.map(|hub| hub.endpoint.url.to_string());
         println!("{}", serde_json::json!({ "hub": hub, "admin": format!("http://{admin}") }));
     }
-    Ok(())
 }

@@ -1,7 +1,6 @@
 //! Logs: text for people, JSON for collectors. Secrets never get this far, because their types print nothing.
 
 use anyhow::Context as _;
-use tracing_subscriber::EnvFilter;
 
 use crate::args::{LogArgs, LogFormat};
 
@@ -11,7 +10,7 @@ use crate::args::{LogArgs, LogFormat};
 /// The filter cannot be read, or a subscriber is installed already.
 pub fn install(args: &LogArgs) -> anyhow::Result<()> {
     let LogArgs { log, log_format } = args;
-    let filter = EnvFilter::try_new(log).with_context(|| {
+    let filter = connect_hubd::log_filter(log).with_context(|| {
         format!("--log {log:?} is not a log filter such as info or connect_operator=debug")
     })?;
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);

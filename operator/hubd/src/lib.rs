@@ -15,6 +15,7 @@ mod core;
 mod ends;
 mod limits;
 mod moment;
+mod quiet;
 mod secret;
 mod serve;
 mod store;
@@ -22,6 +23,7 @@ mod wire;
 
 pub use config::HubConfig;
 pub use limits::Limits;
+pub use quiet::log_filter;
 pub use secret::NoRandomness;
 pub use serve::{TlsError, TlsFiles};
 pub use store::{KeyRow, StoreError};

@@ -12,7 +12,6 @@ use args::{Arguments, Command, Key, LogFormat, Serve};
 use clap::Parser as _;
 use connect_hubd::{Hub, HubConfig, Keys, Limits, TlsFiles};
 use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::EnvFilter;
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -105,7 +104,8 @@ fn printable(text: &str) -> String {
 }
 
 fn start_logging(filter: &str, format: LogFormat) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(filter).with_context(|| format!("reading the log filter {filter:?}"))?;
+    let filter =
+        connect_hubd::log_filter(filter).with_context(|| format!("reading the log filter {filter:?}"))?;
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr)

@@ -397,24 +397,20 @@ impl HubConnection {
     }
 
     fn say(&self, state: HubState) {
-        let changed = self.state_tx.send_if_modified(|current| {
-            let changed = *current != state;
-            *current = state.clone();
-            changed
-        });
-        if changed {
-            match &state {
-                HubState::Ready => tracing::info!(hub = %self.endpoint.url, "the hub is connected"),
-                HubState::Starting => {}
-                HubState::Unreachable(message) => {
-                    tracing::warn!(hub = %self.endpoint.url, message, "the hub is unreachable");
-                }
-                HubState::Rejected { reason, message } => {
-                    tracing::warn!(hub = %self.endpoint.url, reason, message, "the hub refuses");
-                }
-            }
-            let _ = self.changes_tx.send(HubChange::Hub);
+        if self.state() == state {
+            return;
         }
+        let hub = &self.endpoint.url;
+        match &state {
+            HubState::Ready => tracing::info!(%hub, "the hub is connected"),
+            HubState::Starting => {}
+            HubState::Unreachable(message) => tracing::warn!(%hub, message, "the hub is unreachable"),
+            HubState::Rejected { reason, message } => {
+                tracing::warn!(%hub, reason, message, "the hub refuses")
+            }
+        }
+        self.state_tx.send_replace(state);
+        let _ = self.changes_tx.send(HubChange::Hub);
     }
 
     fn verdict(&self, error: &Error) -> HubState {
