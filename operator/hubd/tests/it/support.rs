@@ -207,9 +207,11 @@ impl Socket {
 
     /// The next frame that is no ping, which is answered; `None` when the websocket is closed.
     pub async fn frame(&mut self) -> Option<String> {
+        // A ping is no answer: the hub's pings must not keep a hopeless wait alive.
+        let deadline = tokio::time::Instant::now() + PATIENCE;
         loop {
             let message =
-                tokio::time::timeout(PATIENCE, self.stream.next()).await.expect("a frame in time")?;
+                tokio::time::timeout_at(deadline, self.stream.next()).await.expect("a frame in time")?;
             match message {
                 Ok(Message::Text(text)) if text.as_str() == "2" => self.send("3").await,
                 Ok(Message::Text(text)) => return Some(text.to_string()),
