@@ -41,8 +41,9 @@ fmt: ## format all sources
 	cargo fmt --all
 
 .PHONY: generate
-generate: ## write crds/*.yaml from the types
+generate: ## write crds/*.yaml from the types, and the charts' copies, schemas and tables
 	CONNECT_GENERATE=1 cargo test --quiet -p connect-crds --test generated
+	CONNECT_GENERATE=1 cargo test --quiet -p connect-tests --test it chart::written
 
 .PHONY: tools
 tools: ## build or install what tests need: the control plane, PostgreSQL, Redis

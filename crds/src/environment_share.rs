@@ -59,6 +59,7 @@ const CODE_SECRET_SUFFIX: &str = "-share-code";
     printcolumn(name = "Secret", type_ = "string", json_path = ".status.codeSecretName", priority = 1)
 )]
 #[x_kube(validation = Rule::new("!(has(self.expires) && has(self.expirationTime))").message("set either expires or expirationTime, not both"))]
+#[x_kube(validation = Rule::new("!has(self.expires) || self.expires.matches('^[0-9]+(h|d)$')").message("Invalid expires format. Use: 1h, 4h, 24h, 7d, etc."))]
 #[x_kube(validation = Rule::new("!has(self.expires) || !self.expires.matches('^0+[hd]$')").message("expires must be at least 1h"))]
 #[x_kube(validation = Rule::new("!has(oldSelf.revoked) || !oldSelf.revoked || (has(self.revoked) && self.revoked)").message("revoked is one-way: a revoked share cannot be opened again; create a new EnvironmentShare"))]
 #[x_kube(validation = Rule::new("has(self.codeSecretName) == has(oldSelf.codeSecretName) && (!has(self.codeSecretName) || self.codeSecretName == oldSelf.codeSecretName)").message("codeSecretName is immutable"))]

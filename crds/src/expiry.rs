@@ -8,8 +8,8 @@ use jiff::{SignedDuration, Timestamp};
 /// Life of a share whose spec names neither `expires` nor `expirationTime`, in hours (the page: "24h (default)").
 pub const DEFAULT_EXPIRY_HOURS: u32 = 24;
 
-/// Longest duration accepted, in hours: ten years. Far beyond any use, and far from the end of the calendar.
-pub const MAX_EXPIRY_HOURS: u32 = 10 * 365 * 24;
+/// Longest duration accepted, in hours: 99,999 days, the longest that the schema's six characters can say.
+pub const MAX_EXPIRY_HOURS: u32 = 99_999 * 24;
 
 /// A share's duration, a whole number of hours or days.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -94,8 +94,8 @@ impl JsonSchema for PortRef {
         json_schema!({
             "x-kubernetes-int-or-string": true,
             "x-kubernetes-validations": [{
-                "rule": "type(self) == int ? self >= 1 && self <= 65535 : self.matches('^[a-z0-9]([a-z0-9-]{0,13}[a-z0-9])?$')",
-                "message": "port must be a number from 1 to 65535 or the name of one of the Service's ports"
+                "rule": "type(self) == int ? self >= 1 && self <= 65535 : self.matches('^[a-z0-9]([a-z0-9-]{0,13}[a-z0-9])?$') && self.matches('[a-z]')",
+                "message": "port must be a number from 1 to 65535, without quotes, or the name of one of the Service's ports"
             }]
         })
     }

@@ -406,7 +406,7 @@ impl HubConnection {
             HubState::Starting => {}
             HubState::Unreachable(message) => tracing::warn!(%hub, message, "the hub is unreachable"),
             HubState::Rejected { reason, message } => {
-                tracing::warn!(%hub, reason, message, "the hub refuses")
+                tracing::warn!(%hub, reason, message, "the hub refuses");
             }
         }
         self.state_tx.send_replace(state);

@@ -190,7 +190,7 @@ fn active(
     }
     if let Some(problem) = &done.problem {
         return match problem.reason {
-            reason::HUB_UNREACHABLE if done.shared => {
+            reason::HUB_UNREACHABLE => {
                 Verdict::unknown(kind::ACTIVE, problem.reason, problem.message.clone())
             }
             _ => Verdict::no(kind::ACTIVE, reason::PENDING, problem.message.clone()),
