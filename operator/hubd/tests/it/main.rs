@@ -2,6 +2,7 @@
 //! library.
 
 mod bridges;
+mod client;
 mod flow;
 mod node;
 mod process;
