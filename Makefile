@@ -3,7 +3,7 @@
 
 .DEFAULT_GOAL := help
 CRATES := connect-crds connect-hub connect-hubd connect-operator kubectl-connect connect-tests
-LAB := cargo run --quiet --bin lab --
+LAB := cargo run --bin lab --
 
 # A failure says in words where it comes from; stack traces would bury that. Set it to 1 to see them.
 export RUST_LIB_BACKTRACE ?= 0
