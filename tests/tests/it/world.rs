@@ -52,7 +52,7 @@ impl World {
             namespace: namespace.name().to_owned(),
             watched: vec![namespace.name().to_owned()],
             // Whatever is logged at any level is looked at.
-            environment: vec![("RUST_LOG".to_owned(), "info,connect=trace".to_owned())],
+            environment: vec![("RUST_LOG".to_owned(), "trace".to_owned())],
         })
         .await?;
         let kubectl = plugin::with_plugin(&namespace.kubectl()).await?;
