@@ -46,15 +46,19 @@ impl Bridges {
         if bridge.is_past_end() {
             return self.expire(bridge);
         }
-        let (Some(sender), Some(receiver)) = (bridge.sender(toward), bridge.receiver(toward)) else {
-            return; // toward a check, which wants no bytes; or the bridge has just ended
-        };
+        // Until the bridge is allowed nobody receives: what comes early waits with the rest. A check wants no bytes.
+        let (Some(sender), receiver) = (bridge.sender(toward), bridge.receiver(toward)) else { return };
+        if toward == Toward::Joiner && receiver.is_none() {
+            return;
+        }
         let weight = weight(&text);
         let mut lane = bridge.lane(toward).lock();
         if lane.shut {
             return;
         }
-        if lane.ready && !lane.draining && receiver.wire.try_reserve(weight) {
+        if let Some(receiver) = receiver.filter(|_| lane.ready && !lane.draining)
+            && receiver.wire.try_reserve(weight)
+        {
             // Under the lane's lock, so that a cut that has emptied the lane is not followed by this.
             let _ = send(bridge, toward, &receiver, kind, &text, weight);
             return;

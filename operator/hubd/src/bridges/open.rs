@@ -31,6 +31,7 @@ const REASON_CHARS: usize = 200;
 const NOT_FOUND: &str = "Service not found";
 const NO_AGENT: &str = "Service has no associated agent";
 const OFFLINE: &str = "Exposing agent is not connected";
+const CLOSED: &str = "Connection was closed";
 const BUSY: &str = "Exposing agent has too many connections";
 const BAD_ID: &str = "Connection id must be 1 to 64 visible ASCII characters";
 const ID_TAKEN: &str = "Connection id is in use";
@@ -130,7 +131,7 @@ async fn agree_on_terms(
         let agent = service.agent.ok_or(NO_AGENT)?;
         let exposer = core.agents.exposing(agent, service.id).ok_or(OFFLINE)?;
         if !core.bridges.agree(bridge, Terms { exposer: exposer.clone(), share }) {
-            return Err(BUSY);
+            return Err(if bridge.is_closed() { CLOSED } else { BUSY });
         }
         // Both a change of rights and a leaving agent look for bridges to cut after they have left these marks.
         if core.bridges.generation() == generation && !exposer.is_closed() {

@@ -202,7 +202,11 @@ impl Socket {
     }
 
     pub async fn send(&mut self, frame: &str) {
-        self.stream.send(Message::text(frame)).await.expect("sends");
+        self.try_send(frame).await.expect("sends");
+    }
+
+    pub async fn try_send(&mut self, frame: &str) -> Result<(), tokio_tungstenite::tungstenite::Error> {
+        self.stream.send(Message::text(frame)).await
     }
 
     /// The next frame that is no ping, which is answered; `None` when the websocket is closed.
