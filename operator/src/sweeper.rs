@@ -63,7 +63,7 @@ async fn sweep(
         return Ok(());
     }
     let owned = owned_marks(client, namespaces).await?;
-    let (Some(api), Some(agent)) = (hub.client(), hub.agent()) else { return Ok(()) };
+    let Some((api, agent)) = hub.entered() else { return Ok(()) };
     for (mark, rows) in suspects {
         if owned.get(&mark).copied().unwrap_or(false) {
             continue;

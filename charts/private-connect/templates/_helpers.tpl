@@ -102,5 +102,5 @@ writes and deletes only the codes of its shares.
   verbs: [list, watch, create, patch, delete]
 - apiGroups: [events.k8s.io]
   resources: [events]
-  verbs: [create, patch]
+  verbs: [create]
 {{- end -}}

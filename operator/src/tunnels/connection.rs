@@ -115,14 +115,13 @@ impl HubConnection {
         &self.endpoint.public_url
     }
 
-    /// The HTTP API; `None` until the hub was tried for the first time.
-    pub fn client(&self) -> Option<&Client> {
-        self.client.get()
+    fn agent(&self) -> Option<Uuid> {
+        self.entered.read().unwrap_or_else(PoisonError::into_inner).as_ref().map(|entered| entered.agent)
     }
 
-    /// Our agent's id at the hub; `None` until it was entered.
-    pub fn agent(&self) -> Option<Uuid> {
-        self.entered.read().unwrap_or_else(PoisonError::into_inner).as_ref().map(|entered| entered.agent)
+    /// The HTTP API and who we are there; `None` until the hub was entered.
+    pub fn entered(&self) -> Option<(&Client, Uuid)> {
+        Some((self.client.get()?, self.agent()?))
     }
 
     /// Whether the hub can do this.
@@ -317,7 +316,7 @@ impl HubConnection {
     }
 
     async fn read_lists(&self) -> Result<(), connect_hub::Error> {
-        let (Some(client), Some(agent)) = (self.client.get(), self.agent()) else { return Ok(()) };
+        let Some((client, agent)) = self.entered() else { return Ok(()) };
         let services = client.services().await?;
         let shares = client.shares(agent).await?;
         let ours = services

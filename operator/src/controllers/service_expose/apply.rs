@@ -81,7 +81,7 @@ async fn register(
     valid: &Validated,
     hub: &HubConnection,
 ) -> Result<Done, connect_hub::Error> {
-    let (Some(client), Some(agent), Ok(target)) = (hub.client(), hub.agent(), &valid.target) else {
+    let (Some((client, agent)), Ok(target)) = (hub.entered(), &valid.target) else {
         return Ok(Done::default());
     };
     let name = expose.route_name();

@@ -1,0 +1,112 @@
+//! The end of a share: connections first, then the hub, then the Secret.
+
+use connect_crds::EnvironmentShare;
+use connect_crds::condition::reason;
+use connect_hub::client::{Client, Revoked, ShareRow};
+use kube::ResourceExt;
+use secrecy::{ExposeSecret, SecretString};
+use uuid::Uuid;
+
+use super::secret::delete_secret;
+use super::{Done, HUB_RETRY};
+use crate::context::Context;
+use crate::controllers::HubProblem;
+use crate::controllers::environment_share::dereference::Found;
+use crate::controllers::environment_share::names::share_key;
+use crate::controllers::environment_share::validate::Over;
+use crate::error::Error;
+use crate::tunnels::{HubConnection, Mark, hub_verdict};
+
+/// Ends a share everywhere.
+///
+/// # Errors
+/// The API server refused or did not answer. A hub that could not be told is in [`Done::problem`].
+pub async fn close(
+    share: &EnvironmentShare,
+    found: &Found,
+    over: Over,
+    context: &Context,
+) -> Result<Done, Error> {
+    if let Ok((hub, _)) = &found.hub {
+        // First of all: no new connection, and the open ones are cut. Nothing below can delay this.
+        hub.routes().end(&share_key(share), over.end_reason());
+    }
+    if let Err(problem) = close_at_hub(share, found).await {
+        return Ok(Done { problem: Some(problem), look_again: Some(HUB_RETRY), ..Done::default() });
+    }
+    delete_secret(share, found, context).await?;
+    // At a hub that keeps the rows of ended shares, their services are refused like unknown ones.
+    if let Ok((hub, _)) = &found.hub {
+        for (_, known) in &found.services {
+            hub.routes().remove(known.id);
+        }
+    }
+    Ok(Done { row: found.rows.first().cloned(), ..Done::default() })
+}
+
+/// Tells the hub that the share has ended, if it knows of it.
+///
+/// # Errors
+/// Says why the hub could not be told.
+pub async fn close_at_hub(share: &EnvironmentShare, found: &Found) -> Result<(), HubProblem> {
+    // A hub whose Secret is gone cannot be told; its share ends there by its own expiry.
+    let Ok((hub, state)) = &found.hub else { return Ok(()) };
+    let services = if hub.deletes_services() { found.services.as_slice() } else { &[] };
+    if found.code.is_none() && found.rows.is_empty() && services.is_empty() {
+        return Ok(());
+    }
+    let Some((client, agent)) = hub.entered() else {
+        return Err(HubProblem::of(state.clone()).unwrap_or_else(|| not_entered(hub)));
+    };
+    let told = async {
+        // A code that is not in the hub's list any more may still be one: lists are up to a minute old.
+        if let Some(code) = unlisted_code(found, hub) {
+            revoke(client, agent, code).await?;
+        }
+        close_rows(share, &found.rows, hub, (client, agent)).await?;
+        for (name, known) in services {
+            hub.free_service(name, *known).await?;
+        }
+        Ok::<(), connect_hub::Error>(())
+    };
+    told.await
+        .map_err(|error| HubProblem::of(hub_verdict(hub.url(), &error)).unwrap_or_else(|| not_entered(hub)))
+}
+
+/// The Secret's code, if it is of this hub and no listed share has it.
+fn unlisted_code<'a>(found: &'a Found, hub: &HubConnection) -> Option<&'a SecretString> {
+    let code =
+        found.code.as_ref().filter(|code| code.hub_url.as_deref() == Some(hub.public_url().as_str()))?;
+    let listed = found.rows.iter().any(|row| row.code.expose_secret() == code.code.expose_secret());
+    (!listed).then_some(&code.code)
+}
+
+/// Revokes the shares of these rows.
+///
+/// # Errors
+/// The hub refused or did not answer.
+pub async fn close_rows(
+    share: &EnvironmentShare,
+    rows: &[ShareRow],
+    hub: &HubConnection,
+    (client, agent): (&Client, Uuid),
+) -> Result<(), connect_hub::Error> {
+    for row in rows {
+        revoke(client, agent, &row.code).await?;
+    }
+    let mark = Mark::of(&share.uid().unwrap_or_default());
+    hub.with_directory(|directory| directory.forget(&mark));
+    Ok(())
+}
+
+/// Revokes a code; one that the hub does not know is as good as revoked.
+async fn revoke(client: &Client, agent: Uuid, code: &SecretString) -> Result<(), connect_hub::Error> {
+    match client.revoke_share(agent, code).await? {
+        Revoked::Done | Revoked::Absent => Ok(()),
+    }
+}
+
+fn not_entered(hub: &HubConnection) -> HubProblem {
+    let message = format!("cannot reach the hub at {}: not connected yet", hub.url());
+    HubProblem { reason: reason::HUB_UNREACHABLE, message, stalled: None }
+}

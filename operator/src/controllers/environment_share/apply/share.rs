@@ -1,0 +1,183 @@
+//! Exactly one share at the hub for one object: found, made, changed.
+
+use connect_crds::{EnvironmentShare, Membership};
+use connect_hub::client::{Client, NewRoute, NewShare, ShareChange, ShareEnd, ShareRow, ShareState};
+use jiff::{SignedDuration, Timestamp};
+use kube::ResourceExt;
+use secrecy::ExposeSecret;
+use uuid::Uuid;
+
+use super::end::close_rows;
+use super::services::target_port;
+use crate::controllers::environment_share::dereference::Found;
+use crate::controllers::environment_share::validate::{Over, Route, Validated};
+use crate::tunnels::{HubConnection, Mark, hub_share_name};
+
+/// Longest life of a share at a hub that takes whole hours only, in hours (contract A.3). Longer ones are renewed.
+const HOURS_CAP: i64 = 168;
+
+/// How it stands with the share at the hub.
+pub enum Settled {
+    /// It is there, and as it should be.
+    Open(ShareRow),
+    /// It was closed, because its code was used as often as it may be.
+    Limit,
+    /// The hub says that it has ended.
+    Ended(Over),
+}
+
+/// All that is known while the share at the hub is looked after.
+pub struct Keeper<'a> {
+    /// The object.
+    pub share: &'a EnvironmentShare,
+    /// What its spec comes to.
+    pub valid: &'a Validated,
+    /// What it names.
+    pub found: &'a Found,
+    /// When it ends.
+    pub ends_at: Timestamp,
+    /// The hub's ids of its routes, in their order.
+    pub services: &'a [Uuid],
+    /// The hub.
+    pub hub: &'a HubConnection,
+    /// Its API.
+    pub client: &'a Client,
+    /// Who we are there.
+    pub agent: Uuid,
+}
+
+// === impl Keeper ===
+
+impl Keeper<'_> {
+    /// Exactly one share with our mark at the hub, with the right end and routes.
+    ///
+    /// # Errors
+    /// The hub refused or did not answer.
+    pub async fn settle(&self) -> Result<Settled, connect_hub::Error> {
+        let Self { share, valid, found, hub, client, agent, .. } = *self;
+        if valid.limit_reached && !hub.has("grants") {
+            close_rows(share, &found.rows, hub, (client, agent)).await?;
+            return Ok(Settled::Limit);
+        }
+        let Some(keep) = self.row_to_keep() else { return self.create().await };
+        for (_, extra) in found.rows.iter().enumerate().filter(|(index, _)| *index != keep) {
+            client.revoke_share(agent, &extra.code).await?;
+        }
+        let mut row = found.rows[keep].clone();
+        if hub.has("update-share") {
+            row = self.update(row).await?;
+        }
+        hub.with_directory(|directory| {
+            directory.forget(&self.mark());
+            directory.remember(row.clone());
+        });
+        Ok(Settled::Open(row))
+    }
+
+    /// The row whose code people have, or else the oldest.
+    fn row_to_keep(&self) -> Option<usize> {
+        let rows = &self.found.rows;
+        let known = self.found.code.as_ref().map(|code| code.code.expose_secret());
+        rows.iter()
+            .position(|row| Some(row.code.expose_secret()) == known)
+            .or((!rows.is_empty()).then_some(0))
+    }
+
+    fn mark(&self) -> Mark {
+        Mark::of(&self.share.uid().unwrap_or_default())
+    }
+
+    async fn create(&self) -> Result<Settled, connect_hub::Error> {
+        let Self { share, valid, hub, ends_at, .. } = *self;
+        let uid = share.uid().unwrap_or_default();
+        let name =
+            hub_share_name(share.spec.display_name.as_deref().unwrap_or(&share.name_any()), &self.mark());
+        let now = Timestamp::now();
+        let end = if hub.has("expires-at") {
+            ShareEnd::At(ends_at)
+        } else {
+            ShareEnd::Hours(whole_hours(ends_at, now))
+        };
+        let new =
+            NewShare { name: Some(name.clone()), end, max_joins: self.max_joins(), routes: self.routes() };
+        let key = hub.has("idempotency-key").then_some(uid.as_str());
+        let made = self.client.create_share(self.agent, &new, key).await?;
+        match made.state {
+            ShareState::Expired => return Ok(Settled::Ended(Over::Expired)),
+            ShareState::Revoked => return Ok(Settled::Ended(Over::Revoked)),
+            ShareState::Active => {}
+        }
+        let row = ShareRow {
+            code: made.code,
+            id: made.id,
+            name: Some(name),
+            expires_at: made.expires_at,
+            route_count: valid.routes.len() as u64,
+            join_count: 0,
+            created_at: now,
+            joins: Vec::new(),
+        };
+        hub.with_directory(|directory| directory.remember(row.clone()));
+        Ok(Settled::Open(row))
+    }
+
+    /// Changes end and routes of an open share, when they differ.
+    async fn update(&self, mut row: ShareRow) -> Result<ShareRow, connect_hub::Error> {
+        let Self { valid, found, ends_at, .. } = *self;
+        let differs = row.expires_at.duration_since(ends_at).abs() >= SignedDuration::from_secs(1);
+        let had = found.code.as_ref().map(|code| code.routes.as_slice()).unwrap_or_default();
+        let others =
+            had.len() != valid.routes.len() || valid.routes.iter().any(|route| !had.contains(&route.name));
+        let rerouted = valid.membership == Membership::Live && others;
+        if !differs && !rerouted {
+            return Ok(row);
+        }
+        let change = ShareChange {
+            expires_at: differs.then_some(ends_at),
+            max_joins: self.max_joins(),
+            routes: rerouted.then(|| self.routes()),
+        };
+        row.expires_at = self.client.update_share(self.agent, &row.code, &change).await?.expires_at;
+        Ok(row)
+    }
+
+    fn max_joins(&self) -> Option<u32> {
+        self.share.spec.max_joins.and_then(|limit| u32::try_from(limit).ok())
+    }
+
+    fn routes(&self) -> Vec<NewRoute> {
+        let one = |(route, id): (&Route, &Uuid)| NewRoute {
+            service_name: route.name.clone(),
+            service_id: Some(*id),
+            // What joiners are told; a name of the cluster is none of their business.
+            target_host: route.name.clone(),
+            target_port: target_port(route),
+            local_port: Some(route.port),
+            protocol: route.protocol.as_hub_str().to_owned(),
+        };
+        self.valid.routes.iter().zip(self.services).map(one).collect()
+    }
+}
+
+/// The hours that a hub must be asked for so that its share does not end before ours, capped at what hubs take.
+fn whole_hours(ends_at: Timestamp, now: Timestamp) -> u32 {
+    let seconds = ends_at.duration_since(now).as_secs().max(1);
+    let hours = (seconds + 3599) / 3600;
+    u32::try_from(hours.clamp(1, HOURS_CAP)).unwrap_or(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hub_share_never_ends_before_ours_unless_the_hub_forbids_it() {
+        let now = Timestamp::from_second(1_800_000_000).expect("a date");
+        let after = |seconds: i64| whole_hours(now + SignedDuration::from_secs(seconds), now);
+        assert_eq!(after(1), 1);
+        assert_eq!(after(3600), 1);
+        assert_eq!(after(3601), 2);
+        assert_eq!(after(14 * 24 * 3600), 168);
+        assert_eq!(after(-5), 1);
+    }
+}
