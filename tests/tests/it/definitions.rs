@@ -27,7 +27,8 @@ const ONE_SELECTION: &str = "set either routes.names or routes.selector, not bot
 const ONE_WAY: &str =
     "revoked is one-way: a revoked share cannot be opened again; create a new EnvironmentShare";
 const SECRET_NAME_STAYS: &str = "codeSecretName is immutable";
-const PORT: &str = "port must be a number from 1 to 65535, without quotes, or the name of one of the Service's ports";
+const PORT: &str =
+    "port must be a number from 1 to 65535, without quotes, or the name of one of the Service's ports";
 const ROUTE_NAME_STAYS: &str =
     "routeName is immutable: teammates and shares know the route by it; create a new ServiceExpose instead";
 const ROUTE_NAME_PATTERN: &str = "spec.routeName in body should match '^[a-z0-9]([-a-z0-9]*[a-z0-9])?$'";
@@ -163,6 +164,7 @@ async fn service_exposes_are_judged_at_admission() -> Result<()> {
         (port(json!(0)), Refused("spec.serviceRef.port", PORT)),
         (port(json!(-1)), Refused("spec.serviceRef.port", PORT)),
         (port(json!(65_536)), Refused("spec.serviceRef.port", PORT)),
+        (port(json!("5432")), Refused("spec.serviceRef.port", PORT)),
         (port(json!("")), Refused("spec.serviceRef.port", PORT)),
         (port(json!("HTTP")), Refused("spec.serviceRef.port", PORT)),
         (port(json!("-http")), Refused("spec.serviceRef.port", PORT)),
