@@ -2,6 +2,7 @@
 
 mod connection;
 mod directory;
+mod token;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -20,6 +20,7 @@ pub struct Hub {
     url: String,
     data: PathBuf,
     key_file: PathBuf,
+    flags: Vec<String>,
 }
 
 /// The line that our programs print once they listen.
@@ -45,15 +46,30 @@ impl Hub {
     /// # Errors
     /// The binary cannot be built, or it does not listen in time.
     pub async fn start(folder: &Path, logs: &Path) -> Result<Self> {
+        Self::start_with(folder, logs, &[]).await
+    }
+
+    /// As [`Self::start`], with flags of its own.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub async fn start_with(folder: &Path, logs: &Path, flags: &[&str]) -> Result<Self> {
         let data = private_folder(&folder.join("hub-data"))?;
         let key_file = folder.join("hub-api-key");
         create_key(&data, &key_file).await?;
-        Self::listen(data, key_file, logs, "127.0.0.1:0").await
+        let flags = flags.iter().map(|&flag| flag.to_owned()).collect();
+        Self::listen(data, key_file, logs, "127.0.0.1:0", flags).await
     }
 
-    async fn listen(data: PathBuf, key_file: PathBuf, logs: &Path, address: &str) -> Result<Self> {
+    async fn listen(
+        data: PathBuf,
+        key_file: PathBuf,
+        logs: &Path,
+        address: &str,
+        flags: Vec<String>,
+    ) -> Result<Self> {
         let mut command = Command::new(product().await?.hub());
-        command.args(["serve", "--listen", address, "--print-addresses", "--data"]).arg(&data);
+        command.args(["serve", "--listen", address, "--print-addresses", "--data"]).arg(&data).args(&flags);
         // Its folder tells it from other hubs that log beside it.
         let owner =
             data.parent().and_then(Path::file_name).unwrap_or_default().to_string_lossy().into_owned();
@@ -61,7 +77,7 @@ impl Hub {
         let url = process
             .printed("the hub says where it listens", PATIENTLY, |log| Addresses::find(log)?.hub)
             .await?;
-        Ok(Self { process, url, data, key_file })
+        Ok(Self { process, url, data, key_file, flags })
     }
 
     /// The hub's URL.
@@ -84,10 +100,10 @@ impl Hub {
     /// # Errors
     /// It does not listen in time.
     pub async fn restart(self, logs: &Path) -> Result<Self> {
-        let Self { process, url, data, key_file } = self;
+        let Self { process, url, data, key_file, flags } = self;
         drop(process);
         let address = url.strip_prefix("http://").context("the hub speaks http on this machine")?;
-        Self::listen(data, key_file, logs, address).await
+        Self::listen(data, key_file, logs, address, flags).await
     }
 
     /// Lets it go on after we have ended.

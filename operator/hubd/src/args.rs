@@ -41,6 +41,9 @@ pub struct Serve {
     /// How many of our own proxies append to X-Forwarded-For; 0 does not read it
     #[arg(long, value_name = "N", default_value_t = 0, env = "CONNECT_HUB_TRUSTED_PROXIES")]
     pub trusted_proxies: usize,
+    /// How many days an agent's token lives
+    #[arg(long, value_name = "DAYS", default_value_t = 30, value_parser = clap::value_parser!(u16).range(1..=365))]
+    pub agent_token_days: u16,
     /// Print one JSON line with the address once listening
     #[arg(long)]
     pub print_addresses: bool,

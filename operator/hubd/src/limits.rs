@@ -65,7 +65,7 @@ pub const CHECK_TIMEOUT: Duration = Duration::from_secs(5);
 /// An id for a bridge is a UUID or, from newer clients, a UUID with a short prefix.
 pub const CONNECTION_ID_BYTES: usize = 64;
 
-/// How long an agent's token lives; recorded.
+/// How long an agent's token lives unless the hub is started with another life; recorded.
 pub const TOKEN_LIFE: Duration = Duration::from_secs(30 * 24 * 3600);
 /// From when on an agent is told that its token runs out; recorded.
 pub const TOKEN_WARNING: Duration = Duration::from_secs(7 * 24 * 3600);
@@ -105,6 +105,8 @@ pub struct Limits {
     pub trusted_proxies: usize,
     /// Services of one workspace; the vendor's larger plan.
     pub services_per_workspace: u32,
+    /// How long an agent's token lives; agents rotate theirs before.
+    pub token_life: Duration,
     /// How long a receiver may take nothing while it holds up its sender, before its bridge is reset.
     pub stall: Duration,
     /// Failed previews and joins from one address in ten minutes.
@@ -118,6 +120,7 @@ impl Default for Limits {
         Self {
             trusted_proxies: 0,
             services_per_workspace: 1000,
+            token_life: TOKEN_LIFE,
             // Half of the ping timeout: a stalled reader is gone before it can cost its sender the session.
             stall: Duration::from_secs(10),
             failures_per_address: FAILURES_PER_ADDRESS,

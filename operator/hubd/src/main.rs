@@ -5,6 +5,7 @@ mod args;
 use std::{
     io::{self, IsTerminal as _, Write as _},
     process::ExitCode,
+    time::Duration,
 };
 
 use anyhow::Context as _;
@@ -38,6 +39,7 @@ async fn run(serve: Serve) -> anyhow::Result<ExitCode> {
         tls_cert,
         tls_key,
         trusted_proxies,
+        agent_token_days,
         print_addresses,
         log,
         log_format,
@@ -47,7 +49,8 @@ async fn run(serve: Serve) -> anyhow::Result<ExitCode> {
     let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
 
-    let limits = Limits { trusted_proxies, ..Limits::default() };
+    let token_life = Duration::from_secs(u64::from(agent_token_days) * 24 * 60 * 60);
+    let limits = Limits { trusted_proxies, token_life, ..Limits::default() };
     let tls = tls_cert.zip(tls_key).map(|(certificate, key)| TlsFiles { certificate, key });
     let scheme = if tls.is_some() { "https" } else { "http" };
     let hub = Hub::start_with_tls(HubConfig { listen, public_url, data, limits }, tls).await?;

@@ -9,21 +9,20 @@ use std::time::Duration;
 
 use connect_hub::client::{Client, ClientOptions, Deleted, Features, Join};
 use connect_hub::clock::SystemClock;
-use connect_hub::identity::Identity;
 use connect_hub::tls::client_config;
 use connect_hub::tunnel::routes::Routes;
 use connect_hub::tunnel::{Limits, Tunnel, TunnelConfig, TunnelEvent, TunnelState};
 use connect_hub::url::HubUrl;
-use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{broadcast, watch};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::backoff::Backoff;
-use crate::credentials::{HubEndpoint, IdentityStore, Stored};
+use crate::credentials::{HubEndpoint, IdentityStore};
 use crate::error::{Error, chain};
 use crate::tunnels::HubChange;
 use crate::tunnels::directory::{Directory, KnownService};
+use crate::tunnels::token::AgentToken;
 
 /// What hubs show for us as an agent.
 const AGENT_LABEL: &str = "kubernetes";
@@ -33,9 +32,6 @@ const REFRESH_EVERY: Duration = Duration::from_secs(60);
 
 /// How long a tunnel may be down before its objects say so: a hub's restart is not news.
 const TUNNEL_GRACE: Duration = Duration::from_secs(5);
-
-/// How long before its end a token is rotated (api.md: a week).
-const ROTATE_BEFORE_END: SignedDuration = SignedDuration::from_hours(7 * 24);
 
 /// Key of the only entry in this connection's backoff.
 const THIS: &str = "hub";
@@ -173,7 +169,7 @@ impl HubConnection {
     /// Enters the hub and stays until `stop`, then leaves it.
     pub async fn run(self: Arc<Self>, identities: IdentityStore, stop: CancellationToken) {
         tokio::select! {
-            () = self.stay(&identities) => {}
+            () = self.stay(identities) => {}
             () = stop.cancelled() => {}
         }
         if let Some(tunnel) = self.tunnel.get() {
@@ -182,10 +178,10 @@ impl HubConnection {
     }
 
     /// Enters, with backoff, and keeps up what was entered. Never ends by itself.
-    async fn stay(&self, identities: &IdentityStore) {
-        let (stored, identity_tx) = loop {
-            match self.enter(identities).await {
-                Ok(entered) => break entered,
+    async fn stay(&self, identities: IdentityStore) {
+        let token = loop {
+            match self.enter(&identities).await {
+                Ok(token) => break token,
                 Err(error) => {
                     let wait = error.retry_after().unwrap_or_else(|| self.backoff.failed(THIS));
                     self.say(self.verdict(&error));
@@ -194,11 +190,11 @@ impl HubConnection {
             }
         };
         self.backoff.succeeded(THIS);
-        self.keep_up(identities, stored, identity_tx).await;
+        self.keep_up(token).await;
     }
 
     /// Identity, features, registration, then the tunnel.
-    async fn enter(&self, identities: &IdentityStore) -> Result<(Stored, watch::Sender<Identity>), Error> {
+    async fn enter(&self, identities: &IdentityStore) -> Result<AgentToken, Error> {
         let hub = |source| Error::Hub { doing: "entering the hub", source };
         let client = self.make_client().map_err(hub)?;
         let stored = identities.load_or_create().await?;
@@ -206,13 +202,13 @@ impl HubConnection {
         client.register_agent(&stored.identity, AGENT_LABEL, None).await.map_err(hub)?;
         *self.entered.write().unwrap_or_else(PoisonError::into_inner) =
             Some(Entered { agent: stored.identity.agent_id, features });
-        let (identity_tx, identity_rx) = watch::channel(stored.identity.clone());
+        let (token, identity_rx) = AgentToken::new(identities.clone(), stored);
         self.tunnel.get_or_init(|| {
             let tls = self.endpoint_tls();
             let config = TunnelConfig { url: self.endpoint.url.clone(), tls, limits: Limits::default() };
             Tunnel::start(config, identity_rx, self.routes.clone())
         });
-        Ok((stored, identity_tx))
+        Ok(token)
     }
 
     fn make_client(&self) -> Result<&Client, connect_hub::Error> {
@@ -235,13 +231,8 @@ impl HubConnection {
     }
 
     /// Follows the tunnel, takes the hub's events, reads the lists, rotates the token.
-    async fn keep_up(
-        &self,
-        identities: &IdentityStore,
-        mut stored: Stored,
-        identity_tx: watch::Sender<Identity>,
-    ) {
-        let Some(tunnel) = self.tunnel.get() else { return };
+    async fn keep_up(&self, mut token: AgentToken) {
+        let (Some(tunnel), Some(client)) = (self.tunnel.get(), self.client.get()) else { return };
         let mut tunnel_state = tunnel.state();
         let mut events = tunnel.events();
         let mut ended = self.routes.ended();
@@ -260,14 +251,14 @@ impl HubConnection {
                     if changed.is_err() { return; }
                     let state = tunnel_state.borrow_and_update().clone();
                     down_since = self.follow(&state, down_since).await;
-                    self.rotate_when_due(&state, identities, &mut stored, &identity_tx).await;
+                    token.rotate_when_due(&state, client).await;
                 }
                 () = grace_over => {
                     let state = tunnel_state.borrow().clone();
                     self.say(self.tunnel_verdict(&state));
                     down_since = None;
                 }
-                event = events.recv() => self.take(event, identities, &mut stored, &identity_tx).await,
+                event = events.recv() => self.take(event, &mut token, client).await,
                 end = ended.recv() => match end {
                     Ok(end) => { let _ = self.changes_tx.send(HubChange::Ended(end.share, end.why)); }
                     Err(_) => { let _ = self.changes_tx.send(HubChange::Hub); }
@@ -276,7 +267,7 @@ impl HubConnection {
                     let state = tunnel_state.borrow().clone();
                     if matches!(state, TunnelState::Connected { .. }) {
                         down_since = self.follow(&state, down_since).await;
-                        self.rotate_when_due(&state, identities, &mut stored, &identity_tx).await;
+                        token.rotate_when_due(&state, client).await;
                     }
                 }
             }
@@ -331,9 +322,8 @@ impl HubConnection {
     async fn take(
         &self,
         event: Result<TunnelEvent, broadcast::error::RecvError>,
-        identities: &IdentityStore,
-        stored: &mut Stored,
-        identity_tx: &watch::Sender<Identity>,
+        token: &mut AgentToken,
+        client: &Client,
     ) {
         match event {
             Ok(TunnelEvent::ShareJoined { id, count, agent_label, joined_at }) => {
@@ -343,7 +333,7 @@ impl HubConnection {
                 }
             }
             Ok(TunnelEvent::TokenExpired | TunnelEvent::TokenExpiring { .. }) => {
-                self.rotate(identities, stored, identity_tx).await;
+                token.rotate(client).await;
             }
             Ok(TunnelEvent::Replaced) => {
                 tracing::warn!(hub = %self.endpoint.url, "another process uses our agent id at the hub; only one may");
@@ -351,48 +341,6 @@ impl HubConnection {
             // Missed events are in the lists, which are read every minute.
             Err(_) => {}
         }
-    }
-
-    async fn rotate_when_due(
-        &self,
-        state: &TunnelState,
-        identities: &IdentityStore,
-        stored: &mut Stored,
-        identity_tx: &watch::Sender<Identity>,
-    ) {
-        let TunnelState::Connected { token_expires_at: Some(end), .. } = state else { return };
-        let end = stored.token_expires_at.unwrap_or(*end).max(*end);
-        if end.duration_since(Timestamp::now()) < ROTATE_BEFORE_END {
-            self.rotate(identities, stored, identity_tx).await;
-        }
-    }
-
-    /// Rotates the token: at the hub first, because only the hub makes tokens, then into the Secret, then into the tunnel.
-    async fn rotate(
-        &self,
-        identities: &IdentityStore,
-        stored: &mut Stored,
-        identity_tx: &watch::Sender<Identity>,
-    ) {
-        let Some(client) = self.client.get() else { return };
-        let rotated = match client.rotate_token(&stored.identity).await {
-            Ok(rotated) => rotated,
-            Err(error) => {
-                tracing::warn!(hub = %self.endpoint.url, error = chain(&error), "cannot rotate the agent's token; trying again later");
-                return;
-            }
-        };
-        stored.identity.token = rotated.token;
-        stored.token_expires_at = Some(rotated.expires_at);
-        // The old token is void: a new one that is not stored would lock us out at the next start, so this is tried until done.
-        while let Err(error) = identities.save(stored).await {
-            let wait = self.backoff.failed(THIS);
-            tracing::error!(error = chain(&error), "cannot store the rotated token; trying again");
-            tokio::time::sleep(wait).await;
-        }
-        self.backoff.succeeded(THIS);
-        identity_tx.send_replace(stored.identity.clone());
-        tracing::info!(hub = %self.endpoint.url, "rotated the agent's token");
     }
 
     fn say(&self, state: HubState) {

@@ -38,8 +38,13 @@ impl World {
 
     /// With a hub of its own.
     pub async fn beside_a_hub(purpose: &str) -> Result<Self> {
+        Self::beside_a_hub_with(purpose, &[]).await
+    }
+
+    /// With a hub of its own that is started with these flags.
+    pub async fn beside_a_hub_with(purpose: &str, flags: &[&str]) -> Result<Self> {
         let cluster = control_plane::shared().await?;
-        let hub = Hub::start(&cluster.folder(purpose)?, &cluster.logs()).await?;
+        let hub = Hub::start_with(&cluster.folder(purpose)?, &cluster.logs(), flags).await?;
         Self::with(purpose, Some(hub)).await
     }
 

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     core::Core,
-    limits::{AGENTS_PER_WORKSPACE, TOKEN_GRACE, TOKEN_LIFE},
+    limits::{AGENTS_PER_WORKSPACE, TOKEN_GRACE},
     moment::Moment,
     secret::{SecretHash, generate_token},
     store::{AgentRow, Registered, StoreError},
@@ -41,7 +41,7 @@ pub async fn register(
         (fields.optional_string("label", LABEL_MAX), fields.optional_string("name", LABEL_MAX));
     fields.finish()?;
     let (id, token) = both(id, token)?;
-    match core.store.register_agent(&workspace.id, id, token, label, name).await? {
+    match core.store.register_agent(&workspace.id, id, token, label, name, core.limits.token_life).await? {
         Registered::Done(agent) => Ok(created(json!({
             "success": true,
             "agent": {
@@ -89,7 +89,8 @@ pub async fn rotate_token(State(core): State<Arc<Core>>, Body(body): Body) -> Re
     if !agent.token.matches(token) || expired_guest {
         return Err(ApiError::text(401, "Invalid current token"));
     }
-    let expires_at = if agent.workspace.is_some() { now.after(TOKEN_LIFE) } else { agent.token_expires_at };
+    let expires_at =
+        if agent.workspace.is_some() { now.after(core.limits.token_life) } else { agent.token_expires_at };
     let new = generate_token().map_err(StoreError::from)?;
     if !core.store.replace_token(id, &agent.token, &SecretHash::of(&new), expires_at).await? {
         return Err(ApiError::text(401, "Invalid current token")); // somebody rotated it a moment before

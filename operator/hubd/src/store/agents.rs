@@ -1,13 +1,11 @@
 //! Agents: who they are and what their token is. Whether one is online is not kept here: the sockets know.
 
+use std::time::Duration;
+
 use uuid::Uuid;
 
 use super::{Store, StoreError, doing, uuid};
-use crate::{
-    limits::{AGENTS_PER_WORKSPACE, TOKEN_LIFE},
-    moment::Moment,
-    secret::SecretHash,
-};
+use crate::{limits::AGENTS_PER_WORKSPACE, moment::Moment, secret::SecretHash};
 
 /// An agent.
 #[derive(Debug, Clone)]
@@ -71,6 +69,7 @@ impl Store {
         token: &str,
         label: Option<&str>,
         name: Option<&str>,
+        token_life: Duration,
     ) -> Result<Registered, StoreError> {
         let doing = doing("registering an agent");
         let mut transaction = self.write.begin().await.map_err(doing)?;
@@ -103,7 +102,7 @@ impl Store {
         .bind(label.or(known.as_ref().map(|agent| agent.label.as_str())).unwrap_or("default"))
         .bind(name.or(known.as_ref().and_then(|agent| agent.name.as_deref())))
         .bind(SecretHash::of(token).as_str())
-        .bind(now.after(TOKEN_LIFE).millis())
+        .bind(now.after(token_life).millis())
         .bind(now.millis())
         .execute(&mut *transaction)
         .await
