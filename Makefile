@@ -28,6 +28,14 @@ down: ## end what `make up` or `make demo KEEP=1` left running
 test: tools ## run every test
 	cargo test --workspace --no-fail-fast
 
+.PHONY: e2e
+e2e: tools ## run the tests of the whole product against a real control plane
+	cargo test -p connect-tests --test it
+
+.PHONY: chart
+chart: tools ## run the charts' tests: lint, render, schema, install and uninstall with real helm
+	cargo test -p connect-tests --test it chart::
+
 .PHONY: lint
 lint: ## formatting, clippy, each crate alone, licences and sources of dependencies
 	cargo fmt --all --check
