@@ -10,7 +10,7 @@ export RUST_LIB_BACKTRACE ?= 0
 
 .PHONY: help
 help: ## list what one can do
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: demo
 demo: ## see it work on real parts: share, join, bytes, the end (KEEP=1 leaves it up, CONTEXT=name uses that cluster)
