@@ -26,7 +26,7 @@ use crate::target::{self, Policy, Problem, Target};
 use crate::tunnels::{HubConnection, Hubs};
 
 /// Label that an EndpointSlice carries with the name of its Service.
-const SERVICE_NAME_LABEL: &str = "kubernetes.io/service-name";
+pub const SERVICE_NAME_LABEL: &str = "kubernetes.io/service-name";
 
 /// Longest note of an Event, in characters; the API server takes 1,024 bytes.
 const MAX_NOTE: usize = 250;

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use connect_crds::condition::{Verdict, kind, reason};
 use futures::{StreamExt, future};
+use jiff::SignedDuration;
 use kube::api::{Patch, PatchParams};
 use kube::runtime::controller::{Action, Config, Controller};
 use kube::runtime::reflector::{ObjectRef, Store};
@@ -29,6 +30,15 @@ const CONCURRENCY: u16 = 16;
 
 /// An object with nothing to wait for is looked at again this often, as a net under everything that could be missed.
 pub const RESYNC: Duration = Duration::from_secs(15 * 60);
+
+/// How long a deletion may wait for the hub, from its request. An object leaves within a minute (reliability.md, I7).
+pub const GIVE_UP: SignedDuration = SignedDuration::from_secs(45);
+
+/// How often the hub is tried until then.
+pub const TRY_EVERY: Duration = Duration::from_secs(3);
+
+/// When an object is tried again at a hub that answered no or not at all; the hub's own task tells when it is back.
+pub const HUB_RETRY: Duration = Duration::from_secs(15);
 
 /// Runs one controller until `stop`.
 pub async fn run<K, Fut>(

@@ -25,7 +25,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use crate::cluster::watch_config;
-use crate::context::{Endpoints, Stores};
+use crate::context::{Endpoints, SERVICE_NAME_LABEL, Stores};
 use crate::controllers::environment_share::{object_of, share_key};
 use crate::tunnels::{HubChange, Hubs, Mark};
 
@@ -34,9 +34,6 @@ const TRIGGERS_CAPACITY: usize = 1024;
 
 /// How long the caches may take to fill before the operator gives up and is restarted.
 pub const FILL_DEADLINE: Duration = Duration::from_secs(60);
-
-/// Label that an EndpointSlice carries with the name of its Service.
-const SERVICE_NAME_LABEL: &str = "kubernetes.io/service-name";
 
 /// Annotation that `kubectl apply` writes; it repeats the whole object, so caches leave it out.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";

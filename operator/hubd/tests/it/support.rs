@@ -217,7 +217,8 @@ impl Socket {
             let message =
                 tokio::time::timeout_at(deadline, self.stream.next()).await.expect("a frame in time")?;
             match message {
-                Ok(Message::Text(text)) if text.as_str() == "2" => self.send("3").await,
+                // The hub may have closed after it had sent the ping.
+                Ok(Message::Text(text)) if text.as_str() == "2" => self.try_send("3").await.ok()?,
                 Ok(Message::Text(text)) => return Some(text.to_string()),
                 Ok(Message::Close(_)) | Err(_) => return None,
                 Ok(_) => {}

@@ -24,14 +24,11 @@ use super::names::share_key;
 use super::plan::{Plan, hub_problem};
 use super::validate::{Over, Validated};
 use crate::context::Context;
-use crate::controllers::HubProblem;
+use crate::controllers::{HUB_RETRY, HubProblem};
 use crate::error::Error;
 use crate::tunnels::{HubConnection, HubState, hub_verdict};
 
 pub use self::end::close_at_hub;
-
-/// When a share is tried again at a hub that answered no or not at all; the hub's own task tells when it is back.
-const HUB_RETRY: Duration = Duration::from_secs(15);
 
 /// What was done.
 #[derive(Clone, Debug, Default)]

@@ -3,11 +3,8 @@
 //! Needs as little as possible: no route, no Service, no valid spec. Connections are refused and cut first. A hub that
 //! does not answer is given up after [`GIVE_UP`]; an Event then names what may be left there.
 
-use std::time::Duration;
-
 use connect_crds::{EnvironmentShare, FINALIZER};
 use connect_hub::tunnel::routes::EndReason;
-use jiff::SignedDuration;
 use kube::api::{DeleteParams, Preconditions};
 use kube::runtime::controller::Action;
 use kube::{Api, ResourceExt};
@@ -18,15 +15,10 @@ use super::names::share_key;
 use super::report::deletion_due;
 use crate::cluster::call_opt;
 use crate::context::{Context, Notice};
+use crate::controllers::{GIVE_UP, TRY_EVERY};
 use crate::error::Error;
 use crate::finalizer;
 use crate::tunnels::Mark;
-
-/// How long a deletion may wait for the hub, from its request. An object leaves within a minute (reliability.md, I7).
-const GIVE_UP: SignedDuration = SignedDuration::from_secs(45);
-
-/// How often the hub is tried until then.
-const TRY_EVERY: Duration = Duration::from_secs(3);
 
 /// Closes the share and lets the object go.
 ///

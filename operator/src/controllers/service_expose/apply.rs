@@ -5,25 +5,15 @@ use std::time::Duration;
 use connect_crds::{FINALIZER, Reach, ServiceExpose};
 use connect_hub::client::{NewService, ServiceReach};
 use connect_hub::tunnel::routes::Route;
-use jiff::SignedDuration;
 use kube::ResourceExt;
 use kube::runtime::controller::Action;
 
 use super::validate::Validated;
 use crate::context::{Context, Notice};
-use crate::controllers::HubProblem;
+use crate::controllers::{GIVE_UP, HUB_RETRY, HubProblem, TRY_EVERY};
 use crate::error::Error;
 use crate::finalizer;
 use crate::tunnels::{HubConnection, HubState, KnownService, hub_verdict};
-
-/// How long a deletion may wait for the hub, from its request.
-const GIVE_UP: SignedDuration = SignedDuration::from_secs(45);
-
-/// How often the hub is tried until then, and after a refusal.
-const TRY_EVERY: Duration = Duration::from_secs(3);
-
-/// When a route is tried again at a hub that answered no or not at all.
-const HUB_RETRY: Duration = Duration::from_secs(15);
 
 /// What was done.
 #[derive(Clone, Debug, Default)]

@@ -7,13 +7,13 @@ use kube::ResourceExt;
 use secrecy::{ExposeSecret, SecretString};
 use uuid::Uuid;
 
+use super::Done;
 use super::secret::delete_secret;
-use super::{Done, HUB_RETRY};
 use crate::context::Context;
-use crate::controllers::HubProblem;
 use crate::controllers::environment_share::dereference::Found;
 use crate::controllers::environment_share::names::share_key;
 use crate::controllers::environment_share::validate::Over;
+use crate::controllers::{HUB_RETRY, HubProblem};
 use crate::error::Error;
 use crate::tunnels::{HubConnection, Mark, hub_verdict};
 
