@@ -9,6 +9,7 @@ mod deadline;
 mod listening;
 mod runner;
 mod session;
+mod traffic;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -23,6 +24,8 @@ use uuid::Uuid;
 
 use self::deadline::Deadline;
 use self::runner::{Hub, Runner};
+use self::traffic::Counters;
+pub use self::traffic::Traffic;
 use crate::agent::{self, AgentError};
 use crate::client::Client;
 use crate::clock::{Clock, SystemClock};
@@ -182,6 +185,8 @@ pub enum JoinEnd {
 #[derive(Debug)]
 pub struct Join {
     routes: Vec<BoundRoute>,
+    /// One for each of `routes`.
+    counters: Vec<Arc<Counters>>,
     /// Runner, connections --what happens--> the owner of this join.
     events_rx: mpsc::Receiver<JoinEvent>,
     ended: watch::Receiver<Option<JoinEnd>>,
@@ -220,14 +225,19 @@ impl Join {
             events_tx,
             stop.clone(),
         );
-        runner.listen(&routes, listeners);
+        let counters = runner.listen(&routes, listeners);
         tokio::spawn(runner.run(socket, ended_tx));
-        Ok(Self { routes: bound, events_rx, ended, stop: stop.drop_guard() })
+        Ok(Self { routes: bound, counters, events_rx, ended, stop: stop.drop_guard() })
     }
 
     /// The routes and their ports.
     pub fn routes(&self) -> &[BoundRoute] {
         &self.routes
+    }
+
+    /// What each route has carried so far, in the order of [`Self::routes`].
+    pub fn traffic(&self) -> Vec<Traffic> {
+        self.counters.iter().map(|counters| counters.read()).collect()
     }
 
     /// The next event. After `Ended` it gives `Ended` again. Cancel safe.
@@ -242,7 +252,7 @@ impl Join {
 
     /// Closes listeners and connections at once, and leaves the hub.
     pub async fn stop(self) {
-        let Self { routes: _, events_rx: _, mut ended, stop } = self;
+        let Self { routes: _, counters: _, events_rx: _, mut ended, stop } = self;
         drop(stop);
         let over = ended.wait_for(Option::is_some);
         let _ = timeout(STOP_TIMEOUT, over).await; // everything was told to stop; whoever waits has waited enough

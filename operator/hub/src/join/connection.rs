@@ -4,7 +4,6 @@
 //! the system's own buffer and cannot be lost on the way.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
@@ -16,6 +15,7 @@ use uuid::Uuid;
 
 use super::deadline::Deadline;
 use super::session::Live;
+use super::traffic::Counters;
 use super::{JoinEvent, LocalRoute};
 use crate::protocol::{Answer, ReachConnect};
 use crate::pump::{self, AtEnd, JOINER, Lane, Meter, Permission};
@@ -40,6 +40,8 @@ const SPARE_EVENTS: usize = 16;
 /// What every connection of a join needs.
 #[derive(Clone)]
 pub(super) struct Connections {
+    /// What the connections' route has carried.
+    pub(super) counters: Arc<Counters>,
     /// Session --the socket of the moment--> connections.
     pub(super) live_rx: watch::Receiver<Option<Arc<Live>>>,
     pub(super) deadline: Deadline,
@@ -101,8 +103,8 @@ impl Connections {
             return Err(reason);
         }
         let permission = UntilTheEnd { deadline: self.deadline.clone(), over: self.over.clone() };
-        let (from_hub, to_hub) = (AtomicU64::new(0), AtomicU64::new(0));
-        let meter = Meter { from_hub: &from_hub, to_hub: &to_hub };
+        let _counted = self.counters.opened();
+        let meter = Meter { from_hub: &self.counters.from_hub, to_hub: &self.counters.to_hub };
         let outcome = pump::run(stream, inbox, &lane, &permission, meter, registration).await;
         debug!(link = lane.connection_id(), route = route.name, %outcome, "connection ended");
         if matches!(outcome, pump::Outcome::GivenUp | pump::Outcome::Forbidden) {

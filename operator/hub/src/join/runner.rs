@@ -15,6 +15,7 @@ use super::connection::Connections;
 use super::deadline::Deadline;
 use super::listening::Bound;
 use super::session::{self, Current};
+use super::traffic::Counters;
 use super::{JoinEnd, JoinEvent, LocalRoute, Recheck};
 use crate::agent::{self, AgentError, Socket};
 use crate::backoff::Backoff;
@@ -76,22 +77,26 @@ impl Runner {
         Self { hub, deadline, recheck, events_tx, current, leaving, over, stop, tasks }
     }
 
-    /// Accepts connections on all listeners until the join is over.
-    pub(super) fn listen(&self, routes: &[LocalRoute], listeners: Vec<Bound>) {
+    /// Accepts connections on all listeners until the join is over. Gives what will count each route's traffic.
+    pub(super) fn listen(&self, routes: &[LocalRoute], listeners: Vec<Bound>) -> Vec<Arc<Counters>> {
         let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        let mut all = Vec::with_capacity(routes.len());
         for (route, (_, listeners)) in routes.iter().zip(listeners) {
             let route = Arc::new(route.clone());
+            let counters = Arc::<Counters>::default();
             for listener in listeners {
                 let accepting = accept(
                     listener,
                     Arc::clone(&route),
-                    self.connections(),
+                    self.connections(&counters),
                     self.tasks.clone(),
                     Arc::clone(&places),
                 );
                 self.tasks.spawn(until(self.over.clone(), accepting));
             }
+            all.push(counters);
         }
+        all
     }
 
     /// Runs until the share is over, closes everything, and then says why.
@@ -122,8 +127,9 @@ impl Runner {
         }
     }
 
-    fn connections(&self) -> Connections {
+    fn connections(&self, counters: &Arc<Counters>) -> Connections {
         Connections {
+            counters: Arc::clone(counters),
             live_rx: self.current.subscribe(),
             deadline: self.deadline.clone(),
             over: self.over.clone(),

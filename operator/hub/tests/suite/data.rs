@@ -92,6 +92,29 @@ async fn a_reply_after_the_clients_end_arrives(hub: Hub) {
     assert_eq!(rest(&mut client).await.expect("an orderly end"), b"answer");
 }
 
+#[tokio::test]
+async fn a_join_counts_what_its_routes_carry() {
+    let lab = Lab::start(Hub::oxide(&[]).await).await;
+    let quiet = lab.expose("share", "quiet", echo().await).await;
+    let busy = lab.expose("share", "busy", echo().await).await;
+    let join = lab.join(vec![quiet, busy]).await;
+    let mut client = dial_echo(&join, 1).await;
+    let before = join.traffic()[1];
+    let sent = bytes(3, MIB);
+    assert!(exchange(&mut client, &sent).await == sent, "bytes differ");
+
+    let carried = sent.len() as u64;
+    eventually("every byte is counted", || {
+        let now = join.traffic()[1];
+        (now.sent - before.sent, now.received - before.received) == (carried, carried)
+    })
+    .await;
+    assert_eq!(join.traffic()[1].open, 1);
+    assert_eq!(join.traffic()[0].total, 0, "nobody used the other route");
+    drop(client);
+    eventually("the connection counts as closed", || join.traffic()[1].open == 0).await;
+}
+
 async fn many_connections_at_once_keep_their_bytes_apart(hub: Hub) {
     let lab = Lab::start(hub).await;
     let route = lab.expose("share", "api", echo().await).await;
