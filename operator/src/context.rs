@@ -148,6 +148,12 @@ impl Context {
         exposes
     }
 
+    /// Whether the share's object is not there any more, as far as the cache knows.
+    pub fn is_gone(&self, share: &EnvironmentShare) -> bool {
+        let known = self.stores.shares.get(&ObjectRef::from_obj(share));
+        known.is_none_or(|known| known.metadata.uid != share.metadata.uid)
+    }
+
     /// Tells an Event. It is told best effort: an Event that cannot be written is logged and not tried again. Every Event is
     /// an object of its own, because each says another thing: who has joined, what has changed.
     pub async fn tell<K: Resource<DynamicType = ()>>(&self, object: &K, notice: Notice) {

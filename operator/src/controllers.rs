@@ -7,7 +7,6 @@ use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
 
-use connect_crds::condition::{Verdict, kind, reason};
 use futures::{StreamExt, future};
 use jiff::SignedDuration;
 use kube::api::{Patch, PatchParams};
@@ -22,7 +21,6 @@ use tokio_util::sync::CancellationToken;
 use crate::cluster::{FIELD_MANAGER, call};
 use crate::context::Context;
 use crate::error::{Error, chain};
-use crate::tunnels::HubState;
 use crate::watches::Trigger;
 
 /// Reconciliations of one kind under way at once. Enough to hide a hub's latency, few enough not to flood it.
@@ -39,6 +37,10 @@ pub const TRY_EVERY: Duration = Duration::from_secs(3);
 
 /// When an object is tried again at a hub that answered no or not at all; the hub's own task tells when it is back.
 pub const HUB_RETRY: Duration = Duration::from_secs(15);
+
+/// When a share is tried again at a hub that has no room for its services. What we free is told at once, and what others
+/// free is in the list that is read every minute; this is the net under both, for hubs that grow (a larger plan).
+pub const ROOM_RETRY: Duration = Duration::from_secs(60);
 
 /// Runs one controller until `stop`.
 pub async fn run<K, Fut>(
@@ -137,42 +139,5 @@ where
         Ok(_) => Ok(()),
         Err(error) if error.is_not_found() || error.is_conflict() => Ok(()),
         Err(error) => Err(error),
-    }
-}
-
-/// What a hub that is not as it should be means for an object: reason and sentence, and whether a human is needed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HubProblem {
-    /// HubUnreachable or HubRejected.
-    pub reason: &'static str,
-    /// The sentence.
-    pub message: String,
-    /// Reason of the condition Stalled, when only a human can help.
-    pub stalled: Option<&'static str>,
-}
-
-impl HubProblem {
-    /// The problem that a hub's state is, if it is one.
-    pub fn of(state: HubState) -> Option<Self> {
-        match state {
-            HubState::Starting | HubState::Ready => None,
-            HubState::Unreachable(message) => {
-                Some(Self { reason: reason::HUB_UNREACHABLE, message, stalled: None })
-            }
-            HubState::Rejected { reason: why, message } => {
-                let stalled = match why {
-                    reason::INVALID_CREDENTIALS | reason::SERVICE_LIMIT_REACHED | reason::HUB_REJECTED => {
-                        Some(why)
-                    }
-                    _ => None,
-                };
-                Some(Self { reason: reason::HUB_REJECTED, message, stalled })
-            }
-        }
-    }
-
-    /// The condition Stalled, while a human is needed.
-    pub fn stalled(&self) -> Option<Verdict> {
-        self.stalled.map(|why| Verdict::yes(kind::STALLED, why, self.message.clone()))
     }
 }

@@ -2,6 +2,7 @@
 
 mod connection;
 mod directory;
+mod problem;
 mod token;
 
 use std::collections::HashMap;
@@ -14,8 +15,9 @@ use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-pub use connection::{HubConnection, HubState, hub_verdict};
+pub use connection::HubConnection;
 pub use directory::{KnownService, Mark, hub_share_name};
+pub use problem::{HubProblem, HubState};
 
 use crate::credentials::{HubEndpoint, IdentityStore};
 
@@ -25,10 +27,10 @@ const CHANGES_CAPACITY: usize = 1024;
 /// Something at a hub that an object should know of.
 #[derive(Clone, Debug)]
 pub enum HubChange {
-    /// The hub came up or went away, or its lists were read again.
+    /// The hub came up, went away, has other services than we knew, or room again.
     Hub,
-    /// One share was joined.
-    Joined(Mark),
+    /// The hub says something new of one share: it was joined, or closed.
+    Share(Mark),
     /// One share reached its end at the data plane.
     Ended(ShareKey, EndReason),
 }
@@ -80,6 +82,15 @@ impl Hubs {
         for hub in self.all() {
             hub.routes().end(share, EndReason::Withdrawn);
             hub.routes().forget(share);
+        }
+    }
+
+    /// As [`Self::forget_share`], for every share of which `is_known` says no.
+    pub fn forget_unknown(&self, is_known: impl Fn(&ShareKey) -> bool) {
+        for hub in self.all() {
+            for share in hub.routes().shares().iter().filter(|share| !is_known(share)) {
+                self.forget_share(share);
+            }
         }
     }
 

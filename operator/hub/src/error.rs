@@ -53,6 +53,9 @@ pub enum Error {
     },
 }
 
+/// How a hub whose range of tunnel ports is used up begins its 400 (contract A.2).
+const NO_TUNNEL_PORTS: &str = "No available tunnel ports";
+
 /// The error underneath, whatever library it came from.
 pub type Cause = Box<dyn std::error::Error + Send + Sync>;
 
@@ -79,6 +82,7 @@ impl Error {
             Self::Rejected(rejection) => match rejection.status {
                 401 | 403 => "InvalidCredentials",
                 402 => "ServiceLimitReached",
+                400 if rejection.message.starts_with(NO_TUNNEL_PORTS) => "ServiceLimitReached",
                 404 => "NotFound",
                 429 => "RateLimited",
                 500.. => "HubUnreachable",
@@ -139,5 +143,12 @@ mod tests {
             assert_eq!((error.reason(), error.is_retryable()), (reason, retryable), "{status}");
             assert_eq!(error.status(), Some(status));
         }
+    }
+
+    #[test]
+    fn a_hub_without_tunnel_ports_has_no_room_for_services() {
+        let message = "No available tunnel ports. Delete services that are no longer needed.".to_owned();
+        let full = Rejection { status: 400, call: "register service", message, retry_after: None };
+        assert_eq!(Error::Rejected(full).reason(), "ServiceLimitReached");
     }
 }

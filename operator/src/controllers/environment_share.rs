@@ -52,6 +52,11 @@ pub async fn reconcile(share: Arc<EnvironmentShare>, context: Arc<Context>) -> R
     }
     // Client: refuse and cut first, then the hub, then the Secret.
     let done = apply::apply(&share, &valid, &found, plan, &context).await?;
+    if context.is_gone(&share) {
+        // It went while the hub was asked, and was forgotten before that was done.
+        context.hubs.forget_share(&share_key(&share));
+        return Ok(Action::await_change());
+    }
     // No client, then one write if anything differs.
     report::report(&share, &valid, &found, &done, &context).await?;
     cleanup::delete_when_due(&share, &context).await?;

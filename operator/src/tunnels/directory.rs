@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::fmt;
 
 use connect_hub::client::ShareRow;
+use secrecy::ExposeSecret;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
@@ -56,6 +57,17 @@ pub struct KnownService {
     pub tunnel_port: Option<u16>,
 }
 
+/// How a fresh list differs from what was known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Difference {
+    /// Not at all.
+    None,
+    /// In these objects' shares only.
+    Shares(Vec<Mark>),
+    /// In services, which may be anybody's.
+    Services,
+}
+
 /// Services and shares of our agent at one hub.
 #[derive(Debug, Default)]
 pub struct Directory {
@@ -71,6 +83,21 @@ impl Directory {
             directory.remember(row);
         }
         directory
+    }
+
+    /// How this differs from what was known before.
+    pub fn difference(&self, known: &Self) -> Difference {
+        if self.services != known.services {
+            return Difference::Services;
+        }
+        let differs = |mark: &&Mark| {
+            let (now, before) = (self.shares(mark), known.shares(mark));
+            now.len() != before.len()
+                || now.iter().zip(before).any(|(now, before)| !says_the_same(now, before))
+        };
+        let gone = known.shares.keys().filter(|mark| !self.shares.contains_key(mark));
+        let marks: Vec<Mark> = self.shares.keys().chain(gone).filter(differs).cloned().collect();
+        if marks.is_empty() { Difference::None } else { Difference::Shares(marks) }
     }
 
     /// The service with this name.
@@ -135,9 +162,54 @@ impl Directory {
     }
 }
 
+/// Whether two rows would make us do and say the same. When a row was created is the hub's word against ours.
+fn says_the_same(one: &ShareRow, other: &ShareRow) -> bool {
+    one.code.expose_secret() == other.code.expose_secret()
+        && one.expires_at == other.expires_at
+        && one.join_count == other.join_count
+        && one.joins == other.joins
+}
+
 #[cfg(test)]
 mod tests {
+    use connect_hub::client::Join;
+    use jiff::Timestamp;
+    use secrecy::SecretString;
+
     use super::*;
+
+    fn row(mark: &Mark, code: &str) -> ShareRow {
+        ShareRow {
+            code: SecretString::from(code),
+            id: None,
+            name: Some(hub_share_name("demo", mark)),
+            expires_at: Timestamp::UNIX_EPOCH,
+            route_count: 1,
+            join_count: 0,
+            created_at: Timestamp::UNIX_EPOCH,
+            joins: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_list_that_says_nothing_new_concerns_nobody_and_one_that_does_only_its_shares() {
+        let (one, other) = (Mark::of("one"), Mark::of("other"));
+        let list = |rows: Vec<ShareRow>| Directory::new([], rows);
+        let known = list(vec![row(&one, "a"), row(&other, "b")]);
+        let again = list(vec![row(&other, "b"), row(&one, "a")]);
+        assert_eq!(again.difference(&known), Difference::None);
+
+        let join = Join { agent_label: "alice".to_owned(), joined_at: Timestamp::UNIX_EPOCH };
+        let joined = ShareRow { join_count: 1, joins: vec![join], ..row(&one, "a") };
+        let news = list(vec![joined, row(&other, "b")]);
+        assert_eq!(news.difference(&known), Difference::Shares(vec![one.clone()]));
+        assert_eq!(list(vec![row(&other, "b")]).difference(&known), Difference::Shares(vec![one.clone()]));
+        assert_eq!(known.difference(&list(vec![row(&one, "a")])), Difference::Shares(vec![other]));
+
+        let service = KnownService { id: Uuid::nil(), tunnel_port: None };
+        let more = Directory::new([("shop/demo/api".to_owned(), service)], vec![row(&one, "a")]);
+        assert_eq!(more.difference(&known), Difference::Services);
+    }
 
     #[test]
     fn a_mark_is_found_again_in_the_name_it_was_put_into() {

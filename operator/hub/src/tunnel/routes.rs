@@ -202,6 +202,11 @@ impl Routes {
         cuts.iter().for_each(CancellationToken::cancel);
     }
 
+    /// Every share that the list knows of, those that have ended included.
+    pub fn shares(&self) -> Vec<ShareKey> {
+        self.shared.lock().shares.keys().cloned().collect()
+    }
+
     /// Decides a dial, refusing by default. Has no effect.
     pub fn authorize(&self, service_id: Uuid, now: Timestamp) -> Result<Dial, Refusal> {
         self.shared.lock().authorize(service_id, now)

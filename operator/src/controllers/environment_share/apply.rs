@@ -24,9 +24,9 @@ use super::names::share_key;
 use super::plan::{Plan, hub_problem};
 use super::validate::{Over, Validated};
 use crate::context::Context;
-use crate::controllers::{HUB_RETRY, HubProblem};
+use crate::controllers::{HUB_RETRY, ROOM_RETRY};
 use crate::error::Error;
-use crate::tunnels::{HubConnection, HubState, hub_verdict};
+use crate::tunnels::{HubConnection, HubProblem, HubState};
 
 pub use self::end::close_at_hub;
 
@@ -128,11 +128,13 @@ async fn open(
 }
 
 fn failed(found: &Found, hub: &HubConnection, error: &connect_hub::Error) -> Done {
+    let problem = hub.problem(error);
+    let retry = if problem.is_no_room() { ROOM_RETRY } else { HUB_RETRY };
     Done {
         shared: found.code.is_some(),
-        problem: HubProblem::of(hub_verdict(hub.url(), error)),
+        problem: Some(problem),
         row: found.rows.first().cloned(),
-        look_again: Some(error.retry_after().unwrap_or(HUB_RETRY)),
+        look_again: Some(error.retry_after().unwrap_or(retry)),
         ..Done::default()
     }
 }

@@ -18,7 +18,7 @@ pub fn share_key(share: &EnvironmentShare) -> ShareKey {
 /// The object of a name at the data plane.
 pub fn object_of(ShareKey(key): &ShareKey) -> Option<ObjectRef<EnvironmentShare>> {
     let mut parts = key.split('/');
-    let (namespace, name) = (parts.next()?, parts.next()?);
+    let (namespace, name, _uid) = (parts.next()?, parts.next()?, parts.next()?);
     Some(ObjectRef::new(name).within(namespace))
 }
 

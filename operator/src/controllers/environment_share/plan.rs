@@ -2,8 +2,7 @@
 
 use super::dereference::Found;
 use super::validate::{Over, Validated};
-use crate::controllers::HubProblem;
-use crate::tunnels::HubState;
+use crate::tunnels::{HubProblem, HubState};
 
 /// What the hub should have.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,8 +47,5 @@ pub fn plan(valid: &Validated, found: &Found) -> Plan {
 
 /// What is wrong with the hub, seen from the object.
 pub fn hub_problem(found: &Found) -> Option<HubProblem> {
-    match &found.hub {
-        Ok((_, state)) => HubProblem::of(state.clone()),
-        Err(_) => None,
-    }
+    found.hub.as_ref().ok().and_then(|(_, state)| state.problem())
 }

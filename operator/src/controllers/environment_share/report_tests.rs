@@ -8,10 +8,10 @@ use secrecy::SecretString;
 
 use super::*;
 use crate::context::Notice;
-use crate::controllers::HubProblem;
 use crate::controllers::environment_share::code_secret::CodeSecret;
 use crate::controllers::environment_share::validate::validate;
 use crate::target::Target;
+use crate::tunnels::HubProblem;
 
 const NOW: i64 = 1_800_000_000;
 

@@ -10,10 +10,10 @@ use kube::runtime::controller::Action;
 
 use super::validate::Validated;
 use crate::context::{Context, Notice};
-use crate::controllers::{GIVE_UP, HUB_RETRY, HubProblem, TRY_EVERY};
+use crate::controllers::{GIVE_UP, HUB_RETRY, ROOM_RETRY, TRY_EVERY};
 use crate::error::Error;
 use crate::finalizer;
-use crate::tunnels::{HubConnection, HubState, KnownService, hub_verdict};
+use crate::tunnels::{HubConnection, HubProblem, HubState, KnownService};
 
 /// What was done.
 #[derive(Clone, Debug, Default)]
@@ -43,7 +43,7 @@ pub async fn apply(
     if !wanted {
         return withdraw(expose, hub).await;
     }
-    let problem = HubProblem::of(hub.state());
+    let problem = hub.state().problem();
     if problem.is_some() || hub.state() == HubState::Starting {
         return Ok(Done {
             problem,
@@ -57,11 +57,11 @@ pub async fn apply(
     }
     match register(expose, valid, hub).await {
         Ok(done) => Ok(done),
-        Err(error) => Ok(Done {
-            problem: HubProblem::of(hub_verdict(hub.url(), &error)),
-            look_again: Some(HUB_RETRY),
-            ..Done::default()
-        }),
+        Err(error) => {
+            let problem = hub.problem(&error);
+            let look_again = Some(if problem.is_no_room() { ROOM_RETRY } else { HUB_RETRY });
+            Ok(Done { problem: Some(problem), look_again, ..Done::default() })
+        }
     }
 }
 
@@ -117,7 +117,7 @@ async fn register(
 /// Takes away what an earlier spec had put at the hub.
 async fn withdraw(expose: &ServiceExpose, hub: &HubConnection) -> Result<Done, Error> {
     let Some(told) = told_service_id(expose) else {
-        return Ok(Done { problem: HubProblem::of(hub.state()), ..Done::default() });
+        return Ok(Done { problem: hub.state().problem(), ..Done::default() });
     };
     let name = expose.route_name();
     let known =
@@ -127,9 +127,8 @@ async fn withdraw(expose: &ServiceExpose, hub: &HubConnection) -> Result<Done, E
     }
     if let Some(known) = known {
         if let Err(error) = hub.free_service(name, known).await {
-            let problem = HubProblem::of(hub_verdict(hub.url(), &error));
             return Ok(Done {
-                problem,
+                problem: Some(hub.problem(&error)),
                 service_id: Some(told),
                 look_again: Some(HUB_RETRY),
                 ..Done::default()
@@ -137,13 +136,13 @@ async fn withdraw(expose: &ServiceExpose, hub: &HubConnection) -> Result<Done, E
         }
     } else if hub.state() != HubState::Ready {
         return Ok(Done {
-            problem: HubProblem::of(hub.state()),
+            problem: hub.state().problem(),
             service_id: Some(told),
             look_again: Some(HUB_RETRY),
             ..Done::default()
         });
     }
-    Ok(Done { problem: HubProblem::of(hub.state()), ..Done::default() })
+    Ok(Done { problem: hub.state().problem(), ..Done::default() })
 }
 
 /// Takes the route from the hub when the object goes, and never holds the object for long.

@@ -9,10 +9,10 @@ use jiff::Timestamp;
 use super::apply::Done;
 use super::validate::Validated;
 use crate::context::Context;
-use crate::controllers::{HubProblem, write_status};
+use crate::controllers::write_status;
 use crate::credentials::HubSecretProblem;
 use crate::error::Error;
-use crate::tunnels::{HubConnection, HubState};
+use crate::tunnels::{HubConnection, HubProblem, HubState};
 
 /// Writes status if it differs.
 ///
@@ -105,11 +105,6 @@ fn programmed(hub: &Result<HubState, HubSecretProblem>, done: &Done) -> Verdict 
         Ok(HubState::Ready) => {
             Verdict::yes(kind::PROGRAMMED, reason::TUNNEL_CONNECTED, "the tunnel to the hub is up")
         }
-        Ok(HubState::Unreachable(message)) => {
-            Verdict::no(kind::PROGRAMMED, reason::HUB_UNREACHABLE, message.clone())
-        }
-        Ok(HubState::Rejected { message, .. }) => {
-            Verdict::no(kind::PROGRAMMED, reason::HUB_REJECTED, message.clone())
-        }
+        Ok(HubState::Down(problem)) => Verdict::no(kind::PROGRAMMED, problem.reason, problem.message.clone()),
     }
 }

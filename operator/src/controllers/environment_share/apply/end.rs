@@ -1,7 +1,6 @@
 //! The end of a share: connections first, then the hub, then the Secret.
 
 use connect_crds::EnvironmentShare;
-use connect_crds::condition::reason;
 use connect_hub::client::{Client, Revoked, ShareRow};
 use kube::ResourceExt;
 use secrecy::{ExposeSecret, SecretString};
@@ -10,12 +9,12 @@ use uuid::Uuid;
 use super::Done;
 use super::secret::delete_secret;
 use crate::context::Context;
+use crate::controllers::HUB_RETRY;
 use crate::controllers::environment_share::dereference::Found;
 use crate::controllers::environment_share::names::share_key;
 use crate::controllers::environment_share::validate::Over;
-use crate::controllers::{HUB_RETRY, HubProblem};
 use crate::error::Error;
-use crate::tunnels::{HubConnection, Mark, hub_verdict};
+use crate::tunnels::{HubConnection, HubProblem, Mark};
 
 /// Ends a share everywhere.
 ///
@@ -56,7 +55,9 @@ pub async fn close_at_hub(share: &EnvironmentShare, found: &Found) -> Result<(),
         return Ok(());
     }
     let Some((client, agent)) = hub.entered() else {
-        return Err(HubProblem::of(state.clone()).unwrap_or_else(|| not_entered(hub)));
+        return Err(state
+            .problem()
+            .unwrap_or_else(|| HubProblem::unreachable(hub.url(), "not connected yet")));
     };
     let told = async {
         // A code that is not in the hub's list any more may still be one: lists are up to a minute old.
@@ -69,8 +70,7 @@ pub async fn close_at_hub(share: &EnvironmentShare, found: &Found) -> Result<(),
         }
         Ok::<(), connect_hub::Error>(())
     };
-    told.await
-        .map_err(|error| HubProblem::of(hub_verdict(hub.url(), &error)).unwrap_or_else(|| not_entered(hub)))
+    told.await.map_err(|error| hub.problem(&error))
 }
 
 /// The Secret's code, if it is of this hub and no listed share has it.
@@ -104,9 +104,4 @@ async fn revoke(client: &Client, agent: Uuid, code: &SecretString) -> Result<(),
     match client.revoke_share(agent, code).await? {
         Revoked::Done | Revoked::Absent => Ok(()),
     }
-}
-
-fn not_entered(hub: &HubConnection) -> HubProblem {
-    let message = format!("cannot reach the hub at {}: not connected yet", hub.url());
-    HubProblem { reason: reason::HUB_UNREACHABLE, message, stalled: None }
 }

@@ -1,0 +1,179 @@
+//! Keeping up what was entered: follows the tunnel, takes the hub's events, reads its lists, rotates the token.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use connect_hub::client::{Client, Join};
+use connect_hub::tunnel::{TunnelEvent, TunnelState};
+use tokio::sync::broadcast::error::RecvError;
+use tokio::time::Instant;
+
+use super::{HubConnection, THIS};
+use crate::tunnels::HubChange;
+use crate::tunnels::directory::{Difference, Directory, KnownService};
+use crate::tunnels::problem::{HubProblem, HubState};
+use crate::tunnels::token::AgentToken;
+
+/// How often the lists are read: hubs limit calls per address, and one cluster is one address (contract A.0).
+const REFRESH_EVERY: Duration = Duration::from_secs(60);
+
+/// How long a tunnel may be down before its objects say so: a hub's restart is not news.
+const TUNNEL_GRACE: Duration = Duration::from_secs(5);
+
+impl HubConnection {
+    /// Never ends by itself.
+    pub(super) async fn keep_up(&self, mut token: AgentToken) {
+        let (Some(tunnel), Some(client)) = (self.tunnel.get(), self.client.get()) else { return };
+        let mut tunnel_state = tunnel.state();
+        // What it is now counts as news: it may be up already.
+        tunnel_state.mark_changed();
+        let mut events = tunnel.events();
+        let mut ended = self.routes.ended();
+        let mut refresh = tokio::time::interval_at(Instant::now() + REFRESH_EVERY, REFRESH_EVERY);
+        refresh.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut down_since = Some(Instant::now());
+        loop {
+            let grace_over = async {
+                match down_since {
+                    Some(since) => tokio::time::sleep_until(since + TUNNEL_GRACE).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                changed = tunnel_state.changed() => if changed.is_err() { return },
+                () = grace_over => {
+                    self.say(self.tunnel_verdict(&tunnel_state.borrow()));
+                    down_since = None;
+                    continue;
+                }
+                event = events.recv() => {
+                    self.take(event, &mut token, client).await;
+                    continue;
+                }
+                end = ended.recv() => {
+                    self.tell(end.map_or(HubChange::Hub, |end| HubChange::Ended(end.share, end.why)));
+                    continue;
+                }
+                _ = refresh.tick() => {}
+            }
+            let state = tunnel_state.borrow_and_update().clone();
+            down_since = self.follow(&state, down_since);
+            if matches!(state, TunnelState::Connected { .. }) {
+                match self.refresh().await {
+                    true => refresh.reset(),
+                    false => refresh.reset_after(self.backoff.failed(THIS)),
+                }
+                token.rotate_when_due(&state, client).await;
+            }
+        }
+    }
+
+    /// Says what a tunnel that is down means for the hub; returns since when it has been down.
+    fn follow(&self, state: &TunnelState, down_since: Option<Instant>) -> Option<Instant> {
+        match state {
+            TunnelState::Connected { .. } => None,
+            TunnelState::Refused { .. } => {
+                self.say(self.tunnel_verdict(state));
+                None
+            }
+            TunnelState::Connecting { .. } | TunnelState::Stopped => match self.state() {
+                HubState::Ready | HubState::Starting => down_since.or_else(|| Some(Instant::now())),
+                HubState::Down(_) => None,
+            },
+        }
+    }
+
+    /// Reads the lists and says whether the hub is ready; tells only those whom a difference concerns.
+    async fn refresh(&self) -> bool {
+        match self.read_lists().await {
+            Ok(difference) => {
+                self.backoff.succeeded(THIS);
+                let is_news = self.say(HubState::Ready);
+                match difference {
+                    // Everybody has just been told to look at everything.
+                    _ if is_news => {}
+                    Difference::None => {}
+                    Difference::Shares(marks) => {
+                        marks.into_iter().for_each(|mark| self.tell(HubChange::Share(mark)));
+                    }
+                    Difference::Services => {
+                        self.full.store(false, Ordering::Release);
+                        self.tell(HubChange::Hub);
+                    }
+                }
+                true
+            }
+            Err(error) => {
+                self.say(HubState::Down(self.problem(&error)));
+                false
+            }
+        }
+    }
+
+    /// Replaces what is known by what the hub lists, and says how it differs.
+    async fn read_lists(&self) -> Result<Difference, connect_hub::Error> {
+        let Some((client, agent)) = self.entered() else { return Ok(Difference::None) };
+        let services = client.services().await?;
+        let shares = client.shares(agent).await?;
+        let ours = services
+            .into_iter()
+            .filter(|row| row.agent_id == Some(agent))
+            .map(|row| (row.name, KnownService { id: row.id, tunnel_port: row.tunnel_port }));
+        let fresh = Directory::new(ours, shares);
+        Ok(self.with_directory(|directory| {
+            let difference = fresh.difference(directory);
+            *directory = fresh;
+            difference
+        }))
+    }
+
+    async fn take(&self, event: Result<TunnelEvent, RecvError>, token: &mut AgentToken, client: &Client) {
+        match event {
+            Ok(TunnelEvent::ShareJoined { id, count, agent_label, joined_at }) => {
+                let join = Join { agent_label, joined_at };
+                if let Some(mark) = self.with_directory(|directory| directory.joined(id, count, join)) {
+                    self.tell(HubChange::Share(mark));
+                }
+            }
+            Ok(TunnelEvent::TokenExpired | TunnelEvent::TokenExpiring { .. }) => {
+                token.rotate(client).await;
+            }
+            Ok(TunnelEvent::Replaced) => {
+                tracing::warn!(hub = %self.url(), "another process uses our agent id at the hub; only one may");
+            }
+            // Missed events are in the lists, which are read every minute.
+            Err(_) => {}
+        }
+    }
+
+    /// Tells everybody what can be said of the hub now; nobody, and `false`, when that was said before.
+    pub(super) fn say(&self, state: HubState) -> bool {
+        if self.state() == state {
+            return false;
+        }
+        let hub = self.url();
+        match &state {
+            HubState::Ready => tracing::info!(%hub, "the hub is connected"),
+            HubState::Starting => {}
+            HubState::Down(HubProblem { reason, message, stalled }) => {
+                tracing::warn!(%hub, reason = stalled.unwrap_or(reason), message, "the hub cannot be used");
+            }
+        }
+        self.state_tx.send_replace(state);
+        self.tell(HubChange::Hub);
+        true
+    }
+
+    fn tunnel_verdict(&self, state: &TunnelState) -> HubState {
+        let hub = self.url();
+        match state {
+            TunnelState::Connected { .. } => HubState::Ready,
+            TunnelState::Refused { message } => HubState::Down(HubProblem::token_refused(hub, message)),
+            TunnelState::Connecting { last_error, .. } => {
+                let why = last_error.as_deref().unwrap_or("the connection was lost");
+                HubState::Down(HubProblem::unreachable(hub, why))
+            }
+            TunnelState::Stopped => HubState::Down(HubProblem::unreachable(hub, "the tunnel has stopped")),
+        }
+    }
+}

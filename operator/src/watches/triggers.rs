@@ -1,0 +1,77 @@
+//! Reasons to reconcile, and the two bounded channels over which they come.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use connect_crds::{EnvironmentShare, ServiceExpose};
+use kube::Resource;
+use kube::runtime::reflector::ObjectRef;
+use tokio::sync::mpsc;
+
+/// Triggers waiting for a controller. Beyond it the watches wait, and the API server buffers.
+const TRIGGERS_CAPACITY: usize = 1024;
+
+/// A reason to reconcile.
+#[derive(Clone, Debug)]
+pub enum Trigger<K: Resource<DynamicType = ()>> {
+    /// One object.
+    One(ObjectRef<K>),
+    /// All objects.
+    All,
+}
+
+/// The sending ends of the triggers.
+#[derive(Clone)]
+pub struct Triggers {
+    /// watches --which ServiceExposes to look at--> controller
+    pub exposes_tx: mpsc::Sender<Trigger<ServiceExpose>>,
+    /// watches --which EnvironmentShares to look at--> controller
+    pub shares_tx: mpsc::Sender<Trigger<EnvironmentShare>>,
+    ready: Arc<AtomicBool>,
+}
+
+/// The receiving ends of the triggers.
+pub struct Triggered {
+    /// Which ServiceExposes to look at.
+    pub exposes_rx: mpsc::Receiver<Trigger<ServiceExpose>>,
+    /// Which EnvironmentShares to look at.
+    pub shares_rx: mpsc::Receiver<Trigger<EnvironmentShare>>,
+}
+
+/// Both ends of the triggers.
+pub fn triggers() -> (Triggers, Triggered) {
+    let (exposes_tx, exposes_rx) = mpsc::channel(TRIGGERS_CAPACITY);
+    let (shares_tx, shares_rx) = mpsc::channel(TRIGGERS_CAPACITY);
+    (Triggers { exposes_tx, shares_tx, ready: Arc::default() }, Triggered { exposes_rx, shares_rx })
+}
+
+impl Triggers {
+    /// From now on changes trigger; everything is triggered once.
+    pub async fn open(&self) {
+        self.ready.store(true, Ordering::Release);
+        self.all().await;
+    }
+
+    /// Whether changes trigger.
+    pub(super) fn are_open(&self) -> bool {
+        self.ready.load(Ordering::Acquire)
+    }
+
+    pub(super) async fn all(&self) {
+        self.expose(Trigger::All).await;
+        self.share(Trigger::All).await;
+    }
+
+    // A closed channel means that the operator stops.
+    pub(super) async fn expose(&self, trigger: Trigger<ServiceExpose>) {
+        if self.are_open() {
+            let _ = self.exposes_tx.send(trigger).await;
+        }
+    }
+
+    pub(super) async fn share(&self, trigger: Trigger<EnvironmentShare>) {
+        if self.are_open() {
+            let _ = self.shares_tx.send(trigger).await;
+        }
+    }
+}
