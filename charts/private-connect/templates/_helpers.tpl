@@ -54,6 +54,9 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 
 {{/* Values that are each right and wrong together. */}}
 {{- define "private-connect.check" -}}
+{{- if and .Values.policies.enabled .Values.watchNamespaces -}}
+{{- fail "policies.enabled is for a cluster-wide installation: policies are cluster-wide objects; unset it or watchNamespaces" -}}
+{{- end -}}
 {{- with .Values.embeddedHub -}}
 {{- if and .enabled (gt (int $.Values.replicas) 1) -}}
 {{- fail "replicas must be 1 with embeddedHub.enabled: the hub's state belongs to one process" -}}
@@ -74,6 +77,17 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- fail "embeddedHub.publicUrl must have no path with embeddedHub.ingress.enabled: the hub serves at /" -}}
 {{- end -}}
 {{- end -}}
+{{- end -}}
+
+{{/* The rule of both policies: whether anything of a namespace may be shared. */}}
+{{- define "private-connect.sharingAllowed" -}}
+- expression: >-
+    !(request.namespace in {{ toJson (.forbiddenNamespaces | default list) }})
+    && !(has(namespaceObject.metadata.labels) && 'connect.privateconnect.co/sharing' in namespaceObject.metadata.labels
+    && namespaceObject.metadata.labels['connect.privateconnect.co/sharing'] == 'forbidden')
+  messageExpression: >-
+    'nothing of namespace ' + request.namespace + ' may be shared: use another namespace, or ask whoever manages the cluster'
+  reason: Forbidden
 {{- end -}}
 
 {{/*

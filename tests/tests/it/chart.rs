@@ -1,6 +1,7 @@
 //! The charts, by real helm: what they say of themselves, what they render, and whether what they install is enough.
 
 mod audit;
+mod guard;
 mod helm;
 mod install;
 mod render;

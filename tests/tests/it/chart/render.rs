@@ -53,6 +53,19 @@ fn ways() -> Vec<(&'static str, Vec<&'static str>)> {
                 "aggregateRoles=false",
             ]),
         ),
+        (
+            "policies",
+            set(&[
+                "policies.enabled=true,policies.maxExpiration=7d,policies.forbiddenNamespaces={kube-system,payments}",
+            ]),
+        ),
+        (
+            "policies that forbid nothing",
+            set(&[
+                "policies.enabled=true,policies.forbiddenNamespaces=null",
+                "policies.requireServiceAccess=false,policies.forbidPublic=false",
+            ]),
+        ),
         ("another account", set(&["serviceAccount.create=false,serviceAccount.name=somebody"])),
     ]
 }
@@ -219,6 +232,9 @@ async fn values_that_cannot_work_are_refused_with_a_sentence() -> Result<()> {
         ("image.digest=latest", "at '/image/digest': 'latest' does not match pattern"),
         ("log.format=xml", "at '/log/format': value must be one of 'json', 'text'"),
         ("serviceMonitor.interval=often", "at '/serviceMonitor/interval'"),
+        ("policies.maxExpiration=2weeks", "at '/policies/maxExpiration': '2weeks' does not match pattern"),
+        ("policies.forbiddenNamespaces={Team_A}", "at '/policies/forbiddenNamespaces/0'"),
+        ("policies.enabled=true,watchNamespaces={a}", "policies.enabled is for a cluster-wide installation"),
         ("embeddedHub.persistence.size=big", "at '/embeddedHub/persistence/size'"),
         ("embeddedHub.enabled=true,replicas=2", "replicas must be 1 with embeddedHub.enabled"),
         ("embeddedHub.enabled=true,hub.apiKeySecret=hub", "hub.apiKeySecret is for another hub"),
