@@ -55,23 +55,39 @@ struct Artifact {
 /// What is built.
 const BINARIES: [&str; 3] = ["connect-operator", "connect-hubd", "kubectl-connect"];
 
+/// How the names begin under which cargo tells a program about its own package.
+const OF_THE_PACKAGE: [&str; 2] = ["CARGO_PKG_", "CARGO_MANIFEST_"];
+
+/// Whether we are a test. Cargo then has built all dependencies with the features that tests ask for, and only builds that name a
+/// test find them again: without that it would build everything a second time. Cargo keeps tests, and nothing else that runs, in
+/// a folder `deps`.
+fn in_a_test() -> bool {
+    env::current_exe().is_ok_and(|program| program.parent().is_some_and(|folder| folder.ends_with("deps")))
+}
+
 fn build() -> Result<Product> {
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("tests/ is in the workspace")?;
     // The whole workspace, because cargo then chooses the features that `make` has built already; but not `lab`, which may be
     // the program that is running now and starts itself again for the HTTP server.
     let mut arguments = vec!["build", "--workspace", "--message-format=json-render-diagnostics"];
     arguments.extend(BINARIES.iter().flat_map(|name| ["--bin", name]));
+    if in_a_test() {
+        arguments.extend(["--test", "it"]);
+    }
     if !cfg!(debug_assertions) {
         arguments.push("--release");
     }
+    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.current_dir(workspace).args(arguments).stdin(Stdio::null()).stderr(Stdio::inherit());
+    // What cargo tells the program that it runs about its package. Build scripts, ring's for one, ask for the same names: they
+    // would run again, and all that depends on them be built again.
+    for (name, _) in env::vars_os() {
+        if name.to_str().is_some_and(|name| OF_THE_PACKAGE.iter().any(|prefix| name.starts_with(prefix))) {
+            cargo.env_remove(name);
+        }
+    }
     let output = timed("Building operator, hub and plugin", || {
-        Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
-            .current_dir(workspace)
-            .args(arguments)
-            .stdin(Stdio::null())
-            .stderr(Stdio::inherit())
-            .output()
-            .context("cannot start cargo, which builds the operator, the hub and the plugin")
+        cargo.output().context("cannot start cargo, which builds the operator, the hub and the plugin")
     })?;
     ensure!(output.status.success(), "cargo build ended with {}; what it said is above", output.status);
     let folder = String::from_utf8_lossy(&output.stdout)

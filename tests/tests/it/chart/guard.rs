@@ -86,7 +86,6 @@ fn of_roles() -> Vec<Row> {
         allowed(EDITOR, TEAM, Change(json!({"revoked": true}))),
         allowed(EDITOR, TEAM, To("delete envshare kept")),
         refused(EDITOR, TEAM, To("patch envshare kept --subresource=status --type=merge -p {}"), no),
-        refused(EDITOR, HOME, To("delete lease private-connect-operator"), no),
         refused(EDITOR, TEAM, To("delete crd environmentshares.connect.privateconnect.co"), no),
         refused(STRANGER, TEAM, To("get envshare"), no),
         refused(STRANGER, TEAM, Expose(postgres()), no),
@@ -99,7 +98,6 @@ fn of_roles() -> Vec<Row> {
         refused(OPERATOR_ACCOUNT, TEAM, Expose(postgres()), no),
         refused(OPERATOR_ACCOUNT, TEAM, Share(json!({})), no),
         refused(OPERATOR_ACCOUNT, TEAM, To("get namespaces"), no),
-        refused(OPERATOR_ACCOUNT, HOME, To("delete secret private-connect-identity"), no),
     ]
 }
 
