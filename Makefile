@@ -2,7 +2,7 @@
 # A fresh machine needs make, Rust and Go. Whatever else is missing is built or installed, and says so.
 
 .DEFAULT_GOAL := help
-CRATES := connect-crds connect-hub connect-hubd connect-operator kubectl-connect connect-tests
+CRATES := connect-crds connect-hub connect-hubd connect-operator kubectl-connect connect-tests connect-release
 LAB := cargo run --bin lab --
 
 # A failure says in words where it comes from; stack traces would bury that. Set it to 1 to see them.
@@ -49,13 +49,18 @@ fmt: ## format all sources
 	cargo fmt --all
 
 .PHONY: generate
-generate: ## write crds/*.yaml from the types, and the charts' copies, schemas and tables
+generate: ## write what is made of the sources: crds/*.yaml, the charts' copies, schemas and tables, help, man pages, completions
 	CONNECT_GENERATE=1 cargo test --quiet -p connect-crds --test generated
 	CONNECT_GENERATE=1 cargo test --quiet -p connect-tests --test it chart::written
+	CONNECT_GENERATE=1 SNAPSHOTS=overwrite cargo test --quiet -p kubectl-connect --test command_line as_committed
 
 .PHONY: tools
 tools: ## build or install what tests need: the control plane, PostgreSQL, Redis
 	@$(LAB) tools
+
+.PHONY: dist
+dist: ## make release archives of the plugin for the platforms that can be built here, with sums and a Krew manifest
+	cargo run --bin dist -- --folder dist
 
 .PHONY: ci
 ci: ## what continuous integration runs
