@@ -1,10 +1,14 @@
 //! The command line as typed. Nothing is computed here; `settings` resolves flags, environment and files once.
 
+mod join;
+
 use std::convert::Infallible;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use secrecy::SecretString;
+
+pub use join::{HubArgs, JoinArgs, LoginArgs, LogoutArgs};
 
 /// Shown under the help of every command, so that scripts can rely on it.
 const EXIT_CODES: &str = "\
@@ -38,8 +42,26 @@ pub enum Command {
     /// Take a route out of every share and cut its connections
     Unexpose(UnexposeArgs),
     /// Join a share: its routes become ports of this machine. Needs the code only, no cluster and no kubeconfig
-    #[command(after_help = JOIN_EXAMPLES)]
+    #[command(after_help = join::JOIN_EXAMPLES)]
     Join(JoinArgs),
+    /// Keep an API key for a hub that wants an account
+    #[command(after_help = join::LOGIN_EXAMPLES)]
+    Login(LoginArgs),
+    /// Forget the API key of a hub
+    Logout(LogoutArgs),
+    /// Print the script that makes a shell, or kubectl itself, complete commands, flags and names
+    #[command(after_help = COMPLETION_EXAMPLES)]
+    Completion {
+        /// Whose script
+        #[arg(value_enum)]
+        shell: ShellArg,
+    },
+    /// Write the man pages to a folder
+    #[command(hide = true)]
+    Man {
+        /// The folder; it must exist
+        folder: PathBuf,
+    },
     /// Print the version of this plugin
     Version,
 }
@@ -56,15 +78,27 @@ Examples:
   kubectl connect expose postgres:5432
   kubectl connect expose svc/api:http --name feature-api --local-port 8080 --protocol http";
 
-const JOIN_EXAMPLES: &str = "\
-Examples:
-  kubectl connect join abc123
-  kubectl connect join abc123 --hub https://hub.example.com --port postgres=15432
+const COMPLETION_EXAMPLES: &str = "\
+For `kubectl connect <TAB>`, where kubectl completes already (see kubectl completion --help), put
+this on the PATH once:
+  kubectl connect completion kubectl > ~/.local/bin/kubectl_complete-connect
+  chmod +x ~/.local/bin/kubectl_complete-connect
 
-Environment:
-  CONNECT_HUB_URL         the hub, when --hub is not given
-  CONNECT_API_KEY         an API key, for hubs that want an account
-  CONNECT_ALLOW_INSECURE  true allows http to a hub on another machine";
+The other scripts are for those who type kubectl-connect:
+  source <(kubectl-connect completion bash)
+  kubectl-connect completion zsh > \"${fpath[1]}/_kubectl-connect\"
+  kubectl-connect completion fish > ~/.config/fish/completions/kubectl-connect.fish
+  kubectl-connect completion powershell | Out-String | Invoke-Expression";
+
+/// Who completes. The variants explain themselves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ShellArg {
+    Kubectl,
+    Bash,
+    Zsh,
+    Fish,
+    Powershell,
+}
 
 /// Which cluster, as whom: kubectl's own flags.
 #[derive(Debug, Default, Args)]
@@ -178,38 +212,6 @@ pub struct UnexposeArgs {
     /// How long to wait.
     #[command(flatten)]
     pub wait: WaitArgs,
-}
-
-/// Flags of `join`.
-#[derive(Debug, Args)]
-pub struct JoinArgs {
-    /// The share code
-    #[arg(value_parser = secret)]
-    pub code: SecretString,
-    /// Hub to use. Default: $CONNECT_HUB_URL, else the config file's, else https://hub.privateconnect.co
-    #[arg(long, value_name = "URL")]
-    pub hub: Option<String>,
-    /// Config file. Default: ~/.private-connect/config.json
-    #[arg(long, value_name = "PATH")]
-    pub config: Option<PathBuf>,
-    /// File with an API key, for hubs that want an account. Default: $CONNECT_API_KEY, else the config file's
-    #[arg(long, value_name = "PATH")]
-    pub api_key_file: Option<PathBuf>,
-    /// File with PEM certificates of a private CA that signed the hub's certificate
-    #[arg(long, value_name = "PATH")]
-    pub hub_ca_file: Option<PathBuf>,
-    /// Allow http to a hub on another machine. The code and all bytes then cross the network in clear text
-    #[arg(long)]
-    pub allow_insecure_hub: bool,
-    /// What this machine is called in the share's list of joins. Default: user@host
-    #[arg(long, value_name = "LABEL")]
-    pub label: Option<String>,
-    /// Address to listen on; can be repeated. Default: localhost
-    #[arg(long, value_name = "ADDR")]
-    pub address: Vec<String>,
-    /// Local port for a route, such as postgres=15432; can be repeated
-    #[arg(long = "port", value_name = "ROUTE=PORT")]
-    pub ports: Vec<String>,
 }
 
 /// Takes any text, and keeps it out of every `Debug`.

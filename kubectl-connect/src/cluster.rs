@@ -5,6 +5,7 @@
 
 pub mod codes;
 pub mod failure;
+pub mod forward;
 pub mod wait;
 
 use std::future::Future;

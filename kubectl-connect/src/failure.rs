@@ -11,6 +11,8 @@ pub enum Exit {
     No,
     /// The cluster or the hub answered, and failed.
     Fault,
+    /// What a command run by `join` ended with, or why there is none.
+    Command(u8),
 }
 
 impl Exit {
@@ -20,6 +22,7 @@ impl Exit {
             Exit::Success => 0,
             Exit::No => 1,
             Exit::Fault => 2,
+            Exit::Command(code) => code,
         }
     }
 }
@@ -68,6 +71,13 @@ impl Failure {
     #[must_use]
     pub fn hint(mut self, line: impl AsRef<str>) -> Self {
         self.hints.push(Clean::new(line.as_ref()));
+        self
+    }
+
+    /// Leaves with this exit code instead.
+    #[must_use]
+    pub fn leaves_with(mut self, exit: Exit) -> Self {
+        self.exit = exit;
         self
     }
 

@@ -10,6 +10,7 @@
 mod cli;
 mod cluster;
 mod commands;
+mod completion;
 mod failure;
 mod interrupt;
 mod output;
@@ -29,8 +30,11 @@ use printer::Printer;
 
 fn main() -> ExitCode {
     let printer = Printer::from_process();
+    if let Some(words) = completion::asked(std::env::args()) {
+        return ExitCode::from(finish(completion::answer(&words, printer), printer).code());
+    }
     let exit = match Cli::try_parse() {
-        Ok(cli) => finish(start(cli, printer), printer),
+        Ok(cli) => leave(start(cli, printer), printer),
         Err(error) => match usage::judge(&error) {
             usage::Verdict::Show(text) => finish(printer.data(&text).map_err(Failure::from), printer),
             usage::Verdict::Wrong(failure) => finish(Err(failure), printer),
@@ -40,8 +44,12 @@ fn main() -> ExitCode {
 }
 
 fn finish(outcome: Outcome<()>, printer: Printer) -> Exit {
+    leave(outcome.map(|()| Exit::Success), printer)
+}
+
+fn leave(outcome: Outcome<Exit>, printer: Printer) -> Exit {
     match outcome {
-        Ok(()) => Exit::Success,
+        Ok(exit) => exit,
         Err(failure) => {
             printer.talk(&failure.render());
             failure.exit()
@@ -49,10 +57,17 @@ fn finish(outcome: Outcome<()>, printer: Printer) -> Exit {
     }
 }
 
-fn start(cli: Cli, printer: Printer) -> Outcome<()> {
+fn start(cli: Cli, printer: Printer) -> Outcome<Exit> {
     let Cli { cluster, command } = cli;
-    if matches!(command, Command::Version) {
-        return commands::version::run(printer);
+    // What needs neither cluster nor hub starts nothing.
+    let at_once = match &command {
+        Command::Version => Some(commands::version::run(printer)),
+        Command::Completion { shell } => Some(commands::completion::run(*shell, printer)),
+        Command::Man { folder } => Some(commands::man::run(folder)),
+        _ => None,
+    };
+    if let Some(outcome) = at_once {
+        return outcome.map(|()| Exit::Success);
     }
     // Fails only when one is installed already, which is then the same.
     let _ = rustls::crypto::ring::default_provider().install_default();
@@ -66,10 +81,10 @@ fn start(cli: Cli, printer: Printer) -> Outcome<()> {
     outcome
 }
 
-async fn run(cluster: cli::ClusterArgs, command: Command, printer: Printer) -> Outcome<()> {
+async fn run(cluster: cli::ClusterArgs, command: Command, printer: Printer) -> Outcome<Exit> {
     let environment = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     let cluster = settings::cluster(cluster)?;
-    match command {
+    let outcome = match command {
         Command::Share(args) => {
             let settings = settings::share::share(args, &environment)?;
             commands::share::run(settings, &Cluster::connect(cluster).await?, printer).await
@@ -82,7 +97,17 @@ async fn run(cluster: cli::ClusterArgs, command: Command, printer: Printer) -> O
             let settings = settings::expose::unexpose(args)?;
             commands::unexpose::run(&settings, &Cluster::connect(cluster).await?, printer).await
         }
-        Command::Join(args) => commands::join::run(settings::join::join(args, &environment)?, printer).await,
-        Command::Version => commands::version::run(printer),
-    }
+        // Leaves with the exit code of the command that it ran.
+        Command::Join(args) => {
+            return commands::join::run(settings::join::join(args, &environment)?, cluster, printer).await;
+        }
+        Command::Login(args) => {
+            commands::login::run(settings::login::login(args, &environment)?, printer).await
+        }
+        Command::Logout(args) => {
+            commands::login::forget(settings::login::logout(args, &environment)?, printer)
+        }
+        Command::Version | Command::Completion { .. } | Command::Man { .. } => Ok(()), // answered before
+    };
+    outcome.map(|()| Exit::Success)
 }

@@ -12,6 +12,8 @@ use owo_colors::OwoColorize;
 pub struct Printer {
     /// Whether stdout is a terminal: boxes are for people.
     stdout_is_terminal: bool,
+    /// Whether stderr is a terminal on which the cursor can be moved.
+    stderr_is_screen: bool,
 }
 
 // === impl Printer ===
@@ -19,12 +21,28 @@ pub struct Printer {
 impl Printer {
     /// Looks at what the process was given.
     pub fn from_process() -> Self {
-        Self { stdout_is_terminal: io::stdout().is_terminal() }
+        let can_move = std::env::var_os("TERM").is_none_or(|name| name != "dumb");
+        Self {
+            stdout_is_terminal: io::stdout().is_terminal(),
+            stderr_is_screen: io::stderr().is_terminal() && can_move,
+        }
     }
 
     /// Whether a person reads stdout.
     pub fn draws_boxes(self) -> bool {
         self.stdout_is_terminal
+    }
+
+    /// The width of the screen on which lines can be drawn over and over; nothing where there is none.
+    pub fn screen_width(self) -> Option<usize> {
+        let width = terminal_size::terminal_size_of(io::stderr()).map(|(width, _)| usize::from(width.0));
+        width.filter(|_| self.stderr_is_screen)
+    }
+
+    /// Text with movements of the cursor, to a screen. Nobody can be told when that fails.
+    pub fn draw(self, text: &str) {
+        let mut stream = io::stderr().lock();
+        let _ = stream.write_all(text.as_bytes()).and_then(|()| stream.flush());
     }
 
     /// What was asked for, to stdout.

@@ -2,10 +2,14 @@
 //! cluster or a hub. After this nobody looks at the command line again.
 
 pub mod config_file;
+pub mod credentials;
 pub mod duration;
 pub mod expose;
+pub mod hub;
 pub mod join;
+pub mod login;
 pub mod share;
+pub mod through;
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -1,6 +1,11 @@
 //! The real binary, where neither cluster nor hub is needed: help, version, and every way to mistype.
 
+#[path = "command_line/login.rs"]
+mod login;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::TcpListener;
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use snapbox::{assert_data_eq, file};
@@ -29,6 +34,9 @@ fn help_is_as_committed() {
         (&["expose", "--help"], file!["help/expose.txt"]),
         (&["unexpose", "--help"], file!["help/unexpose.txt"]),
         (&["join", "--help"], file!["help/join.txt"]),
+        (&["login", "--help"], file!["help/login.txt"]),
+        (&["logout", "--help"], file!["help/logout.txt"]),
+        (&["completion", "--help"], file!["help/completion.txt"]),
     ] {
         let (stdout, stderr, code) = run(arguments);
         assert_eq!((stderr.as_str(), code), ("", Some(0)), "{arguments:?}");
@@ -105,6 +113,43 @@ fn every_mistake_is_one_sentence_on_stderr_and_exit_1() {
             "join c --address example.com",
             "example.com is no value for --address: use localhost or an IP address of this machine",
         ),
+        ("join c --port a=1 --only b", "--port names the route a, which --only leaves out"),
+        ("join c --exec", "--exec needs a command"),
+        (
+            "join c --print-env -- make",
+            "Cannot use --print-env with a command: the command has the environment",
+        ),
+        ("join c make", "Unexpected argument make"),
+        (
+            "join c --hub http://hub.team.svc:3001",
+            "http://hub.team.svc:3001 is a name that only the cluster's own machines know",
+        ),
+        ("join c --service hub", "--through-cluster is missing"),
+        (
+            "join c --through-cluster --hub https://hub.team.svc",
+            "Cannot go to https://hub.team.svc through the cluster: only to a hub that speaks http there",
+        ),
+        (
+            "join c --through-cluster --kubeconfig /nowhere",
+            "Cannot read the kubeconfig /nowhere: entity not found",
+        ),
+        ("join c --config /nowhere", "Cannot use the config file /nowhere: entity not found"),
+        ("login --api-key pc_secret", "Unknown flag --api-key; did you mean --api-key-file?"),
+        ("login pc_secret", "Unexpected argument pc_secret"),
+        (
+            "login --api-key-stdin --api-key-file /nowhere",
+            "Cannot use --api-key-stdin and --api-key-file <PATH> together",
+        ),
+        ("login --api-key-stdin", "Cannot use the API key on stdin: it is empty"),
+        ("login --api-key-file /nowhere", "Cannot use the API key file /nowhere: entity not found"),
+        (
+            "login --hub hub.example.com",
+            "--hub cannot be used: hub URL is not a URL: use the form https://hub.example.com",
+        ),
+        ("logout --hub ftp://x", "--hub cannot be used: hub URL has the scheme ftp: use https://"),
+        ("completion", "<SHELL> is missing"),
+        ("completion tcsh", "tcsh is no value for <SHELL>: use kubectl, bash, zsh, fish or powershell"),
+        ("man /nowhere", "Cannot write man pages to /nowhere: entity not found"),
         ("join c --api-key-file /nowhere", "Cannot use the API key file /nowhere: entity not found"),
     ] {
         let arguments: Vec<&str> = line.split_whitespace().collect();
@@ -112,6 +157,71 @@ fn every_mistake_is_one_sentence_on_stderr_and_exit_1() {
         assert_eq!((stdout.as_str(), code), ("", Some(1)), "{line}");
         assert_eq!(stderr.lines().next(), Some(format!("[x] {sentence}").as_str()), "{line}");
         assert!(!stderr.contains("panicked") && stderr.lines().count() <= 2, "{line}: {stderr}");
+    }
+}
+
+#[test]
+fn man_pages_are_as_committed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().to_str().expect("plain path");
+    assert_eq!(run(&["man", path]), (String::new(), String::new(), Some(0)));
+    let written =
+        std::fs::read_dir(folder.path()).expect("readable").map(|entry| entry.expect("readable").path());
+    let page = |path: &Path| std::fs::read_to_string(path).expect("text");
+    let name = |path: &Path| path.file_name().expect("a file").to_string_lossy().into_owned();
+    must_be_committed("man", &written.map(|path| (name(&path), page(&path))).collect());
+}
+
+#[test]
+fn completion_scripts_are_as_committed() {
+    let script = |(shell, name): (&str, &str)| {
+        let (stdout, stderr, code) = run(&["completion", shell]);
+        assert_eq!((stderr.as_str(), code), ("", Some(0)), "{shell}");
+        (name.to_owned(), stdout)
+    };
+    let shells = [
+        ("kubectl", "kubectl_complete-connect"),
+        ("bash", "kubectl-connect.bash"),
+        ("zsh", "_kubectl-connect"),
+        ("fish", "kubectl-connect.fish"),
+        ("powershell", "kubectl-connect.ps1"),
+    ];
+    must_be_committed("completions", &shells.into_iter().map(script).collect());
+}
+
+/// Compares files with those of a folder of the sources, or writes them there when that is asked for.
+fn must_be_committed(folder: &str, expected: &BTreeMap<String, String>) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+    if std::env::var_os("CONNECT_GENERATE").is_some() {
+        let _ = std::fs::remove_dir_all(&folder); // it may be new
+        std::fs::create_dir(&folder).expect("writable");
+        for (name, text) in expected {
+            std::fs::write(folder.join(name), text).expect("writable");
+        }
+    }
+    let names =
+        std::fs::read_dir(&folder).expect("readable").map(|entry| entry.expect("readable").file_name());
+    let names: BTreeSet<String> = names.map(|name| name.to_string_lossy().into_owned()).collect();
+    assert!(names.iter().eq(expected.keys()), "`make generate` writes them: {names:?}");
+    for (name, text) in expected {
+        let committed = std::fs::read_to_string(folder.join(name)).expect("text");
+        assert!(&committed == text, "{name} is not as committed: `make generate` writes it");
+    }
+}
+
+#[test]
+fn completion_without_a_cluster_is_silent() {
+    for (line, words) in [
+        (["__complete"].as_slice(), ":4\n"),
+        (&["__complete", "unexp"], "unexpose\tTake a route out of every share and cut its connections\n:4\n"),
+        (&["__complete", "share", "--revoke", ""], ":4\n"),
+        (&["__complete", "share", "--kubeconfig", ""], ":0\n"),
+        (&["__complete", "join", "c", "--", "ma"], ":0\n"),
+        (&["__complete", "completion", "f"], "fish\n:4\n"),
+        (&["__complete", "-n", ""], ":4\n"),
+        (&["__complete", "\u{1b}[2J", "--", "="], ":0\n"),
+    ] {
+        assert_eq!(run(line), (words.to_owned(), String::new(), Some(0)), "{line:?}");
     }
 }
 

@@ -34,6 +34,10 @@ pub enum Kind {
     Service,
     /// A share's code, or a hub.
     Secret,
+    /// Where a hub runs.
+    Pod,
+    /// The way to it.
+    PortForward,
 }
 
 // === impl Kind ===
@@ -45,6 +49,8 @@ impl Kind {
             Kind::ServiceExpose => "ServiceExpose",
             Kind::Service => "Service",
             Kind::Secret => "Secret",
+            Kind::Pod => "Pod",
+            Kind::PortForward => "the port-forward to Pod",
         }
     }
 
@@ -54,6 +60,8 @@ impl Kind {
             Kind::ServiceExpose => "serviceexposes.connect.privateconnect.co",
             Kind::Service => "services",
             Kind::Secret => "secrets",
+            Kind::Pod => "pods",
+            Kind::PortForward => "pods/portforward",
         }
     }
 

@@ -4,7 +4,11 @@
 //! whose API key is given.
 
 mod access;
-mod refusal;
+mod command;
+mod environment;
+mod family;
+mod live;
+pub mod refusal;
 mod view;
 
 use std::time::Duration;
@@ -12,43 +16,120 @@ use std::time::Duration;
 use connect_hub::client::{Client, ClientOptions, JoinedShare};
 use connect_hub::join::{Join, JoinConfig, JoinEnd, JoinError, JoinEvent, LocalRoute, Recheck};
 use connect_hub::tls;
+use connect_hub::url::{HubUrl, InsecureHttp};
 use jiff::Timestamp;
 use secrecy::ExposeSecret;
 
-use crate::failure::{Failure, Outcome, chain};
+use crate::cluster::Cluster;
+use crate::cluster::forward::{self, Forward};
+use crate::failure::{Exit, Failure, Outcome, chain};
 use crate::interrupt;
 use crate::printer::Printer;
 use crate::sanitize::Clean;
-use crate::settings::join::JoinSettings;
+use crate::settings::ClusterSettings;
+use crate::settings::join::{JoinSettings, Purpose};
+use crate::settings::through::Through;
 use access::Admission;
+use live::Board;
 
 /// Longest time spent on closing politely; the process ends then anyway.
-const GOODBYE: Duration = Duration::from_secs(2);
+const GOODBYE: Duration = Duration::from_millis(500);
+
+/// How often the lines of a terminal are drawn anew: often enough to look alive, seldom enough to be read.
+const REDRAW: Duration = Duration::from_secs(1);
+
+/// What was joined, with open ports.
+struct Joined {
+    join: Join,
+    share: JoinedShare,
+}
+
+/// Where the story of a join is told: stdout, unless that belongs to a command or to the lines that were asked for.
+#[derive(Clone, Copy)]
+struct Story {
+    printer: Printer,
+    beside_stdout: bool,
+}
+
+// === impl Story ===
+
+impl Story {
+    fn tell(self, text: &str) -> Outcome<()> {
+        if self.beside_stdout {
+            self.printer.talk(text);
+            return Ok(());
+        }
+        Ok(self.printer.data(text)?)
+    }
+}
 
 /// Joins, and stays until the end.
-pub async fn run(settings: JoinSettings, printer: Printer) -> Outcome<()> {
+pub async fn run(mut settings: JoinSettings, cluster: ClusterSettings, printer: Printer) -> Outcome<Exit> {
+    let story = Story { printer, beside_stdout: settings.purpose != Purpose::Stay };
     if let Some(warning) = &settings.warning {
         printer.talk(&format!("[!] {}\n", Clean::new(warning)));
     }
-    printer
-        .data(&format!("🔗 Joining environment share: {}\n\n", Clean::new(settings.code.expose_secret())))?;
-    let joined = tokio::select! {
-        joined = enter(&settings, printer) => joined?,
-        () = interrupt::requested() => return Ok(printer.data(view::LEAVING)?),
+    // Open until we leave.
+    let _way = match settings.through.take() {
+        Some(through) => {
+            let way = go_through(through, cluster, printer).await?;
+            settings.hub = HubUrl::parse(&format!("http://{}", way.address), InsecureHttp::Refused)
+                .map_err(|error| Failure::new(format!("Cannot use a port of this machine: {error}")))?;
+            Some(way)
+        }
+        None => None,
     };
-    stay(joined, printer).await
+    story
+        .tell(&format!("🔗 Joining environment share: {}\n\n", Clean::new(settings.code.expose_secret())))?;
+    let Joined { mut join, share } = tokio::select! {
+        joined = enter(&settings, story) => joined?,
+        () = interrupt::requested() => return story.tell(view::LEAVING).map(|()| Exit::Success),
+    };
+    let host = view::host(&settings.bind);
+    let variables = || environment::variables(join.routes(), &share, &settings.bind);
+    match &settings.purpose {
+        Purpose::Stay => story.tell(&view::active(join.routes(), &share, &host))?,
+        Purpose::PrintEnvironment => {
+            story.tell(&view::active(join.routes(), &share, &host))?;
+            printer.data(&environment::lines(&variables()))?;
+        }
+        Purpose::Run(words) => {
+            let program = words.first().map(|word| word.to_string_lossy()).unwrap_or_default();
+            story.tell(&view::ready_for(join.routes(), &program))?;
+            let variables = variables();
+            let ended = command::run(&mut join, words, &variables, printer).await;
+            let _ = tokio::time::timeout(GOODBYE, join.stop()).await;
+            return ended;
+        }
+    }
+    stay(join, &host, story).await.map(|()| Exit::Success)
+}
+
+/// Opens the way to a hub inside a cluster.
+async fn go_through(through: Through, cluster: ClusterSettings, printer: Printer) -> Outcome<Forward> {
+    let Through { namespace, destination } = through;
+    let namespace = cluster.namespace.clone().unwrap_or(namespace);
+    printer.talk(&format!(
+        "[!] Going to Service {} in namespace {namespace} through the cluster's API server: slower than a hub's own address\n",
+        Clean::new(&destination.service)
+    ));
+    let cluster = Cluster::connect(ClusterSettings { namespace: Some(namespace), ..cluster }).await?;
+    forward::open(cluster, destination, printer).await
 }
 
 /// From the code to open ports.
-async fn enter(settings: &JoinSettings, printer: Printer) -> Outcome<Join> {
+async fn enter(settings: &JoinSettings, story: Story) -> Outcome<Joined> {
     let tls = tls::client_config(settings.extra_ca.as_deref())
         .map_err(|error| Failure::new(format!("Cannot use the CA file: {}", chain(&error))))?;
     let options = ClientOptions { api_key: settings.api_key.clone(), tls: tls.clone() };
     let client =
         Client::new(settings.hub.clone(), options).map_err(|error| refusal::of_hub(&error, &settings.hub))?;
     let admission = access::admit(&client, settings).await?;
-    printer.data(&view::connected(&admission.share, Timestamp::now()))?;
-    let Admission { share, identity, ends_silently } = admission;
+    story.tell(&view::connected(&admission.share, Timestamp::now()))?;
+    let Admission { mut share, identity, ends_silently } = admission;
+    if !settings.only.is_empty() {
+        share.routes.retain(|route| settings.only.contains(&route.service_name));
+    }
     let config = JoinConfig {
         url: settings.hub.clone(),
         tls,
@@ -61,17 +142,13 @@ async fn enter(settings: &JoinSettings, printer: Printer) -> Outcome<Join> {
     };
     let unreachable = view::unreachable_routes(&share);
     if config.routes.is_empty() {
-        printer.data(&unreachable)?;
+        story.tell(&unreachable)?;
         return Err(no_tunnels(&share));
     }
     let join = Join::start(config).await.map_err(|error| not_started(&error, settings))?;
     let host = view::host(&settings.bind);
-    printer.data(&format!(
-        "{}{unreachable}{}",
-        view::tunnels(join.routes(), &host),
-        view::active(join.routes(), &share, &host)
-    ))?;
-    Ok(join)
+    story.tell(&format!("{}{unreachable}", view::tunnels(join.routes(), &host)))?;
+    Ok(Joined { join, share })
 }
 
 /// What to listen for. A route without an id cannot be asked for.
@@ -118,31 +195,48 @@ fn not_started(error: &JoinError, settings: &JoinSettings) -> Failure {
 }
 
 /// Tells what happens until the share ends or the user leaves.
-async fn stay(mut join: Join, printer: Printer) -> Outcome<()> {
+async fn stay(mut join: Join, host: &str, story: Story) -> Outcome<()> {
+    let printer = story.printer;
+    let mut board = Board::default();
+    let mut redraw = tokio::time::interval(REDRAW);
     let mut last = None;
     loop {
         let event = tokio::select! {
             event = join.next_event() => event,
+            _ = redraw.tick() => {
+                draw(&mut board, &join, host, printer);
+                continue;
+            }
             () = interrupt::requested() => {
-                printer.data(view::LEAVING)?;
+                story.tell(view::LEAVING)?;
                 let _ = tokio::time::timeout(GOODBYE, join.stop()).await;
                 return Ok(());
             }
         };
         if let JoinEvent::Ended { reason } = event {
-            return end(reason, printer);
+            return end(reason, story);
         }
         // A program that tries again and again would otherwise fill the screen with one sentence.
         if last.as_ref() != Some(&event) {
+            printer.draw(&board.take_away());
             printer.talk(&view::event(&event));
+            draw(&mut board, &join, host, printer);
             last = Some(event);
         }
     }
 }
 
-fn end(reason: JoinEnd, printer: Printer) -> Outcome<()> {
+/// Shows what passes, where there is a screen.
+fn draw(board: &mut Board, join: &Join, host: &str, printer: Printer) {
+    let Some(columns) = printer.screen_width() else { return };
+    if let Some(text) = board.show(live::lines(join.routes(), &join.traffic(), host, columns)) {
+        printer.draw(&text);
+    }
+}
+
+fn end(reason: JoinEnd, story: Story) -> Outcome<()> {
     match view::ending(reason) {
-        Ok(line) => Ok(printer.data(line)?),
+        Ok(line) => story.tell(line),
         Err(line) => Err(Failure::new(line).hint("Ask the share's owner for a new code.")),
     }
 }
@@ -164,6 +258,9 @@ mod tests {
             label: "mia@laptop".into(),
             bind: Vec::new(),
             ports: ports.iter().map(|(name, port)| ((*name).to_owned(), *port)).collect::<BTreeMap<_, _>>(),
+            only: Vec::new(),
+            through: None,
+            purpose: Purpose::Stay,
             warning: None,
         }
     }

@@ -1,4 +1,5 @@
-//! The `connect` tool's config file, read for two things only: the hub's URL and an API key. It is never written.
+//! The `connect` tool's config file, read for two things only: the hub's URL and an API key. What `login` keeps beside
+//! them is in `credentials`.
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -12,7 +13,7 @@ use crate::failure::{Failure, Outcome};
 const DEFAULT_PATH: &str = ".private-connect/config.json";
 
 /// Largest file read, in bytes. A config of the `connect` tool has a few hundred.
-const MAX_BYTES: u64 = 64 * 1024;
+pub(super) const MAX_BYTES: u64 = 64 * 1024;
 
 /// What of the file is used.
 #[derive(Debug, Default, Deserialize)]
@@ -59,7 +60,7 @@ pub fn read(asked: Option<&Path>, home: Option<PathBuf>) -> Outcome<Found> {
 
 /// Why a file is no config. Never repeats what is in it: there is a key in it.
 #[derive(Debug, thiserror::Error)]
-enum Problem {
+pub(super) enum Problem {
     #[error("{0}")]
     Read(ErrorKind),
     #[error("it is too large")]
@@ -73,7 +74,7 @@ fn load(path: &Path) -> Result<ConfigFile, Problem> {
     serde_json::from_slice(&text).map_err(|_| Problem::Format)
 }
 
-fn read_limited(path: &Path, limit: u64) -> Result<Vec<u8>, Problem> {
+pub(super) fn read_limited(path: &Path, limit: u64) -> Result<Vec<u8>, Problem> {
     use std::io::Read as _;
 
     let file = std::fs::File::open(path).map_err(|error| Problem::Read(error.kind()))?;
@@ -91,9 +92,31 @@ pub fn read_secret(path: &Path) -> Outcome<SecretString> {
         Failure::new(format!("Cannot use the API key file {}: {why}", path.display()))
     };
     let bytes = read_limited(path, MAX_BYTES).map_err(|problem| refuse(&problem))?;
-    let text = String::from_utf8(bytes).map_err(|_| refuse(&"it is not text"))?;
+    key_in(bytes).map_err(|why| refuse(&why))
+}
+
+/// The key that is written to stdin.
+///
+/// # Errors
+/// It cannot be read, or there is none.
+pub fn read_secret_from_stdin() -> Outcome<SecretString> {
+    use std::io::Read as _;
+
+    let mut bytes = Vec::new();
+    std::io::stdin()
+        .lock()
+        .take(MAX_BYTES)
+        .read_to_end(&mut bytes)
+        .map_err(|error| error.kind().to_string())
+        .and_then(|_| key_in(bytes).map_err(str::to_owned))
+        .map_err(|why| Failure::new(format!("Cannot use the API key on stdin: {why}")))
+}
+
+fn key_in(bytes: Vec<u8>) -> Result<SecretString, &'static str> {
+    let text = String::from_utf8(bytes).map_err(|_| "it is not text")?;
     match text.trim() {
-        "" => Err(refuse(&"it is empty")),
+        "" => Err("it is empty"),
+        key if key.contains(char::is_control) => Err("it is more than one line"),
         key => Ok(key.into()),
     }
 }

@@ -1,20 +1,20 @@
 //! What `join` works with. It needs no cluster: a code, a hub, and for some hubs a key.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use connect_hub::url::{HubUrl, InsecureHttp, InvalidHubUrl};
+use connect_hub::url::HubUrl;
 use secrecy::{ExposeSecret, SecretString};
 
-use super::{Environment, config_file, home};
+use super::hub::{self, ConfigFile, HubSettings};
+use super::through::{self, Through};
+use super::{Environment, config_file};
 use crate::cli::JoinArgs;
 use crate::failure::{Failure, Outcome};
 
 /// Longest label sent to a hub, in characters: it is shown in lists.
 const MAX_LABEL: usize = 100;
-
-/// Values of a switch in the environment that mean yes.
-const YES: [&str; 4] = ["true", "1", "yes", "on"];
 
 /// What to join and how.
 #[derive(Debug)]
@@ -33,8 +33,25 @@ pub struct JoinSettings {
     pub bind: Vec<IpAddr>,
     /// Local ports that were asked for, by route.
     pub ports: BTreeMap<String, u16>,
+    /// The routes to join; empty means all.
+    pub only: Vec<String>,
+    /// The way to a hub inside a cluster.
+    pub through: Option<Through>,
+    /// What it is joined for.
+    pub purpose: Purpose,
     /// Something the user should know.
     pub warning: Option<String>,
+}
+
+/// What a share is joined for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// Ports, until the user leaves.
+    Stay,
+    /// The same, with the routes' environment on stdout.
+    PrintEnvironment,
+    /// This command, which is at least a program.
+    Run(Vec<OsString>),
 }
 
 /// Checks the flags of `join` and reads the files they name.
@@ -42,26 +59,67 @@ pub struct JoinSettings {
 /// # Errors
 /// A value or a file that cannot be used.
 pub fn join(args: JoinArgs, environment: Environment<'_>) -> Outcome<JoinSettings> {
-    let JoinArgs { code, hub, config, api_key_file, hub_ca_file, allow_insecure_hub, label, address, ports } =
-        args;
-    let found = config_file::read(config.as_deref(), home(environment))?;
-    let allowed =
-        allow_insecure_hub || environment("CONNECT_ALLOW_INSECURE").is_some_and(|text| is_yes(&text));
-    let insecure = if allowed { InsecureHttp::Allowed } else { InsecureHttp::Refused };
+    let JoinArgs {
+        code,
+        mut hub,
+        api_key_file,
+        label,
+        address,
+        ports,
+        only,
+        through_cluster,
+        service,
+        print_env,
+        exec,
+        command,
+    } = args;
+    let mut through = None;
+    if through_cluster {
+        let url = hub.hub.or_else(|| environment("CONNECT_HUB_URL"));
+        let way = through::through(url.as_deref(), service)?;
+        // Its name inside says which key is meant; the API server's connection keeps the code from being read.
+        hub.hub = Some(way.url());
+        hub.allow_insecure_hub = true;
+        through = Some(way);
+    }
+    let HubSettings { hub, extra_ca, saved_key, warning, .. } =
+        hub::hub(hub, ConfigFile::MustExist, environment)?;
     let api_key = match api_key_file {
         Some(path) => Some(config_file::read_secret(&path)?),
-        None => environment("CONNECT_API_KEY").map(SecretString::from).or(found.file.api_key),
+        None => environment("CONNECT_API_KEY").map(SecretString::from).or(saved_key),
     };
+    let ports = parse_ports(&ports)?;
+    if let Some(route) = ports.keys().find(|route| !only.is_empty() && !only.contains(route)) {
+        return Err(Failure::new(format!("--port names the route {route}, which --only leaves out")));
+    }
     Ok(JoinSettings {
         code: parse_code(&code)?,
-        hub: choose_hub(hub, environment("CONNECT_HUB_URL"), found.file.hub_url, insecure)?,
+        hub,
         api_key,
-        extra_ca: hub_ca_file.map(|path| read_ca(&path)).transpose()?,
+        extra_ca,
         label: choose_label(label, environment),
         bind: parse_addresses(&address)?,
-        ports: parse_ports(&ports)?,
-        warning: found.warning,
+        ports,
+        only,
+        through,
+        purpose: parse_purpose(print_env, exec, command)?,
+        warning,
     })
+}
+
+fn parse_purpose(print_env: bool, exec: bool, command: Vec<OsString>) -> Outcome<Purpose> {
+    match (print_env, command.is_empty()) {
+        (true, false) => {
+            Err(Failure::new("Cannot use --print-env with a command: the command has the environment"))
+        }
+        (_, true) if exec => {
+            Err(Failure::new("--exec needs a command")
+                .hint("Use: kubectl connect join CODE --exec -- COMMAND"))
+        }
+        (true, true) => Ok(Purpose::PrintEnvironment),
+        (false, true) => Ok(Purpose::Stay),
+        (false, false) => Ok(Purpose::Run(command)),
+    }
 }
 
 fn parse_code(typed: &SecretString) -> Outcome<SecretString> {
@@ -71,34 +129,8 @@ fn parse_code(typed: &SecretString) -> Outcome<SecretString> {
     }
 }
 
-/// The flag wins over the environment, that over the config file, that over the default.
-fn choose_hub(
-    flag: Option<String>,
-    variable: Option<String>,
-    file: Option<String>,
-    insecure: InsecureHttp,
-) -> Outcome<HubUrl> {
-    let (source, text) =
-        [("--hub", flag), ("CONNECT_HUB_URL", variable), ("hubUrl of the config file", file)]
-            .into_iter()
-            .find_map(|(source, text)| text.map(|text| (source, text)))
-            .unwrap_or_else(|| ("the default hub", HubUrl::DEFAULT.to_owned()));
-    HubUrl::parse(&text, insecure).map_err(|error| match error {
-        InvalidHubUrl::Insecure(url) => {
-            Failure::new(format!("Insecure connection rejected: {url} must use https, as the code would cross the network in clear text"))
-                .hint("To use it nevertheless: --allow-insecure-hub, or CONNECT_ALLOW_INSECURE=true")
-        }
-        error => Failure::new(format!("{source} cannot be used: {error}")),
-    })
-}
-
-fn read_ca(path: &std::path::Path) -> Outcome<Vec<u8>> {
-    std::fs::read(path)
-        .map_err(|error| Failure::new(format!("Cannot use the CA file {}: {}", path.display(), error.kind())))
-}
-
 /// What was asked for, else user@host, else what is known of it.
-fn choose_label(asked: Option<String>, environment: Environment<'_>) -> String {
+pub(super) fn choose_label(asked: Option<String>, environment: Environment<'_>) -> String {
     let label =
         asked.map(|label| label.trim().to_owned()).filter(|label| !label.is_empty()).unwrap_or_else(|| {
             let user = ["USER", "LOGNAME", "USERNAME"].into_iter().find_map(environment);
@@ -148,10 +180,6 @@ fn parse_ports(texts: &[String]) -> Outcome<BTreeMap<String, u16>> {
         }
     }
     Ok(ports)
-}
-
-fn is_yes(text: &str) -> bool {
-    YES.iter().any(|yes| text.trim().eq_ignore_ascii_case(yes))
 }
 
 #[cfg(test)]
@@ -248,6 +276,18 @@ mod tests {
                 "[x] example.com is no value for --address: use localhost or an IP address of this machine\n",
             ),
             (
+                &["c", "--only", "api", "--port", "redis=1"],
+                "[x] --port names the route redis, which --only leaves out\n",
+            ),
+            (
+                &["c", "--exec"],
+                "[x] --exec needs a command\nUse: kubectl connect join CODE --exec -- COMMAND\n",
+            ),
+            (
+                &["c", "--print-env", "--", "make"],
+                "[x] Cannot use --print-env with a command: the command has the environment\n",
+            ),
+            (
                 &["c", "--api-key-file", "/nowhere/key"],
                 "[x] Cannot use the API key file /nowhere/key: entity not found\n",
             ),
@@ -258,6 +298,16 @@ mod tests {
         ] {
             assert_eq!(parsed(arguments, &[]).expect_err("unusable").render(), text, "{arguments:?}");
         }
+    }
+
+    #[test]
+    fn whatever_follows_the_dashes_is_the_command() {
+        let purpose = |arguments: &[&str]| parsed(arguments, &[]).expect("valid").purpose;
+        let command = Purpose::Run(["make", "--hub", "x"].map(OsString::from).into());
+        assert_eq!(purpose(&["c", "--", "make", "--hub", "x"]), command);
+        assert_eq!(purpose(&["c", "--exec", "--", "make", "--hub", "x"]), command);
+        assert_eq!(purpose(&["c", "--print-env"]), Purpose::PrintEnvironment);
+        assert_eq!(purpose(&["c"]), Purpose::Stay);
     }
 
     #[test]

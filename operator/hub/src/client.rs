@@ -3,6 +3,7 @@
 //! Every call has a deadline, every answer a size limit, and every refusal becomes an [`Error`] that knows its reason.
 //! `model` and `shares` have what callers see, `wire` the JSON around it, `exchange` one request and its answer.
 
+mod device;
 mod exchange;
 mod model;
 mod refusal;
@@ -16,6 +17,7 @@ use reqwest::Method;
 use secrecy::{ExposeSecret, SecretString};
 use uuid::Uuid;
 
+pub use self::device::{DeviceAnswer, DeviceCode};
 pub use self::model::*;
 pub use self::shares::*;
 use crate::error::{Error, Rejection};

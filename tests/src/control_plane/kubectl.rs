@@ -20,7 +20,7 @@ pub struct Kubectl {
     kubeconfig: Option<PathBuf>,
     context: Option<String>,
     namespace: Option<String>,
-    plugins: Option<PathBuf>,
+    plugins: Vec<PathBuf>,
     environment: Environment,
 }
 
@@ -51,7 +51,7 @@ impl Kubectl {
     /// kubectl with this kubeconfig, or with none.
     pub fn new(program: PathBuf, kubeconfig: Option<PathBuf>) -> Self {
         let environment = Environment::OwnConfig;
-        Self { program, kubeconfig, context: None, namespace: None, plugins: None, environment }
+        Self { program, kubeconfig, context: None, namespace: None, plugins: Vec::new(), environment }
     }
 
     /// kubectl as it is set up on this machine.
@@ -80,10 +80,10 @@ impl Kubectl {
         self
     }
 
-    /// Puts the folder with our plugin on `PATH`.
+    /// Puts a folder with plugins on `PATH`, before those that are there.
     #[must_use]
     pub fn with_plugins(mut self, folder: impl Into<PathBuf>) -> Self {
-        self.plugins = Some(folder.into());
+        self.plugins.insert(0, folder.into());
         self
     }
 

@@ -2,9 +2,13 @@
 
 mod bad_input;
 mod chart;
+mod completing;
 mod definitions;
+mod dist;
 mod gitops;
+mod joining;
 mod restart;
 mod support;
+mod through_cluster;
 mod whole_path;
 mod world;

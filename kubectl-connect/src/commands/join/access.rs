@@ -38,7 +38,7 @@ pub async fn admit(client: &Client, settings: &JoinSettings) -> Outcome<Admissio
     }
     let preview = client.preview(&settings.code).await.map_err(refused)?;
     let known: Vec<&str> = preview.routes.iter().map(|route| route.service_name.as_str()).collect();
-    check_port_names(settings, &known)?;
+    check_names(settings, &known)?;
     let (joined, own) = if is_open {
         (client.join(&settings.code, &settings.label, None).await, None)
     } else {
@@ -47,6 +47,8 @@ pub async fn admit(client: &Client, settings: &JoinSettings) -> Outcome<Admissio
         (client.join(&settings.code, &settings.label, Some(identity.agent_id)).await, Some(identity))
     };
     let joined = joined.map_err(refused)?;
+    let routes: Vec<&str> = joined.share.routes.iter().map(|route| route.service_name.as_str()).collect();
+    check_names(settings, &routes)?;
     let given = joined.agent.map(|agent| agent.identity);
     let identity = given.or(own).ok_or_else(|| {
         Failure::fault("The hub let us in without saying who we are to it: it is no hub we know")
@@ -61,16 +63,24 @@ fn no_hub(client: &Client) -> Failure {
 
 fn needs_account(client: &Client) -> Failure {
     Failure::new(format!("The hub at {} needs an account to join", client.url()))
-        .hint("Give an API key of it: --api-key-file FILE, or CONNECT_API_KEY")
+        .hint(format!(
+            "Log in once: kubectl connect login --hub {}; or give an API key: --api-key-file FILE, or CONNECT_API_KEY",
+            client.url()
+        ))
 }
 
-fn check_port_names(settings: &JoinSettings, known: &[&str]) -> Outcome<()> {
-    match settings.ports.keys().find(|name| !known.contains(&name.as_str())) {
-        // Some hubs name no routes before one has joined.
-        _ if known.is_empty() => Ok(()),
+/// Whether every route that is named is one.
+fn check_names(settings: &JoinSettings, known: &[&str]) -> Outcome<()> {
+    // Some hubs name no routes before one has joined.
+    if known.is_empty() {
+        return Ok(());
+    }
+    let in_ports = settings.ports.keys().map(|name| ("--port", name));
+    let in_only = settings.only.iter().map(|name| ("--only", name));
+    match in_ports.chain(in_only).find(|(_, name)| !known.contains(&name.as_str())) {
         None => Ok(()),
-        Some(unknown) => {
-            Err(Failure::new(format!("--port names {unknown}, but the share has {}", known.join(", "))))
+        Some((flag, unknown)) => {
+            Err(Failure::new(format!("{flag} names {unknown}, but the share has {}", known.join(", "))))
         }
     }
 }
@@ -78,10 +88,11 @@ fn check_port_names(settings: &JoinSettings, known: &[&str]) -> Outcome<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settings::join::Purpose;
     use connect_hub::url::{HubUrl, InsecureHttp};
     use std::collections::BTreeMap;
 
-    fn settings(ports: &[&str]) -> JoinSettings {
+    fn settings(ports: &[&str], only: &[&str]) -> JoinSettings {
         JoinSettings {
             code: "abc123".into(),
             hub: HubUrl::parse("https://hub.example.com", InsecureHttp::Refused).expect("valid"),
@@ -90,17 +101,22 @@ mod tests {
             label: "mia@laptop".into(),
             bind: Vec::new(),
             ports: ports.iter().map(|name| ((*name).to_owned(), 1)).collect::<BTreeMap<_, _>>(),
+            only: only.iter().map(|name| (*name).to_owned()).collect(),
+            through: None,
+            purpose: Purpose::Stay,
             warning: None,
         }
     }
 
     #[test]
-    fn a_port_for_a_route_that_is_not_there_is_refused_before_joining() {
-        assert_eq!(check_port_names(&settings(&["api"]), &["api", "redis"]), Ok(()));
-        assert_eq!(check_port_names(&settings(&["api"]), &[]), Ok(()));
-        assert_eq!(
-            check_port_names(&settings(&["db"]), &["api", "redis"]).expect_err("unknown").render(),
-            "[x] --port names db, but the share has api, redis\n"
-        );
+    fn a_route_that_is_not_there_is_refused_before_joining() {
+        assert_eq!(check_names(&settings(&["api"], &["redis"]), &["api", "redis"]), Ok(()));
+        assert_eq!(check_names(&settings(&["api"], &["db"]), &[]), Ok(()));
+        for (settings, flag) in [(settings(&["db"], &[]), "--port"), (settings(&[], &["db"]), "--only")] {
+            assert_eq!(
+                check_names(&settings, &["api", "redis"]).expect_err("unknown").render(),
+                format!("[x] {flag} names db, but the share has api, redis\n")
+            );
+        }
     }
 }

@@ -6,6 +6,7 @@ use connect_hub::client::JoinedShare;
 use connect_hub::join::{BoundRoute, JoinEnd, JoinEvent};
 use jiff::Timestamp;
 
+use super::family::Family;
 use crate::output;
 use crate::sanitize::Clean;
 
@@ -77,25 +78,30 @@ pub fn active(routes: &[BoundRoute], share: &JoinedShare, host: &str) -> String 
     )
 }
 
+/// That it works, for a command that is about to use it.
+pub fn ready_for(routes: &[BoundRoute], program: &str) -> String {
+    format!("\n[ok] {} tunnel(s) active, running {}\n\n", routes.len(), Clean::new(program))
+}
+
 /// The port that the share suggests, which tells more about a route than one that was asked for on this machine.
-fn usual_port(route: &BoundRoute, share: &JoinedShare) -> u16 {
+pub fn usual_port(route: &BoundRoute, share: &JoinedShare) -> u16 {
     let shared = share.routes.iter().find(|shared| shared.service_name == route.name);
     shared.map_or(route.wanted_port, |shared| shared.local_port.unwrap_or(shared.target_port))
 }
 
-/// How the route is used, as far as its protocol or its usual port tells.
+/// How the route is used, as far as one can tell.
 fn example(route: &BoundRoute, usual_port: u16, host: &str) -> String {
     let port = route.port;
-    match (route.protocol.as_str(), usual_port) {
-        ("http", _) => format!("http://{host}:{port}"),
-        ("https", _) => format!("https://{host}:{port}"),
-        (_, 5432) => format!("psql -h {host} -p {port}"),
-        (_, 6379) => format!("redis-cli -h {host} -p {port}"),
+    match Family::of(&route.protocol, usual_port, &route.name) {
+        Family::Http => format!("http://{host}:{port}"),
+        Family::Https => format!("https://{host}:{port}"),
+        Family::Postgres => format!("psql -h {host} -p {port}"),
+        Family::Redis => format!("redis-cli -h {host} -p {port}"),
         // mysql takes `localhost` for its own socket file.
-        (_, 3306) if host == "localhost" => format!("mysql -h 127.0.0.1 -P {port}"),
-        (_, 3306) => format!("mysql -h {host} -P {port}"),
-        (_, 27017) => format!("mongosh mongodb://{host}:{port}"),
-        _ => format!("{host}:{port}"),
+        Family::Mysql if host == "localhost" => format!("mysql -h 127.0.0.1 -P {port}"),
+        Family::Mysql => format!("mysql -h {host} -P {port}"),
+        Family::Mongo => format!("mongosh mongodb://{host}:{port}"),
+        Family::Other => format!("{host}:{port}"),
     }
 }
 

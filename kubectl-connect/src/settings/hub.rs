@@ -1,0 +1,104 @@
+//! Which hub a command talks to, how it is trusted, and the key that is kept for it.
+
+use std::path::Path;
+
+use connect_hub::url::{HubUrl, InsecureHttp, InvalidHubUrl};
+use secrecy::SecretString;
+
+use super::credentials::Credentials;
+use super::through;
+use super::{Environment, config_file, home};
+use crate::cli::HubArgs;
+use crate::failure::{Failure, Outcome};
+
+/// Values of a switch in the environment that mean yes.
+const YES: [&str; 4] = ["true", "1", "yes", "on"];
+
+/// A hub and what is known of it.
+#[derive(Debug)]
+pub struct HubSettings {
+    /// The hub.
+    pub hub: HubUrl,
+    /// PEM certificates of a private CA.
+    pub extra_ca: Option<Vec<u8>>,
+    /// The key that is kept for this hub. Keys of other hubs are never sent to it.
+    pub saved_key: Option<SecretString>,
+    /// Where keys are kept.
+    pub credentials: Credentials,
+    /// Something the user should know.
+    pub warning: Option<String>,
+}
+
+/// Whether a config file that is named must be there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConfigFile {
+    /// It is read.
+    MustExist,
+    /// It will be written, so it may be new.
+    MayBeNew,
+}
+
+/// Checks the flags that say which hub, and reads the files they name.
+///
+/// # Errors
+/// A value or a file that cannot be used.
+pub fn hub(args: HubArgs, file: ConfigFile, environment: Environment<'_>) -> Outcome<HubSettings> {
+    let HubArgs { hub, config, hub_ca_file, allow_insecure_hub } = args;
+    let found = match &config {
+        Some(path) if file == ConfigFile::MayBeNew && !path.exists() => config_file::Found::default(),
+        Some(path) => config_file::read(Some(path), None)?,
+        None => config_file::read(None, home(environment))?,
+    };
+    let allowed =
+        allow_insecure_hub || environment("CONNECT_ALLOW_INSECURE").is_some_and(|text| is_yes(&text));
+    let insecure = if allowed { InsecureHttp::Allowed } else { InsecureHttp::Refused };
+    let file_url = found.file.hub_url.clone();
+    let hub = choose(hub, environment("CONNECT_HUB_URL"), file_url.clone(), insecure)?;
+    let credentials = Credentials::at(config, environment);
+    let kept = credentials.key_for(&hub)?;
+    let of_the_file = found.file.api_key.filter(|_| {
+        let meant = file_url.as_deref().unwrap_or(HubUrl::DEFAULT);
+        HubUrl::parse(meant, InsecureHttp::Allowed).is_ok_and(|meant| meant == hub)
+    });
+    Ok(HubSettings {
+        hub,
+        extra_ca: hub_ca_file.map(|path| read_ca(&path)).transpose()?,
+        saved_key: kept.or(of_the_file),
+        credentials,
+        warning: found.warning,
+    })
+}
+
+/// The flag wins over the environment, that over the config file, that over the default.
+fn choose(
+    flag: Option<String>,
+    variable: Option<String>,
+    file: Option<String>,
+    insecure: InsecureHttp,
+) -> Outcome<HubUrl> {
+    let (source, text) =
+        [("--hub", flag), ("CONNECT_HUB_URL", variable), ("hubUrl of the config file", file)]
+            .into_iter()
+            .find_map(|(source, text)| text.map(|text| (source, text)))
+            .unwrap_or_else(|| ("the default hub", HubUrl::DEFAULT.to_owned()));
+    HubUrl::parse(&text, insecure).map_err(|error| match error {
+        InvalidHubUrl::Insecure(url) if through::is_inside(&text) => {
+            Failure::new(format!("{url} is a name that only the cluster's own machines know"))
+                .hint("To go through the cluster's API server, which is slower, add: --through-cluster")
+        }
+        InvalidHubUrl::Insecure(url) => {
+            Failure::new(format!("Insecure connection rejected: {url} must use https, as the code would cross the network in clear text"))
+                .hint("To use it nevertheless: --allow-insecure-hub, or CONNECT_ALLOW_INSECURE=true")
+        }
+        error => Failure::new(format!("{source} cannot be used: {error}")),
+    })
+}
+
+fn read_ca(path: &Path) -> Outcome<Vec<u8>> {
+    std::fs::read(path)
+        .map_err(|error| Failure::new(format!("Cannot use the CA file {}: {}", path.display(), error.kind())))
+}
+
+fn is_yes(text: &str) -> bool {
+    YES.iter().any(|yes| text.trim().eq_ignore_ascii_case(yes))
+}
