@@ -244,7 +244,7 @@ fn end(reason: JoinEnd, story: Story) -> Outcome<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use connect_hub::client::JoinedRoute;
+    use connect_hub::client::ShareRoute;
     use std::collections::BTreeMap;
     use uuid::Uuid;
 
@@ -268,7 +268,7 @@ mod tests {
     fn share(routes: &[(&str, bool, Option<u16>)]) -> JoinedShare {
         let routes = routes
             .iter()
-            .map(|(name, has_id, local_port)| JoinedRoute {
+            .map(|(name, has_id, local_port)| ShareRoute {
                 service_name: (*name).to_owned(),
                 service_id: has_id.then_some(Uuid::nil()),
                 target_port: 5432,

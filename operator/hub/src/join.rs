@@ -7,6 +7,7 @@
 mod connection;
 mod deadline;
 mod listening;
+mod peers;
 mod runner;
 mod session;
 mod traffic;
@@ -24,6 +25,7 @@ use uuid::Uuid;
 
 use self::deadline::Deadline;
 use self::runner::{Hub, Runner};
+use self::session::Share;
 use self::traffic::Counters;
 pub use self::traffic::Traffic;
 use crate::agent::{self, AgentError};
@@ -217,10 +219,10 @@ impl Join {
         let (events_tx, events_rx) = mpsc::channel(EVENT_QUEUE);
         let (ended_tx, ended) = watch::channel(None);
         let stop = CancellationToken::new();
-        let hub = Hub { url, tls, identity, share_id };
+        let hub = Hub { url, tls, identity };
         let runner = Runner::new(
             hub,
-            deadline,
+            Share { id: share_id, deadline },
             recheck.map(|recheck| (recheck, recheck_interval)),
             events_tx,
             stop.clone(),

@@ -16,13 +16,13 @@ mod agent;
 pub mod backoff;
 pub mod client;
 pub mod clock;
-#[allow(dead_code, reason = "the connections that use it follow")]
 mod e2e;
 pub mod error;
 pub mod identity;
 pub mod join;
 pub mod protocol;
 mod pump;
+mod quiet;
 pub mod socketio;
 pub mod tls;
 pub mod tunnel;

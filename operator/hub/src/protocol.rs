@@ -24,6 +24,9 @@ pub const HALF_CLOSE: &str = "half-close";
 /// The hub tells about joins and ends of shares.
 pub const SHARE_EVENTS: &str = "share-events";
 
+/// The hub tells each end of a connection whether the other encrypts.
+pub const E2E: &str = "e2e";
+
 /// What a hub says, in our words.
 #[derive(Debug)]
 pub enum Said<'a> {
@@ -45,8 +48,12 @@ pub enum Said<'a> {
     Ready(Id<'a>),
     /// The connection cannot be had (joining side).
     Failed(Failed<'a>),
+    /// The other end's word on encrypting a connection.
+    Handshake(Shake<'a>),
     /// Somebody joined a share of this agent.
     ShareJoined(ShareJoined),
+    /// A share that this agent joined ends at another time.
+    ShareChanged(ShareChanged),
     /// A share that this agent joined is over.
     ShareEnded(ShareEnded),
     /// A chunk for this connection that is not base64: the connection cannot go on.
@@ -71,10 +78,12 @@ impl<'a> Said<'a> {
             "fin" | "reach_fin" => Self::Fin(payload::<Id<'_>>(event)?.checked()?),
             "reach_ready" => Self::Ready(payload::<Id<'_>>(event)?.checked()?),
             "reach_error" => Self::Failed(payload(event)?),
+            "e2e_handshake" => Self::Handshake(payload::<Shake<'_>>(event)?.checked()?),
             "connected" => Self::Connected(payload(event).unwrap_or_default()),
             "error" => Self::Error(payload(event)?),
             "token_warning" => Self::TokenWarning(payload(event)?),
             "share_joined" => Self::ShareJoined(payload(event)?),
+            "share_changed" => Self::ShareChanged(payload(event)?),
             "share_ended" => Self::ShareEnded(payload(event)?),
             _ => Self::Other,
         })

@@ -6,9 +6,10 @@
 //! Outward, a connection first waits until it has something to read, then for its turn in the shared queue, and only
 //! then reads one chunk. So a connection holds no buffer while it waits, turns are fair, and a slow hub pushes TCP back.
 
+mod agreement;
+mod flow;
 mod lane;
 
-use std::cell::RefCell;
 use std::fmt;
 use std::io;
 use std::sync::atomic::AtomicU64;
@@ -16,12 +17,13 @@ use std::time::Duration;
 
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
-use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use self::lane::MAX_CHUNK_BYTES;
+pub(crate) use self::agreement::{Agreed, NotAgreed, Peer, answer, offer};
+use self::flow::{CHUNK, Sink, Source};
 pub(crate) use self::lane::{AtEnd, EXPOSER, JOINER, Lane};
+use crate::e2e::{Opener, Sealer};
 use crate::tunnel::budget::{InboxRx, Item};
 use crate::tunnel::stats::count;
 
@@ -39,9 +41,14 @@ pub(crate) enum Outcome {
     Forbidden,
     /// It was given up because it did not take its bytes.
     GivenUp,
+    /// The ends did not agree on encryption.
+    NotAgreed(NotAgreed),
     /// The hub is gone.
     HubGone,
 }
+
+/// The keys of a connection that is encrypted from end to end.
+pub(crate) type Keys = (Sealer, Opener);
 
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -50,6 +57,7 @@ impl fmt::Display for Outcome {
             Self::Broken(error) => write!(f, "broken: {error}"),
             Self::Forbidden => f.write_str("no longer allowed"),
             Self::GivenUp => f.write_str("given up, bytes were not taken"),
+            Self::NotAgreed(error) => error.fmt(f),
             Self::HubGone => f.write_str("the hub is gone"),
         }
     }
@@ -86,11 +94,6 @@ enum Inward {
     Forbidden,
 }
 
-thread_local! {
-    /// One read buffer per thread, used between two awaits: idle connections hold none.
-    static CHUNK: RefCell<Vec<u8>> = RefCell::new(vec![0; MAX_CHUNK_BYTES]);
-}
-
 /// Makes a stream that is dropped before its orderly end reset the connection.
 pub(crate) fn reset_on_drop(stream: &TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
@@ -103,12 +106,13 @@ pub(crate) async fn run<P: Permission, D>(
     mut stream: TcpStream,
     mut inbox: InboxRx,
     lane: &Lane,
+    keys: Option<Keys>,
     permission: &P,
     meter: Meter<'_>,
     detach: D,
 ) -> Outcome {
     let given_up = inbox.given_up();
-    let both = both_ways(&mut stream, &mut inbox, lane, permission, meter, detach);
+    let both = both_ways(&mut stream, &mut inbox, lane, keys, permission, meter, detach);
     let outcome = tokio::select! {
         biased;
         () = permission.token().cancelled() => Outcome::Forbidden,
@@ -125,14 +129,18 @@ async fn both_ways<P: Permission, D>(
     stream: &mut TcpStream,
     inbox: &mut InboxRx,
     lane: &Lane,
+    keys: Option<Keys>,
     permission: &P,
     meter: Meter<'_>,
     detach: D,
 ) -> Outcome {
     let (read, write) = stream.split();
     let activity = AtomicU64::new(0);
-    let mut outward = std::pin::pin!(outward(&read, lane, permission, meter));
-    let mut inward = std::pin::pin!(inward(write, inbox, permission, meter, &activity));
+    let (sealer, opener) = keys.unzip();
+    let source = Source { read, lane, sealer };
+    let sink = Sink { write, side: lane.side(), opener };
+    let mut outward = std::pin::pin!(outward(source, permission, meter));
+    let mut inward = std::pin::pin!(inward(sink, inbox, permission, meter, &activity));
     tokio::select! {
         biased;
         end = &mut inward => match end {
@@ -218,21 +226,16 @@ async fn told(lane: &Lane, outcome: Outcome) -> Outcome {
     outcome
 }
 
-async fn outward<P: Permission>(
-    read: &ReadHalf<'_>,
-    lane: &Lane,
-    permission: &P,
-    meter: Meter<'_>,
-) -> Outward {
+async fn outward<P: Permission>(mut source: Source<'_>, permission: &P, meter: Meter<'_>) -> Outward {
     loop {
-        if let Err(error) = read.readable().await {
+        if let Err(error) = source.read.readable().await {
             return Outward::Broken(error);
         }
-        let Ok(slot) = lane.emitter.slot().await else { return Outward::HubGone };
+        let Ok(slot) = source.lane.emitter.slot().await else { return Outward::HubGone };
         if !permission.holds() {
             return Outward::Forbidden;
         }
-        match read_frame(read, lane) {
+        match source.frame() {
             Ok(None) => return Outward::Eof,
             Ok(Some((text, len))) => {
                 slot.put(text, permission.token());
@@ -244,16 +247,8 @@ async fn outward<P: Permission>(
     }
 }
 
-/// Reads one chunk into its frame; `None` at the end of the stream.
-fn read_frame(read: &ReadHalf<'_>, lane: &Lane) -> io::Result<Option<(crate::socketio::Utf8Bytes, usize)>> {
-    CHUNK.with_borrow_mut(|buffer| {
-        let len = read.try_read(&mut buffer[..lane.chunk_bytes])?;
-        Ok((len > 0).then(|| (lane.frames.frame(&buffer[..len]), len)))
-    })
-}
-
 async fn inward<P: Permission>(
-    mut write: WriteHalf<'_>,
+    mut sink: Sink<'_>,
     inbox: &mut InboxRx,
     permission: &P,
     meter: Meter<'_>,
@@ -263,41 +258,30 @@ async fn inward<P: Permission>(
         let (bytes, charge) = match inbox.next().await {
             Some(Item::Chunk(bytes, charge)) => (bytes, charge),
             Some(Item::Fin) => {
-                return match write.shutdown().await {
+                return match sink.write.shutdown().await {
                     Ok(()) => Inward::Fin,
                     Err(error) => Inward::Broken(error),
                 };
             }
             Some(Item::Ready) => continue,
+            Some(Item::Handshake(_)) if sink.may_ignore_a_handshake() => continue,
+            Some(Item::Handshake(_)) => return Inward::Broken(io::Error::other(NotAgreed::TooLate)),
             Some(Item::Failed(reason)) => return Inward::Broken(io::Error::other(reason)),
             Some(Item::Close) | None => {
-                let _ = write.shutdown().await; // the stream may have ended already
+                let _ = sink.write.shutdown().await; // the stream may have ended already
                 return Inward::Closed;
             }
         };
         if !permission.holds() {
             return Inward::Forbidden;
         }
-        if let Err(error) = write_all(&mut write, inbox, &bytes).await {
-            return Inward::Broken(error);
+        match sink.take(inbox, bytes).await {
+            Ok(written) => count(meter.from_hub, written as u64),
+            Err(error) => return Inward::Broken(error),
         }
         drop(charge);
-        count(meter.from_hub, bytes.len() as u64);
         count(activity, 1);
     }
-}
-
-/// Writes everything and reports each part, so that a slow reader is told from one that does not read.
-async fn write_all(write: &mut WriteHalf<'_>, inbox: &InboxRx, mut bytes: &[u8]) -> io::Result<()> {
-    while !bytes.is_empty() {
-        let written = write.write(bytes).await?;
-        if written == 0 {
-            return Err(io::ErrorKind::WriteZero.into());
-        }
-        bytes = &bytes[written..];
-        inbox.moved();
-    }
-    Ok(())
 }
 
 /// Lets the other end read its last bytes: closing a stream with unread bytes in it would reset it.

@@ -4,6 +4,7 @@
 //! may be dialled is decided by [`routes`] alone; when a share is over, `ends` cuts its connections without asking
 //! the hub or this task.
 
+mod attempts;
 pub(crate) mod budget;
 mod ends;
 mod exposing;
@@ -23,27 +24,19 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use uuid::Uuid;
 
+use self::attempts::Attempts;
+use self::budget::Budget;
 pub use self::routes::{Dial, EndReason, Refusal, Route, Routes, ShareEnded, ShareKey};
 use self::session::Surroundings;
 use self::stats::count;
 pub use self::stats::{RefusedDial, Stats};
 use crate::agent::{self, AgentError};
-use crate::backoff::Backoff;
 pub use crate::clock::{Clock, SystemClock};
 use crate::identity::Identity;
 use crate::url::HubUrl;
 
 /// How many events a slow listener may lag behind before it loses the oldest: joins of one busy minute.
 const EVENT_QUEUE: usize = 256;
-
-/// Delays between attempts: soon after the first failure, and seconds at most, because teammates wait.
-const RECONNECT: Backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(5));
-
-/// Delay after the hub refused the credentials: only a person or a rotation can change its mind.
-const VERDICT_RETRY: Duration = Duration::from_secs(60);
-
-/// A session that lived this long proves that connecting works, so delays start over.
-const HEALTHY: Duration = Duration::from_secs(10);
 
 /// How long [`Tunnel::stop`] waits for the task.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
@@ -133,6 +126,7 @@ pub struct Tunnel {
     state: watch::Receiver<TunnelState>,
     events_tx: broadcast::Sender<TunnelEvent>,
     stats: Arc<Stats>,
+    budget: Budget,
     task: Arc<Task>,
 }
 
@@ -162,15 +156,17 @@ impl Tunnel {
         let events_tx = broadcast::channel(EVENT_QUEUE).0;
         let stats = Arc::<Stats>::default();
         let stop = CancellationToken::new();
+        let budget = Budget::new(config.limits.agent_bytes, config.limits.link_bytes);
         let around = Surroundings {
             routes,
             limits: config.limits,
+            budget: budget.clone(),
             stats: Arc::clone(&stats),
             events_tx: events_tx.clone(),
         };
         let runner = Runner { config, identity, around, state_tx, stop: stop.clone() };
         tokio::spawn(runner.run());
-        Self { state, events_tx, stats, task: Arc::new(Task { stop }) }
+        Self { state, events_tx, stats, budget, task: Arc::new(Task { stop }) }
     }
 
     /// What the socket is doing, now and later.
@@ -186,6 +182,11 @@ impl Tunnel {
     /// Counters, for metrics.
     pub fn stats(&self) -> Arc<Stats> {
         Arc::clone(&self.stats)
+    }
+
+    /// Bytes from the hub that wait for their Services now; never more than [`Limits::agent_bytes`].
+    pub fn waiting_bytes(&self) -> usize {
+        self.budget.used()
     }
 
     /// Closes all connections and leaves the hub; bounded by seconds.
@@ -208,14 +209,13 @@ impl Drop for Task {
 impl Runner {
     /// Retries and nothing else: what a connection does is up to the session.
     async fn run(mut self) {
-        let mut failures = 0;
+        let mut attempts = Attempts::default();
         while !self.stop.is_cancelled() {
             let identity = self.identity.borrow_and_update().clone();
             let began = Instant::now();
             let Some(error) = self.connect_once(&identity).await else { break };
-            failures = if began.elapsed() >= HEALTHY { 1 } else { failures + 1 };
             self.report(&error);
-            self.pause(&error, failures).await;
+            self.pause(attempts.pause_after(&error, began.elapsed())).await;
             count(&self.around.stats.reconnects, 1);
         }
         let _ = self.state_tx.send(TunnelState::Stopped); // nobody may be looking
@@ -262,13 +262,8 @@ impl Runner {
         let _ = self.around.events_tx.send(event); // nobody may be listening
     }
 
-    /// Waits before the next attempt; a verdict on the credentials is waited out until there are others.
-    async fn pause(&mut self, error: &AgentError, failures: u32) {
-        let delay = match error {
-            AgentError::InvalidToken { .. } | AgentError::TokenExpired { .. } => VERDICT_RETRY,
-            AgentError::NewIdentity => Duration::ZERO,
-            _ => RECONNECT.delay(failures),
-        };
+    /// Waits before the next attempt, but not with credentials that have been replaced.
+    async fn pause(&mut self, delay: Duration) {
         tokio::select! {
             () = self.stop.cancelled() => {}
             () = sleep(delay) => {}

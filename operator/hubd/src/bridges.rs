@@ -11,9 +11,9 @@ mod lane;
 mod open;
 
 pub use bridge::{Bridge, Terms, Toward};
-pub use cut::tell_end;
+pub use cut::{tell_end, tell_new_end};
 pub use lane::Kind;
-pub use open::{CheckOutcome, check, reach};
+pub use open::{CheckOutcome, Reached, check, reach};
 
 use std::{
     collections::{HashMap, hash_map::Entry},

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use crate::{
     agents::{Agents, Session},
     attempts::Attempts,
-    bridges::{Bridges, tell_end},
+    bridges::{Bridges, tell_end, tell_new_end},
     ends::Ends,
     error_chain,
     limits::Limits,
@@ -67,6 +67,19 @@ impl Core {
             }
             core.tell_ended(&ended, &told).await;
         });
+    }
+
+    /// A share ends at another time: bridges and the timer first, then everybody who joined.
+    pub async fn move_end(&self, share: Uuid, end: Moment) {
+        self.ends.set(share, end);
+        self.bridges.move_end(share, end);
+        let granted = self.store.granted_agents(share).await.unwrap_or_else(|error| {
+            tracing::error!(error = error_chain(&error), "cannot tell who joined a share that changed");
+            Vec::new()
+        });
+        for session in granted.into_iter().flat_map(|agent| self.agents.all_of(agent)) {
+            tell_new_end(&session, share, end);
+        }
     }
 
     /// Tells everybody who joined and has not been told, and sees guests out.

@@ -143,14 +143,14 @@ pub fn host(bind: &[IpAddr]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use connect_hub::client::JoinedRoute;
+    use connect_hub::client::ShareRoute;
 
     fn bound(name: &str, wanted_port: u16, port: u16, protocol: &str) -> BoundRoute {
         BoundRoute { name: name.into(), wanted_port, port, protocol: protocol.into() }
     }
 
-    fn shared(name: &str, port: u16) -> JoinedRoute {
-        JoinedRoute {
+    fn shared(name: &str, port: u16) -> ShareRoute {
+        ShareRoute {
             service_name: name.into(),
             service_id: None,
             target_port: port,

@@ -81,13 +81,13 @@ pub enum ShareState {
     Revoked,
 }
 
-/// A route as the creator's answer shows it.
+/// A route of a share, as its creator and its joiners see it. The target's host is not kept: nobody has a use for it.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct ShareRoute {
     /// What teammates see.
     pub service_name: String,
-    /// Where it leads, on hubs that tell.
+    /// What to ask the hub for, on hubs that tell.
     #[serde(default)]
     pub service_id: Option<Uuid>,
     /// The port it was made with.
@@ -216,26 +216,7 @@ pub struct JoinedShare {
     pub expires_at: Timestamp,
     /// What it gives access to.
     #[serde(default)]
-    pub routes: Vec<JoinedRoute>,
-}
-
-/// A route as a joiner sees it. The target's host is not kept: nobody here has a use for it.
-#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
-#[serde(rename_all = "camelCase")]
-pub struct JoinedRoute {
-    /// What it is called.
-    pub service_name: String,
-    /// What to ask the hub for.
-    #[serde(default)]
-    pub service_id: Option<Uuid>,
-    /// The port it was made with.
-    pub target_port: u16,
-    /// The port suggested for this machine.
-    #[serde(default)]
-    pub local_port: Option<u16>,
-    /// `auto`, `tcp`, `http` or `https`.
-    #[serde(default = "default_protocol")]
-    pub protocol: String,
+    pub routes: Vec<ShareRoute>,
 }
 
 /// An identity that the hub made for a joiner, and its end.

@@ -17,8 +17,8 @@ use super::deadline::Deadline;
 use super::session::Live;
 use super::traffic::Counters;
 use super::{JoinEvent, LocalRoute};
-use crate::protocol::{Answer, ReachConnect};
-use crate::pump::{self, AtEnd, JOINER, Lane, Meter, Permission};
+use crate::protocol::{ReachConnect, Reached};
+use crate::pump::{self, Agreed, AtEnd, JOINER, Keys, Lane, Meter, Peer, Permission};
 use crate::tunnel::budget::{InboxRx, Item, inbox};
 
 /// How long a new connection waits for the hub to be back.
@@ -95,17 +95,24 @@ impl Connections {
         let connection_id = Uuid::new_v4().to_string();
         let (inbox_tx, mut inbox) = inbox(&live.budget);
         let registration = live.links.register(connection_id.clone(), inbox_tx);
-        reach(live, &connection_id, route.service_id).await?;
+        let peer = reach(live, &connection_id, route.service_id).await?;
         let at_end = if live.half_close { AtEnd::Finish } else { AtEnd::CloseAfter(LATE_BYTES) };
         let lane = Lane::new(live.emitter.clone(), JOINER, connection_id, at_end);
-        if let Err(reason) = ready(&mut inbox).await {
-            let _ = lane.close().await; // a hub that gave up has forgotten it already
-            return Err(reason);
-        }
+        let agreed = match ready(&mut inbox).await {
+            Ok(()) => agree(live, &lane, &mut inbox, route, peer).await,
+            Err(reason) => Err(reason),
+        };
+        let keys = match agreed {
+            Ok(keys) => keys,
+            Err(reason) => {
+                let _ = lane.close().await; // a hub that gave up has forgotten it already
+                return Err(reason);
+            }
+        };
         let permission = UntilTheEnd { deadline: self.deadline.clone(), over: self.over.clone() };
         let _counted = self.counters.opened();
         let meter = Meter { from_hub: &self.counters.from_hub, to_hub: &self.counters.to_hub };
-        let outcome = pump::run(stream, inbox, &lane, &permission, meter, registration).await;
+        let outcome = pump::run(stream, inbox, &lane, keys, &permission, meter, registration).await;
         debug!(link = lane.connection_id(), route = route.name, %outcome, "connection ended");
         if matches!(outcome, pump::Outcome::GivenUp | pump::Outcome::Forbidden) {
             let _ = lane.close().await; // a hub that is gone has closed it already
@@ -129,15 +136,42 @@ impl Connections {
     }
 }
 
-/// Asks the hub for a connection to the service.
-async fn reach(live: &Live, connection_id: &str, service_id: Uuid) -> Result<(), String> {
+/// Asks the hub for a connection to the service, and says what it tells about the other end.
+async fn reach(live: &Live, connection_id: &str, service_id: Uuid) -> Result<Peer, String> {
     let wish = ReachConnect { connection_id, service_id };
-    let Answer { success, error } = live
+    let Reached { success, error, e2e } = live
         .emitter
         .call("reach_connect", Some(&wish), ACK_TIMEOUT)
         .await
         .map_err(|error| error.to_string())?;
-    if success { Ok(()) } else { Err(error.unwrap_or_else(|| "the hub refused the connection".to_owned())) }
+    if success {
+        Ok(e2e.into())
+    } else {
+        Err(error.unwrap_or_else(|| "the hub refused the connection".to_owned()))
+    }
+}
+
+/// Settles with the other end whether the connection is encrypted.
+async fn agree(
+    live: &Live,
+    lane: &Lane,
+    inbox: &mut InboxRx,
+    route: &LocalRoute,
+    peer: Peer,
+) -> Result<Option<Keys>, String> {
+    let peer = live.peers.known(route.service_id, peer);
+    match pump::offer(lane, inbox, peer).await {
+        Ok(Agreed::Sealed(keys)) => {
+            live.peers.encrypts(route.service_id);
+            Ok(Some(keys))
+        }
+        Ok(Agreed::Plain) => Ok(None),
+        Ok(Agreed::FellBack) => {
+            live.peers.is_silent(route.service_id, &route.name);
+            Ok(None)
+        }
+        Err(error) => Err(error.to_string()),
+    }
 }
 
 /// Waits until the other end is there.

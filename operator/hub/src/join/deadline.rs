@@ -1,6 +1,7 @@
-//! The end of a share as this machine's clock sees it.
+//! The end of a share as this machine's clock sees it. The hub may move it.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -11,30 +12,40 @@ use crate::clock::Clock;
 /// The clock is looked at at least this often, so that a step of it or a suspended laptop ends the share in time.
 const CLOCK_CHECK: Duration = Duration::from_millis(500);
 
-/// An instant and the clock to hold it against.
+/// An instant and the clock to hold it against. Clones share it.
 #[derive(Clone)]
 pub(super) struct Deadline {
     clock: Arc<dyn Clock>,
-    at: Timestamp,
+    /// Microseconds since the epoch: asked for every chunk, so it needs no lock.
+    at: Arc<AtomicI64>,
 }
 
 // === impl Deadline ===
 
 impl Deadline {
     pub(super) fn new(clock: Arc<dyn Clock>, at: Timestamp) -> Self {
-        Self { clock, at }
+        Self { clock, at: Arc::new(AtomicI64::new(at.as_microsecond())) }
+    }
+
+    /// The share ends at another time now, sooner or later.
+    pub(super) fn move_to(&self, at: Timestamp) {
+        self.at.store(at.as_microsecond(), Ordering::Release);
     }
 
     pub(super) fn has_passed(&self) -> bool {
-        self.clock.now() >= self.at
+        self.left().is_none()
     }
 
     /// Resolves when the instant has come.
     pub(super) async fn passed(&self) {
-        while !self.has_passed() {
-            let left = self.at.duration_since(self.clock.now());
-            let left = Duration::try_from(left).unwrap_or(Duration::ZERO);
+        while let Some(left) = self.left() {
             sleep(left.min(CLOCK_CHECK)).await;
         }
+    }
+
+    /// What is left, if anything is.
+    fn left(&self) -> Option<Duration> {
+        let left = self.at.load(Ordering::Acquire).saturating_sub(self.clock.now().as_microsecond());
+        u64::try_from(left).ok().filter(|left| *left > 0).map(Duration::from_micros)
     }
 }

@@ -9,12 +9,10 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::warn;
-use uuid::Uuid;
 
 use super::connection::Connections;
-use super::deadline::Deadline;
 use super::listening::Bound;
-use super::session::{self, Current};
+use super::session::{self, Current, Share};
 use super::traffic::Counters;
 use super::{JoinEnd, JoinEvent, LocalRoute, Recheck};
 use crate::agent::{self, AgentError, Socket};
@@ -42,13 +40,12 @@ pub(super) struct Hub {
     pub(super) url: HubUrl,
     pub(super) tls: Arc<rustls::ClientConfig>,
     pub(super) identity: Identity,
-    pub(super) share_id: Option<Uuid>,
 }
 
 /// Everything behind a [`super::Join`].
 pub(super) struct Runner {
     hub: Hub,
-    deadline: Deadline,
+    share: Share,
     recheck: Option<(Recheck, Duration)>,
     events_tx: mpsc::Sender<JoinEvent>,
     current: Current,
@@ -66,7 +63,7 @@ pub(super) struct Runner {
 impl Runner {
     pub(super) fn new(
         hub: Hub,
-        deadline: Deadline,
+        share: Share,
         recheck: Option<(Recheck, Duration)>,
         events_tx: mpsc::Sender<JoinEvent>,
         stop: CancellationToken,
@@ -74,7 +71,7 @@ impl Runner {
         let (current, _) = watch::channel(None);
         let (leaving, over) = (CancellationToken::new(), CancellationToken::new());
         let tasks = TaskTracker::new();
-        Self { hub, deadline, recheck, events_tx, current, leaving, over, stop, tasks }
+        Self { hub, share, recheck, events_tx, current, leaving, over, stop, tasks }
     }
 
     /// Accepts connections on all listeners until the join is over. Gives what will count each route's traffic.
@@ -121,7 +118,7 @@ impl Runner {
     async fn told_elsewhere(&self) -> JoinEnd {
         tokio::select! {
             biased;
-            () = self.deadline.passed() => JoinEnd::Expired,
+            () = self.share.deadline.passed() => JoinEnd::Expired,
             () = self.stop.cancelled() => JoinEnd::LostAccess,
             end = self.ask_again() => end,
         }
@@ -131,7 +128,7 @@ impl Runner {
         Connections {
             counters: Arc::clone(counters),
             live_rx: self.current.subscribe(),
-            deadline: self.deadline.clone(),
+            deadline: self.share.deadline.clone(),
             over: self.over.clone(),
             events_tx: self.events_tx.downgrade(),
         }
@@ -143,7 +140,7 @@ impl Runner {
         let mut failures = 0;
         loop {
             let began = Instant::now();
-            let error = match session::run(socket, self.hub.share_id, &self.current, &self.leaving).await {
+            let error = match session::run(socket, &self.share, &self.current, &self.leaving).await {
                 Ok(end) => return end,
                 Err(error) => error,
             };
@@ -163,7 +160,7 @@ impl Runner {
     }
 
     async fn reconnect(&self, failures: &mut u32) -> Result<Socket, JoinEnd> {
-        let Hub { url, tls, identity, share_id: _ } = &self.hub;
+        let Hub { url, tls, identity } = &self.hub;
         loop {
             *failures = failures.saturating_add(1);
             sleep(RECONNECT.delay(*failures)).await;

@@ -8,8 +8,10 @@ use tracing::debug;
 use uuid::Uuid;
 
 use super::JoinEnd;
+use super::deadline::Deadline;
+use super::peers::Peers;
 use crate::agent::{self, AgentError, Socket};
-use crate::protocol::{EndedReason, HALF_CLOSE, SHARE_EVENTS, Said};
+use crate::protocol::{EndedReason, HALF_CLOSE, SHARE_EVENTS, Said, ShareChanged};
 use crate::pump::JOINER;
 use crate::socketio::{Emitter, Event, Events, Incoming};
 use crate::tunnel::budget::{Budget, InboxTx};
@@ -24,8 +26,16 @@ pub(super) struct Live {
     pub(super) budget: Budget,
     pub(super) half_close: bool,
     pub(super) tells_ends: bool,
+    pub(super) peers: Peers,
     /// Cancelled when the socket is gone.
     pub(super) gone: CancellationToken,
+}
+
+/// The share that was joined.
+pub(super) struct Share {
+    /// On hubs that give one.
+    pub(super) id: Option<Uuid>,
+    pub(super) deadline: Deadline,
 }
 
 /// The socket of the moment, if there is one.
@@ -34,12 +44,13 @@ pub(super) type Current = watch::Sender<Option<Arc<Live>>>;
 /// Serves connections until the hub says that the share is over, `leaving` is cancelled, or the socket ends.
 pub(super) async fn run(
     socket: Socket,
-    share_id: Option<Uuid>,
+    share: &Share,
     current: &Current,
     leaving: &CancellationToken,
 ) -> Result<JoinEnd, AgentError> {
     let Socket { emitter, mut events, welcome, token_warning: _ } = socket;
     let Limits { agent_bytes, link_bytes, connections: _ } = Limits::default();
+    welcome.shares.into_iter().for_each(|changed| share.follow(changed));
     let gone = CancellationToken::new();
     let live = Arc::new(Live {
         emitter: emitter.clone(),
@@ -47,6 +58,7 @@ pub(super) async fn run(
         budget: Budget::new(agent_bytes, link_bytes),
         half_close: welcome.features.has(HALF_CLOSE),
         tells_ends: welcome.features.has(SHARE_EVENTS),
+        peers: Peers::default(),
         gone: gone.clone(),
     });
     let _withdraw = Withdraw { current, _gone: gone.drop_guard() };
@@ -55,7 +67,7 @@ pub(super) async fn run(
         biased;
         () = leaving.cancelled() => Ok(JoinEnd::LostAccess),
         error = agent::heartbeat(emitter) => Err(error),
-        ended = listen(&mut events, &live, share_id) => ended,
+        ended = listen(&mut events, &live, share) => ended,
     };
     if ended.is_ok() {
         current.send_replace(None);
@@ -78,17 +90,17 @@ impl Drop for Withdraw<'_> {
     }
 }
 
-async fn listen(events: &mut Events, live: &Live, share_id: Option<Uuid>) -> Result<JoinEnd, AgentError> {
+async fn listen(events: &mut Events, live: &Live, share: &Share) -> Result<JoinEnd, AgentError> {
     loop {
         let Incoming::Event(event) = events.next().await.map_err(AgentError::Socket)? else { continue };
-        if let Some(end) = hear(&event, live, share_id).await? {
+        if let Some(end) = hear(&event, live, share).await? {
             return Ok(end);
         }
     }
 }
 
 /// Acts on one event. An event for a connection that is not ours, or one that cannot be read, changes nothing.
-async fn hear(event: &Event, live: &Live, share_id: Option<Uuid>) -> Result<Option<JoinEnd>, AgentError> {
+async fn hear(event: &Event, live: &Live, share: &Share) -> Result<Option<JoinEnd>, AgentError> {
     let Ok(said) = Said::read(event) else {
         debug!(event = event.name(), "unreadable event");
         return Ok(None);
@@ -103,9 +115,14 @@ async fn hear(event: &Event, live: &Live, share_id: Option<Uuid>) -> Result<Opti
             let reason = failed.error.into_owned();
             links.with(&failed.connection_id, |inbox| inbox.failed(reason))
         }
+        Said::Handshake(shake) => links.with(&shake.connection_id, |inbox| inbox.handshake(&shake.payload)),
         Said::Spoilt(id) => links.with(&id.connection_id, InboxTx::give_up),
-        Said::ShareEnded(ended) if share_id.is_none_or(|id| id == ended.id) => {
+        Said::ShareEnded(ended) if share.id.is_none_or(|id| id == ended.id) => {
             return Ok(Some(ended.reason.into()));
+        }
+        Said::ShareChanged(changed) => {
+            share.follow(changed);
+            Ok(())
         }
         Said::Error(rejected) => return Err(rejected.into()),
         Said::Dial(dial) => {
@@ -123,6 +140,17 @@ async fn hear(event: &Event, live: &Live, share_id: Option<Uuid>) -> Result<Opti
         debug!(event = event.name(), "event for a connection that is not ours");
     }
     Ok(None)
+}
+
+// === impl Share ===
+
+impl Share {
+    /// Ends when the hub says, if it speaks of this share.
+    fn follow(&self, changed: ShareChanged) {
+        if self.id == Some(changed.id) {
+            self.deadline.move_to(changed.expires_at);
+        }
+    }
 }
 
 impl From<EndedReason> for JoinEnd {

@@ -8,15 +8,18 @@ use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{HALF_CLOSE, SHARE_EVENTS, Unreadable};
+use super::{E2E, HALF_CLOSE, SHARE_EVENTS, Unreadable};
 use crate::client::Features;
 use crate::identity::Identity;
 
 /// Hubs use UUIDs, some with a prefix of a few letters; anything longer is refused.
 const MAX_CONNECTION_ID_BYTES: usize = 128;
 
+/// The largest handshake that is looked at: a public key in base64 and a few words around it take 90 bytes.
+const MAX_HANDSHAKE_BYTES: usize = 1024;
+
 /// What we tell a hub that we can do.
-const OUR_FEATURES: [&str; 2] = [HALF_CLOSE, SHARE_EVENTS];
+const OUR_FEATURES: [&str; 3] = [HALF_CLOSE, SHARE_EVENTS, E2E];
 
 /// The connection an event is about.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
@@ -46,6 +49,9 @@ pub struct Connected {
     /// What the hub can do beyond the vendor's.
     #[serde(default)]
     pub features: Features,
+    /// The live shares that this agent has joined.
+    #[serde(default)]
+    pub shares: Vec<ShareChanged>,
 }
 
 /// Credentials were not accepted.
@@ -80,6 +86,21 @@ pub struct Dial<'a> {
     /// Whether a terminal is wanted, which nobody gets.
     #[serde(default)]
     pub pty: bool,
+    /// Whether the joiner encrypts; absent where the hub does not know.
+    #[serde(default)]
+    pub e2e: Option<bool>,
+}
+
+/// A word on encrypting a connection, from end to end.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Shake<'a> {
+    /// The connection.
+    #[serde(borrow)]
+    pub connection_id: Cow<'a, str>,
+    /// JSON text of its own.
+    #[serde(borrow)]
+    pub payload: Cow<'a, str>,
 }
 
 /// A connection cannot be had.
@@ -106,6 +127,16 @@ pub struct ShareJoined {
     pub agent_label: String,
     /// When.
     pub joined_at: Timestamp,
+}
+
+/// When a share ends now.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct ShareChanged {
+    /// The share.
+    pub id: Uuid,
+    /// Its end, sooner or later than it was.
+    pub expires_at: Timestamp,
 }
 
 /// A share is over.
@@ -140,6 +171,19 @@ pub struct Answer {
     /// Why not.
     #[serde(default)]
     pub error: Option<String>,
+}
+
+/// The answer to a wish for a connection.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+pub struct Reached {
+    /// Whether the other end was asked.
+    pub success: bool,
+    /// Why not.
+    #[serde(default)]
+    pub error: Option<String>,
+    /// Whether the exposer encrypts; absent where the hub does not know.
+    #[serde(default)]
+    pub e2e: Option<bool>,
 }
 
 /// What is said about one service that is to be exposed.
@@ -194,7 +238,7 @@ pub struct DialError<'a> {
 struct Auth<'a> {
     agent_id: Uuid,
     token: &'a str,
-    features: [&'static str; 2],
+    features: [&'static str; 3],
 }
 
 /// What goes with the join of the namespace. Holds the token: never log it.
@@ -217,6 +261,15 @@ impl Id<'_> {
 impl Dial<'_> {
     pub(super) fn checked(self) -> Result<Self, Unreadable> {
         is_acceptable(&self.connection_id).then_some(self).ok_or(Unreadable)
+    }
+}
+
+// === impl Shake ===
+
+impl Shake<'_> {
+    pub(super) fn checked(self) -> Result<Self, Unreadable> {
+        let acceptable = is_acceptable(&self.connection_id) && self.payload.len() <= MAX_HANDSHAKE_BYTES;
+        acceptable.then_some(self).ok_or(Unreadable)
     }
 }
 

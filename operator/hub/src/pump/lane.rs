@@ -2,25 +2,31 @@
 
 use std::time::Duration;
 
-use crate::protocol::{About, ChunkFrames};
+use crate::e2e::{Handshake, OVERHEAD_BYTES, Side};
+use crate::protocol::{About, ChunkFrames, Shake};
 use crate::socketio::{EmitError, Emitter};
 
 /// The most bytes of one event: large enough for speed, small enough that a short turn of another is soon.
 pub(super) const MAX_CHUNK_BYTES: usize = 32 * 1024;
 
+/// The fewest bytes of one event that carry any text when it is encrypted; a hub that takes less cannot be served.
+const MIN_CHUNK_BYTES: usize = OVERHEAD_BYTES + 1;
+
 /// What the hub is called for one connection, in the words of one side.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Words {
+    pub(crate) side: Side,
     pub(crate) data: &'static str,
     pub(crate) fin: &'static str,
     pub(crate) close: &'static str,
 }
 
 /// The words of the exposing side.
-pub(crate) const EXPOSER: Words = Words { data: "data", fin: "fin", close: "close" };
+pub(crate) const EXPOSER: Words = Words { side: Side::Exposer, data: "data", fin: "fin", close: "close" };
 
 /// The words of the joining side.
-pub(crate) const JOINER: Words = Words { data: "reach_data", fin: "reach_fin", close: "reach_close" };
+pub(crate) const JOINER: Words =
+    Words { side: Side::Joiner, data: "reach_data", fin: "reach_fin", close: "reach_close" };
 
 /// One connection as the hub knows it.
 #[derive(Debug)]
@@ -49,12 +55,23 @@ pub(crate) enum AtEnd {
 impl Lane {
     pub(crate) fn new(emitter: Emitter, words: Words, connection_id: String, at_end: AtEnd) -> Self {
         let frames = ChunkFrames::new(words.data, &connection_id);
-        let chunk_bytes = frames.largest_chunk(emitter.max_payload()).clamp(1, MAX_CHUNK_BYTES);
+        let chunk_bytes = frames.largest_chunk(emitter.max_payload()).clamp(MIN_CHUNK_BYTES, MAX_CHUNK_BYTES);
         Self { emitter, words, connection_id, frames, chunk_bytes, at_end }
     }
 
     pub(crate) fn connection_id(&self) -> &str {
         &self.connection_id
+    }
+
+    pub(super) fn side(&self) -> Side {
+        self.words.side
+    }
+
+    /// Tells the other end our word on encryption.
+    pub(super) async fn shake_hands(&self, handshake: &Handshake) -> Result<(), EmitError> {
+        let payload = handshake.to_payload().into();
+        let shake = Shake { connection_id: self.connection_id.as_str().into(), payload };
+        self.emitter.emit("e2e_handshake", &shake).await
     }
 
     /// Tells the hub that the connection is over.

@@ -4,7 +4,6 @@
 //! the reader never waits for the writer, pongs included. So reading and writing cannot block each other.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures::stream::{SplitSink, SplitStream};
@@ -12,7 +11,7 @@ use futures::{SinkExt, StreamExt};
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{self, Message, Utf8Bytes};
 use tokio_tungstenite::{Connector, MaybeTlsStream, WebSocketStream};
@@ -20,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::packet::{Frame, Open};
 use super::{Received, SocketError};
+use crate::quiet::LastSign;
 
 /// The largest message we read. Hubs send chunks of at most 64 KiB; more than this is a fault or an attack.
 pub(super) const MAX_MESSAGE_BYTES: usize = 4 * 1024 * 1024;
@@ -46,7 +46,8 @@ type WebSocket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 pub(super) struct Reader {
     stream: SplitStream<WebSocket>,
     pong: Arc<Notify>,
-    life: Life,
+    /// When the hub last showed that it lives.
+    life: LastSign,
     silence: Duration,
     /// Whether the caller was given a message and may have been busy with it since.
     was_away: bool,
@@ -73,13 +74,6 @@ struct Writer {
     leave: CancellationToken,
 }
 
-/// When the hub last showed that it lives.
-#[derive(Clone)]
-struct Life {
-    started: Instant,
-    millis: Arc<AtomicU64>,
-}
-
 /// Opens the websocket and waits for the open packet. The caller sets the deadline.
 pub(super) async fn open(
     url: &str,
@@ -98,7 +92,7 @@ pub(super) async fn open(
     let (sink, mut stream) = socket.split();
     let open = first_packet(&mut stream).await?;
 
-    let life = Life { started: Instant::now(), millis: Arc::default() };
+    let life = LastSign::now();
     let pong = Arc::new(Notify::new());
     let leave = CancellationToken::new();
     let (frames_tx, frames_rx) = mpsc::channel(FRAME_QUEUE);
@@ -193,29 +187,13 @@ impl Drop for Writer {
     }
 }
 
-// === impl Life ===
-
-impl Life {
-    fn touch(&self) {
-        self.millis.store(self.age(), Ordering::Relaxed);
-    }
-
-    fn quiet_for(&self) -> Duration {
-        Duration::from_millis(self.age().saturating_sub(self.millis.load(Ordering::Relaxed)))
-    }
-
-    fn age(&self) -> u64 {
-        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
-    }
-}
-
 /// Writes frames in the order of the queue and pongs before them, until told to leave or the connection breaks.
 async fn write(
     mut sink: SplitSink<WebSocket, Message>,
     mut frames_rx: mpsc::Receiver<Outgoing>,
     pong: Arc<Notify>,
     leave: CancellationToken,
-    life: Life,
+    life: LastSign,
 ) {
     loop {
         let message = tokio::select! {
@@ -241,18 +219,18 @@ async fn write(
 async fn feed(
     sink: &mut SplitSink<WebSocket, Message>,
     message: Message,
-    life: &Life,
+    life: &LastSign,
 ) -> Result<(), tungstenite::Error> {
     watched(sink.feed(message), life).await
 }
 
-async fn flush(sink: &mut SplitSink<WebSocket, Message>, life: &Life) -> Result<(), tungstenite::Error> {
+async fn flush(sink: &mut SplitSink<WebSocket, Message>, life: &LastSign) -> Result<(), tungstenite::Error> {
     watched(sink.flush(), life).await
 }
 
 /// A write that had to wait and then went through shows that the hub takes bytes: on a slow line its answer to our
 /// question may be stuck behind megabytes of our own.
-async fn watched<F, T>(write: F, life: &Life) -> T
+async fn watched<F, T>(write: F, life: &LastSign) -> T
 where
     F: Future<Output = T>,
 {

@@ -5,7 +5,7 @@
 //! and nothing is lost; a connection that does not move at all is given up, so that it holds up nobody else.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,6 +13,8 @@ use thiserror::Error;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
+
+use crate::quiet::LastSign;
 
 /// A connection with bytes waiting that took none for this long does not move.
 const STILL: Duration = Duration::from_secs(1);
@@ -23,14 +25,13 @@ const STALL_LIMIT: Duration = Duration::from_secs(10);
 /// What a chunk costs at least, so that a flood of single bytes is bounded too.
 const MIN_CHARGE: usize = 256;
 
-/// Items beside the chunks: readiness, the end of the bytes and the end of the connection, and one to spare.
-const MARKS: usize = 4;
+/// Items beside the chunks: readiness, a handshake, the end of the bytes and of the connection, and one to spare.
+const MARKS: usize = 5;
 
 /// The bytes that may wait over all connections of one agent.
 #[derive(Clone, Debug)]
 pub(crate) struct Budget {
     all: Arc<Semaphore>,
-    #[cfg(test)]
     all_bytes: usize,
     link_bytes: usize,
 }
@@ -42,7 +43,10 @@ pub(crate) struct InboxTx {
     items_tx: mpsc::Sender<Item>,
     room: Arc<Semaphore>,
     link_bytes: usize,
-    progress: Progress,
+    /// When the connection last took bytes.
+    progress: LastSign,
+    /// Whether the other end has said its one word on encryption.
+    shaken: Arc<AtomicBool>,
     /// Cancelled when the connection is given up.
     give_up: CancellationToken,
 }
@@ -51,7 +55,9 @@ pub(crate) struct InboxTx {
 #[derive(Debug)]
 pub(crate) struct InboxRx {
     items_rx: mpsc::Receiver<Item>,
-    progress: Progress,
+    /// Taken out before its time and put back: comes first.
+    unread: Option<Item>,
+    progress: LastSign,
     give_up: CancellationToken,
 }
 
@@ -62,6 +68,8 @@ pub(crate) enum Item {
     Chunk(Bytes, Charge),
     /// The connection can be used.
     Ready,
+    /// The other end's word on encryption.
+    Handshake(String),
     /// The peer sends no more.
     Fin,
     /// The hub gave the connection up, for this reason.
@@ -94,22 +102,15 @@ pub(crate) enum NotAccepted {
     Gone,
 }
 
-/// When the connection last took bytes, readable by the other side.
-#[derive(Clone, Debug)]
-struct Progress {
-    started: Instant,
-    millis: Arc<AtomicU64>,
-}
-
 /// The inbox of a new connection.
 pub(crate) fn inbox(budget: &Budget) -> (InboxTx, InboxRx) {
     let Budget { link_bytes, .. } = *budget;
     let (items_tx, items_rx) = mpsc::channel(link_bytes / MIN_CHARGE + MARKS);
-    let progress = Progress { started: Instant::now(), millis: Arc::default() };
+    let progress = LastSign::now();
     let give_up = CancellationToken::new();
     let room = Arc::new(Semaphore::new(link_bytes));
-    let rx = InboxRx { items_rx, progress: progress.clone(), give_up: give_up.clone() };
-    (InboxTx { items_tx, room, link_bytes, progress, give_up }, rx)
+    let rx = InboxRx { items_rx, unread: None, progress: progress.clone(), give_up: give_up.clone() };
+    (InboxTx { items_tx, room, link_bytes, progress, shaken: Arc::default(), give_up }, rx)
 }
 
 // === impl Budget ===
@@ -118,16 +119,10 @@ impl Budget {
     pub(crate) fn new(all_bytes: usize, link_bytes: usize) -> Self {
         let all_bytes = all_bytes.clamp(MIN_CHARGE, Semaphore::MAX_PERMITS);
         let link_bytes = link_bytes.clamp(MIN_CHARGE, all_bytes);
-        Self {
-            all: Arc::new(Semaphore::new(all_bytes)),
-            #[cfg(test)]
-            all_bytes,
-            link_bytes,
-        }
+        Self { all: Arc::new(Semaphore::new(all_bytes)), all_bytes, link_bytes }
     }
 
     /// Bytes waiting now.
-    #[cfg(test)]
     pub(crate) fn used(&self) -> usize {
         self.all_bytes - self.all.available_permits()
     }
@@ -168,6 +163,14 @@ impl InboxTx {
     /// Says that the connection can be used.
     pub(crate) fn ready(&self) {
         let _ = self.items_tx.try_send(Item::Ready); // a repeated one finds no place and is not needed
+    }
+
+    /// Hands over the other end's word on encryption. Each end has one; a second one ends the connection.
+    pub(crate) fn handshake(&self, payload: &str) {
+        let repeated = self.shaken.swap(true, Ordering::Relaxed);
+        if repeated || self.items_tx.try_send(Item::Handshake(payload.to_owned())).is_err() {
+            self.give_up();
+        }
     }
 
     /// Says that the hub gave the connection up.
@@ -234,7 +237,15 @@ impl InboxTx {
 impl InboxRx {
     /// The next item; `None` when nobody can send any more. Cancel safe.
     pub(crate) async fn next(&mut self) -> Option<Item> {
-        self.items_rx.recv().await
+        match self.unread.take() {
+            Some(item) => Some(item),
+            None => self.items_rx.recv().await,
+        }
+    }
+
+    /// Puts back the item that was taken last.
+    pub(crate) fn unread(&mut self, item: Item) {
+        self.unread = Some(item);
     }
 
     /// Tells the other side that bytes were taken.
@@ -245,22 +256,6 @@ impl InboxRx {
     /// Cancelled when the connection must end now.
     pub(crate) fn given_up(&self) -> CancellationToken {
         self.give_up.clone()
-    }
-}
-
-// === impl Progress ===
-
-impl Progress {
-    fn touch(&self) {
-        self.millis.store(self.age(), Ordering::Relaxed);
-    }
-
-    fn quiet_for(&self) -> Duration {
-        Duration::from_millis(self.age().saturating_sub(self.millis.load(Ordering::Relaxed)))
-    }
-
-    fn age(&self) -> u64 {
-        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 }
 

@@ -1,4 +1,8 @@
 //! When shares end: which is next, and which are due. A plain structure without a clock, so it can be tested to death.
+//!
+//! An end is an instant of the wall clock, and it is kept as one: a step of that clock moves the distance to every end
+//! at once, but neither their order nor their keys. Waiting is done by the monotonic clock, by the one task in
+//! `routes`, which looks at the wall clock again at least every half second.
 
 use std::collections::{BTreeSet, HashMap};
 

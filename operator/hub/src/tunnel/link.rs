@@ -14,7 +14,7 @@ use super::budget::InboxRx;
 use super::routes::{Dial, Leash};
 use super::stats::{RefusedDial, Stats, count};
 use crate::protocol::{About, DialError};
-use crate::pump::{self, AtEnd, EXPOSER, Lane, Meter, Outcome, Permission};
+use crate::pump::{self, AtEnd, EXPOSER, Keys, Lane, Meter, Outcome, Peer, Permission};
 use crate::socketio::Emitter;
 
 /// How long connecting may take over all targets; half of what hubs wait, so that they hear our reason.
@@ -28,6 +28,7 @@ pub(super) struct Link {
     pub(super) emitter: Emitter,
     pub(super) inbox: InboxRx,
     pub(super) half_close: bool,
+    pub(super) peer: Peer,
     pub(super) stats: Arc<Stats>,
 }
 
@@ -49,7 +50,7 @@ impl Permission for Leash {
 impl Link {
     /// Runs from dial to end. `detach` is dropped when nothing more is expected from the hub.
     pub(super) async fn run<D>(self, detach: D) {
-        let Self { dial, leash, connection_id, emitter, inbox, half_close, stats } = self;
+        let Self { dial, leash, connection_id, emitter, mut inbox, half_close, peer, stats } = self;
         let connected = tokio::select! {
             biased;
             () = leash.cut() => Err(RefusedDial::ShareEnded),
@@ -69,9 +70,32 @@ impl Link {
         let at_end = if half_close { AtEnd::Finish } else { AtEnd::Close };
         let lane = Lane::new(emitter, EXPOSER, connection_id, at_end);
         let meter = Meter { from_hub: &stats.bytes_in, to_hub: &stats.bytes_out };
-        let outcome = pump::run(stream, inbox, &lane, &leash, meter, detach).await;
+        let outcome = match agree(&lane, &mut inbox, &stream, &leash, peer).await {
+            Ok(keys) => {
+                count(&stats.encrypted, u64::from(keys.is_some()));
+                pump::run(stream, inbox, &lane, keys, &leash, meter, detach).await
+            }
+            Err(outcome) => outcome,
+        };
         drop((open, leash));
         conclude(&lane, &dial, outcome, &stats).await;
+    }
+}
+
+/// Settles whether the connection is encrypted, for as long as it may be open at all.
+async fn agree(
+    lane: &Lane,
+    inbox: &mut InboxRx,
+    stream: &TcpStream,
+    leash: &Leash,
+    peer: Peer,
+) -> Result<Option<Keys>, Outcome> {
+    let given_up = inbox.given_up();
+    tokio::select! {
+        biased;
+        () = leash.cut() => Err(Outcome::Forbidden),
+        () = given_up.cancelled() => Err(Outcome::GivenUp),
+        agreed = pump::answer(lane, inbox, stream, peer) => agreed.map_err(Outcome::NotAgreed),
     }
 }
 
@@ -80,7 +104,7 @@ async fn conclude(lane: &Lane, dial: &Dial, outcome: Outcome, stats: &Stats) {
     debug!(link = lane.connection_id(), service = dial.name, %outcome, "connection ended");
     match outcome {
         Outcome::Done | Outcome::Broken(_) | Outcome::HubGone => {}
-        Outcome::Forbidden => {
+        Outcome::Forbidden | Outcome::NotAgreed(_) => {
             let _ = lane.close().await; // a hub that is gone has closed it already
         }
         Outcome::GivenUp => {

@@ -27,6 +27,7 @@ use crate::socketio::{Emitter, Event, Incoming};
 pub(super) struct Surroundings {
     pub(super) routes: Routes,
     pub(super) limits: Limits,
+    pub(super) budget: Budget,
     pub(super) stats: Arc<Stats>,
     pub(super) events_tx: broadcast::Sender<TunnelEvent>,
 }
@@ -36,7 +37,6 @@ struct Session {
     around: Surroundings,
     emitter: Emitter,
     half_close: bool,
-    budget: Budget,
     links: Links,
     tasks: JoinSet<Result<(), AgentError>>,
     /// Session --everything must be exposed again--> exposing task.
@@ -50,10 +50,8 @@ pub(super) async fn run(
     stop: &CancellationToken,
 ) -> Option<AgentError> {
     let Socket { emitter, mut events, welcome, token_warning: _ } = socket;
-    let Limits { agent_bytes, link_bytes, connections: _ } = around.limits;
     let mut session = Session {
         half_close: welcome.features.has(HALF_CLOSE),
-        budget: Budget::new(agent_bytes, link_bytes),
         links: Links::default(),
         tasks: JoinSet::new(),
         welcomed: Arc::default(),
@@ -108,7 +106,7 @@ impl Session {
             return Ok(());
         };
         match said {
-            Said::Data(data) => self.count_foreign(self.links.deliver(&self.budget, data).await),
+            Said::Data(data) => self.count_foreign(self.links.deliver(&self.around.budget, data).await),
             Said::Dial(dial) => self.answer(dial),
             Said::Fin(id) => self.count_foreign(self.links.with(&id.connection_id, InboxTx::finish)),
             Said::Close(id) => self.count_foreign(self.links.with(&id.connection_id, InboxTx::close)),
@@ -116,13 +114,18 @@ impl Session {
                 count(&stats.malformed, 1);
                 self.count_foreign(self.links.with(&id.connection_id, InboxTx::give_up));
             }
+            Said::Handshake(shake) => {
+                self.count_foreign(
+                    self.links.with(&shake.connection_id, |inbox| inbox.handshake(&shake.payload)),
+                );
+            }
             Said::Error(rejected) => return Err(rejected.into()),
             Said::TokenWarning(token) => {
                 self.tell(TunnelEvent::TokenExpiring { expires_at: token.expires_at });
             }
             Said::ShareJoined(joined) => self.tell(joined.into()),
             Said::Connected(_) => self.welcomed.notify_one(),
-            Said::Ready(_) | Said::Failed(_) | Said::ShareEnded(_) | Said::Other => {}
+            Said::Ready(_) | Said::Failed(_) | Said::ShareChanged(_) | Said::ShareEnded(_) | Said::Other => {}
         }
         Ok(())
     }
@@ -135,6 +138,7 @@ impl Session {
 
     fn answer(&mut self, dial: protocol::Dial<'_>) {
         let connection_id = dial.connection_id.into_owned();
+        let peer = dial.e2e.into();
         let stats = Arc::clone(&self.around.stats);
         let admitted = if dial.pty {
             Err(RefusedDial::Terminal)
@@ -157,10 +161,10 @@ impl Session {
                 return;
             }
         };
-        let (inbox_tx, inbox) = inbox(&self.budget);
+        let (inbox_tx, inbox) = inbox(&self.around.budget);
         let registration = self.links.register(connection_id.clone(), inbox_tx);
         let half_close = self.half_close;
-        let link = Link { dial, leash, connection_id, emitter, inbox, half_close, stats };
+        let link = Link { dial, leash, connection_id, emitter, inbox, half_close, peer, stats };
         self.tasks.spawn(async move {
             link.run(registration).await;
             Ok(())

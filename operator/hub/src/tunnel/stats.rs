@@ -26,6 +26,7 @@ pub enum RefusedDial {
 pub struct Stats {
     pub(crate) open: AtomicU64,
     pub(crate) opened: AtomicU64,
+    pub(crate) encrypted: AtomicU64,
     pub(crate) bytes_in: AtomicU64,
     pub(crate) bytes_out: AtomicU64,
     pub(crate) reconnects: AtomicU64,
@@ -87,6 +88,11 @@ impl Stats {
     /// Connections to Services opened so far.
     pub fn total_connections(&self) -> u64 {
         self.opened.load(Ordering::Relaxed)
+    }
+
+    /// Connections encrypted from end to end so far.
+    pub fn encrypted_connections(&self) -> u64 {
+        self.encrypted.load(Ordering::Relaxed)
     }
 
     /// Bytes written to Services so far.

@@ -2,7 +2,10 @@
 // that arrive before a bridge is ready, knows no half-close, cuts nothing when a share ends, lets any workspace join,
 // and loses an agent when either of its two sockets leaves. The wire contract says what each answer looks like.
 //
-//   node hub.js [port]        prints {"url":"http://127.0.0.1:PORT"} once it listens; ends with its standard input
+//   node hub.js [port] [--no-relay]
+//
+// prints {"url":"http://127.0.0.1:PORT"} once it listens; ends with its standard input. As newer hubs of the vendor do, it
+// relays what its agents say to each other about encryption; with --no-relay, as older ones do, it does not.
 //
 // It differs in one thing: no TCP listeners on tunnel ports, so that many hubs can run side by side.
 'use strict'
@@ -21,6 +24,7 @@ const TOKEN_LIFE_MS = 30 * 24 * 3600 * 1000
 const HOUR_MS = 3600 * 1000
 const DIAL_TIMEOUT_MS = 10_000
 const MAX_BODY_BYTES = 100 * 1024
+const RELAYS = !process.argv.includes('--no-relay')
 
 const agents = new Map() // id -> {id, token, label, name, workspace, createdAt, tokenExpiresAt, socket}
 const services = new Map() // id -> service row
@@ -319,6 +323,12 @@ function listen (socket, agent) {
   on('data', ({ connectionId, data }) => {
     const bytes = Buffer.from(data, 'base64')
     bridges.get(connectionId)?.joiner.socket?.emit('reach_data', { connectionId, data: bytes.toString('base64') })
+  })
+  on('e2e_handshake', ({ connectionId, payload }) => {
+    const bridge = bridges.get(connectionId)
+    if (!RELAYS || !bridge?.ready) return
+    const peer = agent === bridge.joiner ? bridge.exposer : bridge.joiner
+    peer.socket?.emit('e2e_handshake', { connectionId, payload })
   })
   on('close', ({ connectionId }) => {
     forget(connectionId)?.joiner.socket?.emit('reach_close', { connectionId })

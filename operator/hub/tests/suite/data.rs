@@ -5,31 +5,13 @@ use connect_hub::tunnel::{Limits, RefusedDial};
 use futures::future::join_all;
 use tokio::io::AsyncWriteExt;
 
-use crate::support::lab::{Hub, Lab, dial, dial_echo};
+use crate::support::lab::{Hub, Lab, dial, dial_echo, on_every_hub};
 use crate::support::services::{Manual, bytes, echo, ended, exchange, nobody, reset, rest};
 use crate::support::{event, eventually, within};
 
 const MIB: usize = 1024 * 1024;
 
-/// The same on the hub in this process and on the vendor-like hub.
-macro_rules! on_both_hubs {
-    ($($name:ident),+ $(,)?) => {
-        mod in_process {
-            $(#[tokio::test]
-            async fn $name() {
-                super::$name(crate::support::lab::Hub::oxide(&[]).await).await;
-            })+
-        }
-        mod vendor_like {
-            $(#[tokio::test]
-            async fn $name() {
-                super::$name(crate::support::lab::Hub::node().await).await;
-            })+
-        }
-    };
-}
-
-on_both_hubs!(
+on_every_hub!(
     a_client_that_speaks_first_loses_no_byte,
     the_last_bytes_before_a_close_arrive,
     a_reply_after_the_clients_end_arrives,

@@ -4,11 +4,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use connect_hub::identity::Identity;
-use connect_hub::join::{Join, JoinConfig, JoinEvent, LocalRoute};
+use connect_hub::join::{Join, JoinEvent};
 use connect_hub::tunnel::{
     Limits, RefusedDial, Route, Routes, Stats, SystemClock, Tunnel, TunnelConfig, TunnelEvent,
 };
-use jiff::{Timestamp, ToSpan};
+use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 use crate::support::raw::{RawAgent, RawHub};
 use crate::support::services::{Manual, ended, nobody, reset};
-use crate::support::{connected, event, eventually, fixed, tls, url, within};
+use crate::support::{connected, event, eventually, fixed, local_join, tls, url, within};
 
 /// A tunnel with one route, and its hub's side.
 struct Exposed {
@@ -241,21 +241,7 @@ async fn joins_and_warnings_are_told() {
 #[tokio::test]
 async fn a_joiner_takes_nothing_from_a_hub_that_it_did_not_ask_for() {
     let hub = RawHub::start().await;
-    let config = JoinConfig {
-        url: url(&hub.url),
-        tls: tls(),
-        identity: Identity::generate(),
-        share_id: None,
-        ends_at: Timestamp::now() + 1.hour(),
-        routes: vec![LocalRoute {
-            name: "api".into(),
-            service_id: Uuid::new_v4(),
-            wanted_port: 0,
-            protocol: "tcp".into(),
-        }],
-        bind: Vec::new(),
-        recheck: None,
-    };
+    let config = local_join(&hub.url, Uuid::new_v4());
     let (join, agent) = tokio::join!(Join::start(config), hub.accept(&[]));
     let (mut join, mut agent) = (join.expect("joined"), agent);
     agent.emit("dial", &json!({"connectionId": "c", "serviceId": Uuid::new_v4()})).await;

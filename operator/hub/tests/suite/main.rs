@@ -3,6 +3,7 @@
 
 mod calls;
 mod data;
+mod encryption;
 mod ends;
 mod hostile;
 mod outages;

@@ -19,7 +19,7 @@ use super::{
     incoming::{Body, Incoming, Text, range_of},
 };
 use crate::{
-    bridges::{Kind, Toward},
+    bridges::{Kind, Reached, Toward},
     core::Core,
 };
 
@@ -150,7 +150,9 @@ impl Event<'_> {
             reply(ack, Err("Service not found"));
             return Ok(());
         };
-        crate::bridges::reach(self.core, self.session, id, service, move |outcome| reply(ack, outcome));
+        crate::bridges::reach(self.core, self.session, id, service, move |outcome| {
+            reply_reached(ack, outcome);
+        });
         Ok(())
     }
 
@@ -190,6 +192,16 @@ fn reply(ack: AckSender, outcome: Result<(), &str>) {
         Ok(()) => ack.send(&json!({"success": true})),
         Err(error) => ack.send(&json!({"success": false, "error": error})),
     };
+}
+
+/// The same, with what is known about the other end.
+fn reply_reached(ack: AckSender, outcome: Result<Reached, &str>) {
+    match outcome {
+        Ok(Reached { e2e: Some(e2e) }) => {
+            let _ = ack.send(&json!({"success": true, "e2e": e2e})); // as in `reply`
+        }
+        outcome => reply(ack, outcome.map(drop)),
+    }
 }
 
 fn required<'a>(text: &'a Option<Text<'_>>) -> Result<&'a str, Incomplete> {

@@ -151,10 +151,23 @@ async fn welcome(
         let warning = json!({"message": "Token expiring soon", "expiresAt": expires_at});
         let _ = session.emit("token_warning", &warning, 0);
     }
-    let connected =
+    let mut connected =
         json!({"message": "Connected to hub", "tokenExpiresAt": expires_at, "features": Features::OURS});
+    if session.features.share_events {
+        // Their ends may have moved while the agent was away.
+        connected["shares"] = granted_shares(core, agent.id).await;
+    }
     let _ = session.emit("connected", &connected, 0);
     tracing::debug!(agent = %agent.id, guest = agent.workspace.is_none(), "agent connected");
+}
+
+/// The live shares that an agent has joined, as `share_changed` tells them.
+async fn granted_shares(core: &Core, agent: Uuid) -> serde_json::Value {
+    let granted = core.store.granted_shares(agent).await.unwrap_or_else(|error| {
+        tracing::error!(error = crate::error_chain(&error), %agent, "cannot tell which shares an agent joined");
+        Vec::new()
+    });
+    granted.into_iter().map(|(share, end)| json!({"id": share, "expiresAt": end})).collect()
 }
 
 /// What happens when a socket leaves, however it does.

@@ -20,6 +20,9 @@ use crate::{limits::CALLS_PER_SOCKET, wire::Wire};
 pub struct Features {
     pub half_close: bool,
     pub share_events: bool,
+    /// Whether it encrypts from end to end. `None`: it said nothing of its features, as the vendor's agents do, which
+    /// may or may not encrypt.
+    pub e2e: Option<bool>,
 }
 
 /// A proven socket.
@@ -53,13 +56,17 @@ static EXPOSURES: AtomicU64 = AtomicU64::new(1);
 
 impl Features {
     /// What this hub understands, as it says in `connected`.
-    pub const OURS: [&str; 2] = ["half-close", "share-events"];
+    pub const OURS: [&str; 3] = ["half-close", "share-events", "e2e"];
 
     pub fn from_names<'a>(names: impl IntoIterator<Item = &'a str>) -> Self {
-        names.into_iter().fold(Self::default(), |features, name| match name {
-            "half-close" => Self { half_close: true, ..features },
-            "share-events" => Self { share_events: true, ..features },
-            _ => features,
+        names.into_iter().fold(Self::default(), |features, name| {
+            let features = Self { e2e: features.e2e.or(Some(false)), ..features };
+            match name {
+                "half-close" => Self { half_close: true, ..features },
+                "share-events" => Self { share_events: true, ..features },
+                "e2e" => Self { e2e: Some(true), ..features },
+                _ => features,
+            }
         })
     }
 }

@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::{core::Core, moment::Moment};
 
 /// What this hub does beyond the recorded one. Clients look for these names and assume nothing.
-const FEATURES: [&str; 9] = [
+const FEATURES: [&str; 10] = [
     "expires-at",
     "idempotency-key",
     "grants",
@@ -18,6 +18,7 @@ const FEATURES: [&str; 9] = [
     "update-share",
     "delete-service",
     "half-close",
+    "e2e",
 ];
 
 #[derive(Debug, Serialize)]

@@ -133,8 +133,7 @@ pub async fn change(
     match core.store.change_share(&share, Change { expires_at, max_joins, routes }).await? {
         Changed::Done(share) => {
             if expires_at.is_some() {
-                core.ends.set(share.id, share.expires_at);
-                core.bridges.move_end(share.id, share.expires_at);
+                core.move_end(share.id, share.expires_at).await;
             }
             if routes_change {
                 let services = share.routes.iter().filter_map(|route| route.service).collect::<HashSet<_>>();

@@ -111,3 +111,10 @@ pub fn tell_end(joiner: &Session, share: Uuid, reason: EndReason) {
         let _ = joiner.emit("share_ended", &json!({"id": share, "reason": reason}), 0);
     }
 }
+
+/// Tells a joining agent that a share ends at another time, if it understands that.
+pub fn tell_new_end(joiner: &Session, share: Uuid, end: Moment) {
+    if joiner.features.share_events {
+        let _ = joiner.emit("share_changed", &json!({"id": share, "expiresAt": end}), 0);
+    }
+}

@@ -51,13 +51,20 @@ pub enum CheckOutcome {
     TimedOut,
 }
 
+/// What the joining agent is told about the exposing one.
+#[derive(Debug, Clone, Copy)]
+pub struct Reached {
+    /// Whether it encrypts from end to end, if that is known.
+    pub e2e: Option<bool>,
+}
+
 /// Begins a bridge for `joiner`. `reply` hears whether it was allowed, once; what came of the dial is told by events.
 pub fn reach(
     core: &Arc<Core>,
     joiner: &Arc<Session>,
     id: &str,
     service: Uuid,
-    reply: impl FnOnce(Result<(), &str>) + Send + 'static,
+    reply: impl FnOnce(Result<Reached, &str>) + Send + 'static,
 ) {
     if id.is_empty() || id.len() > CONNECTION_ID_BYTES || !id.bytes().all(|byte| byte.is_ascii_graphic()) {
         return reply(Err(BAD_ID));
@@ -81,7 +88,8 @@ pub fn reach(
         drop(turn);
         match agreed {
             Ok(service) => {
-                reply(Ok(()));
+                let exposer = bridge.receiver(Toward::Exposer);
+                reply(Ok(Reached { e2e: exposer.and_then(|exposer| exposer.features.e2e) }));
                 if dial(&bridge, &service, dialled_rx, DIAL_TIMEOUT).await.is_none() {
                     core.bridges.time_out(&bridge);
                 }
@@ -159,12 +167,16 @@ async fn dial(
     within: Duration,
 ) -> Option<Dialled> {
     let exposer = bridge.receiver(Toward::Exposer)?;
-    let dial = json!({
+    let mut dial = json!({
         "connectionId": &*bridge.id,
         "targetHost": service.target_host,
         "targetPort": service.target_port,
         "serviceId": service.id,
     });
+    // A check of the hub itself has no joining agent, and nothing to encrypt.
+    if let Some(e2e) = bridge.joiner.as_ref().map_or(Some(false), |joiner| joiner.features.e2e) {
+        dial["e2e"] = e2e.into();
+    }
     let answer = async {
         exposer.wire.reserve(EVENT_OVERHEAD, within, || false).await.ok()?;
         exposer.emit("dial", &dial, EVENT_OVERHEAD).ok()?;

@@ -141,6 +141,20 @@ impl Store {
         Ok(count > 0)
     }
 
+    /// The live shares that an agent holds a grant of, and when each ends.
+    pub async fn granted_shares(&self, agent: Uuid) -> Result<Vec<(Uuid, Moment)>, StoreError> {
+        let rows = sqlx::query_as::<_, (String, i64)>(
+            "SELECT s.id, s.expires_at FROM grants g JOIN shares s ON s.id = g.share_id \
+             WHERE g.agent_id = $1 AND s.ended_at IS NULL AND s.expires_at > $2",
+        )
+        .bind(agent.to_string())
+        .bind(Moment::now().millis())
+        .fetch_all(&self.read)
+        .await
+        .map_err(doing("looking for granted shares"))?;
+        rows.iter().map(|(id, end)| Ok((uuid(id, "a grant")?, Moment::from_millis(*end)))).collect()
+    }
+
     /// The agents that joined a share.
     pub async fn granted_agents(&self, share: Uuid) -> Result<Vec<Uuid>, StoreError> {
         let rows = sqlx::query_scalar::<_, String>("SELECT agent_id FROM grants WHERE share_id = $1");

@@ -179,6 +179,24 @@ async fn encryption_between_agents_is_relayed_both_ways_in_order() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn each_side_is_told_whether_the_other_encrypts_unless_nobody_knows() {
+    let told = |features: &[&str]| match features {
+        [] => Value::Null,
+        features => features.contains(&"e2e").into(),
+    };
+    let sets: [&[&str]; 3] = [&[], &["half-close"], &["half-close", "e2e"]];
+    for (exposer_features, joiner_features) in sets.into_iter().flat_map(|one| sets.map(|other| (one, other)))
+    {
+        let Pair { hub: _hub, service, mut exposer, mut joiner } =
+            pair(exposer_features, joiner_features).await;
+        let (_, reply) = joiner.reach(service).await;
+        assert_eq!(reply["e2e"], told(exposer_features), "{exposer_features:?} {joiner_features:?}");
+        let dial = exposer.event("dial").await;
+        assert_eq!(dial["e2e"], told(joiner_features), "{exposer_features:?} {joiner_features:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_failed_dial_closes_and_a_gone_side_is_told() {
     let Pair { hub, service, mut exposer, mut joiner } = pair(&[], &[]).await;
     let (id, reply) = joiner.reach(service).await;

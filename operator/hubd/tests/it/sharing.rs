@@ -164,6 +164,8 @@ async fn a_share_can_be_changed_while_it_is_used() {
     assert_eq!((answer.status, &answer.body["share"]["state"]), (200, &json!("active")), "{answer:?}");
     assert_eq!(answer.body["share"]["code"], share["code"]);
     assert_eq!(answer.body["share"]["routes"].as_array().map(Vec::len), Some(1));
+    let changed = json!({"id": share["id"], "expiresAt": answer.body["share"]["expiresAt"]});
+    assert_eq!(joiner.event("share_changed").await, changed);
     assert_eq!(joiner.event("reach_close").await, json!({"connectionId": cut}));
     assert_eq!(joiner.reach(dropped).await.1["error"], "Service not found");
     bridge(&mut joiner, &mut exposer, kept).await;

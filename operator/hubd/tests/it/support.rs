@@ -303,7 +303,7 @@ impl Socket {
 /// A bridge between two sockets, ready.
 pub async fn bridge(joiner: &mut Socket, exposer: &mut Socket, service: Uuid) -> String {
     let (id, reply) = joiner.reach(service).await;
-    assert_eq!(reply, json!({"success": true}));
+    assert_eq!(reply["success"], true, "{reply}");
     let dial = exposer.event("dial").await;
     assert_eq!(dial["connectionId"], json!(id));
     exposer.emit("dial_success", json!({"connectionId": id})).await;

@@ -12,6 +12,7 @@ use jiff::{Timestamp, ToSpan};
 use tokio::net::TcpStream;
 use uuid::Uuid;
 
+use super::embedded::EmbeddedHub;
 use super::node::NodeHub;
 use super::oxide::OxideHub;
 use super::{connected, fixed, tls, url, within};
@@ -23,6 +24,7 @@ pub const API_KEY: &str = "pc_000000000000000000000000000000000000000000000001";
 pub enum Hub {
     Oxide(OxideHub),
     Node(NodeHub),
+    Embedded(EmbeddedHub),
 }
 
 /// An operator's side of the world.
@@ -31,31 +33,70 @@ pub struct Lab {
     pub routes: Routes,
     pub tunnel: Tunnel,
     pub clock: Arc<TestClock>,
-    exposer: Identity,
+    pub exposer: Identity,
     url: HubUrl,
 }
 
-/// The machine's clock, moved by a test.
+/// The machine's clock, moved or stopped by a test.
 #[derive(Default)]
-pub struct TestClock(Mutex<jiff::SignedDuration>);
+pub struct TestClock(Mutex<Hands>);
+
+#[derive(Default)]
+struct Hands {
+    ahead: jiff::SignedDuration,
+    stopped_at: Option<Timestamp>,
+}
 
 impl TestClock {
     pub fn step(&self, hours: i64) {
-        *self.0.lock().expect("lock") += jiff::SignedDuration::from_hours(hours);
+        self.0.lock().expect("lock").ahead += jiff::SignedDuration::from_hours(hours);
+    }
+
+    /// Shows this instant from now on.
+    pub fn stop_at(&self, instant: Timestamp) {
+        self.0.lock().expect("lock").stopped_at = Some(instant);
     }
 }
 
 impl Clock for TestClock {
     fn now(&self) -> Timestamp {
-        SystemClock.now() + *self.0.lock().expect("lock")
+        let Hands { ahead, stopped_at } = &*self.0.lock().expect("lock");
+        stopped_at.unwrap_or_else(|| SystemClock.now() + *ahead)
     }
 }
+
+/// The same tests on every hub that carries bytes: one in this process that keeps no accounts, the vendor-like one and
+/// our own.
+macro_rules! on_every_hub {
+    ($($name:ident),+ $(,)?) => {
+        mod in_process {
+            $(#[tokio::test]
+            async fn $name() {
+                super::$name(crate::support::lab::Hub::oxide(&[]).await).await;
+            })+
+        }
+        mod vendor_like {
+            $(#[tokio::test]
+            async fn $name() {
+                super::$name(crate::support::lab::Hub::node().await).await;
+            })+
+        }
+        mod our_own {
+            $(#[tokio::test]
+            async fn $name() {
+                super::$name(crate::support::lab::Hub::embedded().await).await;
+            })+
+        }
+    };
+}
+pub(crate) use on_every_hub;
 
 impl Hub {
     pub fn url(&self) -> HubUrl {
         match self {
             Self::Oxide(hub) => url(&hub.url),
             Self::Node(hub) => url(&hub.url),
+            Self::Embedded(hub) => url(&hub.url),
         }
     }
 
@@ -67,7 +108,16 @@ impl Hub {
         Self::Node(NodeHub::start().await)
     }
 
-    fn client(&self) -> Client {
+    pub async fn embedded() -> Self {
+        Self::Embedded(EmbeddedHub::start().await)
+    }
+
+    /// Whether it has accounts, so that agents and services must be registered.
+    fn has_accounts(&self) -> bool {
+        !matches!(self, Self::Oxide(_))
+    }
+
+    pub fn client(&self) -> Client {
         let options = ClientOptions { api_key: Some(API_KEY.into()), tls: tls() };
         Client::new(self.url(), options).expect("a client")
     }
@@ -75,7 +125,7 @@ impl Hub {
     /// An identity this hub knows.
     pub async fn identity(&self) -> Identity {
         let identity = Identity::generate();
-        if let Self::Node(_) = self {
+        if self.has_accounts() {
             within("registering", self.client().register_agent(&identity, "lab", None))
                 .await
                 .expect("registered");
@@ -84,7 +134,9 @@ impl Hub {
     }
 
     async fn service(&self, agent: Uuid, name: &str) -> Uuid {
-        let Self::Node(_) = self else { return Uuid::new_v4() };
+        if !self.has_accounts() {
+            return Uuid::new_v4();
+        }
         let service = NewService {
             name: name.into(),
             target_host: name.into(),

@@ -1,5 +1,6 @@
 //! What every test needs: hubs, Services, deadlines.
 
+pub mod embedded;
 pub mod lab;
 pub mod node;
 pub mod oxide;
@@ -10,11 +11,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use connect_hub::identity::Identity;
-use connect_hub::join::{Join, JoinEvent};
+use connect_hub::join::{Join, JoinConfig, JoinEvent, LocalRoute};
 use connect_hub::tunnel::{Tunnel, TunnelState};
 use connect_hub::url::{HubUrl, InsecureHttp};
+use jiff::{Timestamp, ToSpan};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
+use uuid::Uuid;
 
 /// Long enough for a busy machine; no test waits this long unless it fails.
 pub const DEADLINE: Duration = Duration::from_secs(30);
@@ -69,6 +72,21 @@ pub fn url(text: &str) -> HubUrl {
 
 pub fn tls() -> Arc<rustls::ClientConfig> {
     connect_hub::tls::client_config(None).expect("TLS")
+}
+
+/// A join of one service under any port.
+pub fn local_join(hub: &str, service_id: Uuid) -> JoinConfig {
+    let route = LocalRoute { name: "api".into(), service_id, wanted_port: 0, protocol: "tcp".into() };
+    JoinConfig {
+        url: url(hub),
+        tls: tls(),
+        identity: Identity::generate(),
+        share_id: None,
+        ends_at: Timestamp::now() + 1.hour(),
+        routes: vec![route],
+        bind: Vec::new(),
+        recheck: None,
+    }
 }
 
 /// An identity that never changes.

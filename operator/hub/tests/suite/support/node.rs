@@ -27,9 +27,16 @@ static INSTALLED: OnceCell<PathBuf> = OnceCell::const_new();
 impl NodeHub {
     /// Starts a hub; Node and npm must be there.
     pub async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    /// The same with more arguments.
+    pub async fn start_with(arguments: &[&str]) -> Self {
         let home = INSTALLED.get_or_init(install).await;
         let mut child = Command::new("node")
             .arg(sources().join("hub.js"))
+            .arg("0")
+            .args(arguments)
             .env("NODE_PATH", home.join("node_modules"))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

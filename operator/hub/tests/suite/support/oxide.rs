@@ -92,6 +92,11 @@ fn greet(socket: &SocketRef, auth: &Value, state: &Shared) {
     simple("reach_data", |state, id, payload| pass(state, id, Side::Exposer, "data", payload));
     simple("fin", |state, id, payload| fin(state, id, Side::Joiner, "reach_fin", payload));
     simple("reach_fin", |state, id, payload| fin(state, id, Side::Exposer, "fin", payload));
+    let shared = Arc::clone(state);
+    socket.on("e2e_handshake", move |socket: SocketRef, Data(payload): Data<Value>| {
+        relay(&shared.lock().expect("lock"), &socket, &payload);
+        ready_now()
+    });
     simple("close", |state, id, _| close(state, id, Side::Joiner));
     simple("reach_close", |state, id, _| close(state, id, Side::Exposer));
     socket.on("heartbeat", |ack: AckSender| {
@@ -133,13 +138,17 @@ fn reach(state: &mut State, joiner: SocketRef, payload: &Value) -> Value {
     let Some(exposer) = state.exposers.get(service).cloned() else {
         return json!({"success": false, "error": "Service not found"});
     };
-    let dial =
+    let mut dial =
         json!({"connectionId": id, "serviceId": service, "targetHost": "169.254.169.254", "targetPort": 80});
+    let mut answer = json!({"success": true});
+    if state.features.contains(&"e2e") {
+        (dial["e2e"], answer["e2e"]) = (true.into(), true.into());
+    }
     if !exposer.connected() || exposer.emit("dial", &dial).is_err() {
         return json!({"success": false, "error": "Exposing agent is not connected"});
     }
     state.bridges.insert(id, Bridge { joiner, exposer, ready: false, fins: 0 });
-    json!({"success": true})
+    answer
 }
 
 fn ready(state: &mut State, id: &str, payload: &Value) {
@@ -157,6 +166,13 @@ fn pass(state: &mut State, id: &str, to: Side, event: &str, payload: &Value) {
         let peer = bridge.side(to);
         peer.emit(event, payload).expect("the queue of a test hub holds everything");
     }
+}
+
+/// Passes a handshake on to the other side.
+fn relay(state: &State, from: &SocketRef, payload: &Value) {
+    let Some(bridge) = payload["connectionId"].as_str().and_then(|id| state.bridges.get(id)) else { return };
+    let to = if bridge.joiner.id == from.id { Side::Exposer } else { Side::Joiner };
+    let _ = bridge.side(to).emit("e2e_handshake", payload); // a peer that left does not wait
 }
 
 fn fin(state: &mut State, id: &str, to: Side, event: &str, payload: &Value) {

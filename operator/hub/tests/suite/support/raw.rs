@@ -19,6 +19,8 @@ pub struct RawHub {
 /// One agent's socket, seen from the hub.
 pub struct RawAgent {
     socket: WebSocketStream<TcpStream>,
+    /// Whether a wish for a connection is answered with what the other end can: `None` as the vendor's hub does.
+    pub peer_e2e: Option<bool>,
 }
 
 /// The open packet of the vendor's hub.
@@ -36,7 +38,7 @@ impl RawHub {
     pub async fn accept_silently(&self) -> RawAgent {
         let (stream, _) = within("an agent", self.listener.accept()).await.expect("accepted");
         let socket = within("a websocket", tokio_tungstenite::accept_async(stream)).await.expect("websocket");
-        RawAgent { socket }
+        RawAgent { socket, peer_e2e: Some(false) }
     }
 
     /// The next agent, welcomed; `features` is what the hub says it can do.
@@ -78,20 +80,38 @@ impl RawAgent {
         .await
     }
 
+    /// The next event and its payload, heartbeats aside. Answers what wants an answer.
+    pub async fn event(&mut self) -> (String, Value) {
+        loop {
+            let (name, payload) = self.any_event("an event").await;
+            if name != "heartbeat" {
+                return (name, payload);
+            }
+        }
+    }
+
     /// The payload of the next event with this name. Answers what wants an answer on the way.
     pub async fn expect(&mut self, wanted: &str) -> Value {
+        loop {
+            let (name, payload) = self.any_event(wanted).await;
+            if name == wanted {
+                return payload;
+            }
+        }
+    }
+
+    async fn any_event(&mut self, wanted: &str) -> (String, Value) {
         loop {
             let frame = self.receive().await.unwrap_or_else(|| panic!("the agent left before {wanted}"));
             let Some(event) = frame.strip_prefix("42/agent,") else { continue };
             let start = event.find('[').expect("an array");
             let (id, array) = event.split_at(start);
             if !id.is_empty() {
-                self.send(&format!("43/agent,{id}[{{\"success\":true}}]")).await;
+                let answer = json!({"success": true, "e2e": self.peer_e2e});
+                self.send(&format!("43/agent,{id}[{answer}]")).await;
             }
             let array: Value = serde_json::from_str(array).expect("JSON");
-            if array[0] == wanted {
-                return array[1].clone();
-            }
+            return (array[0].as_str().expect("a name").to_owned(), array[1].clone());
         }
     }
 }
