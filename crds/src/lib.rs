@@ -8,6 +8,7 @@
 pub mod condition;
 pub mod environment_share;
 pub mod expiry;
+pub mod gitops;
 pub mod port;
 pub mod service_expose;
 
@@ -35,6 +36,19 @@ pub const HUB_SECRET_TYPE: &str = "connect.privateconnect.co/hub";
 
 /// Finalizer that keeps an object until the hub has been told of its end.
 pub const FINALIZER: &str = "connect.privateconnect.co/hub";
+
+/// Name of the Lease that the active operator holds, in its own namespace.
+pub const OPERATOR_LEASE: &str = "private-connect-operator";
+
+/// Annotation of that Lease: the version of the operator that took it.
+pub const VERSION_ANNOTATION: &str = "connect.privateconnect.co/version";
+
+/// Annotation of an EnvironmentShare: a text that was not there before asks for a new code. The old one is refused, and
+/// whoever joined with it is cut off.
+pub const ROTATE_ANNOTATION: &str = "connect.privateconnect.co/rotate";
+
+/// Annotation of a share's code Secret: the text of [`ROTATE_ANNOTATION`] for which its code was made.
+pub const ROTATED_ANNOTATION: &str = "connect.privateconnect.co/rotated";
 
 /// Keys in a share's code Secret and in a hub Secret.
 pub mod secret_key {

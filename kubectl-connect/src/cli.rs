@@ -1,6 +1,7 @@
 //! The command line as typed. Nothing is computed here; `settings` resolves flags, environment and files once.
 
 mod join;
+mod share;
 
 use std::convert::Infallible;
 use std::path::PathBuf;
@@ -9,6 +10,9 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use secrecy::SecretString;
 
 pub use join::{HubArgs, JoinArgs, LoginArgs, LogoutArgs};
+pub use share::{
+    DoctorArgs, DryRunArg, ExtendArgs, OutputArg, OutputArgs, RevokeArgs, RotateArgs, ShareArgs, StatusArgs,
+};
 
 /// Shown under the help of every command, so that scripts can rely on it.
 const EXIT_CODES: &str = "\
@@ -34,8 +38,18 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Share the exposed services of a namespace with one code; list and revoke such shares
-    #[command(after_help = SHARE_EXAMPLES)]
+    #[command(after_help = share::SHARE_EXAMPLES)]
     Share(ShareArgs),
+    /// Show shares: their routes, who joined when, and what they wait for
+    #[command(after_help = share::STATUS_EXAMPLES)]
+    Status(StatusArgs),
+    /// Let a share end later
+    #[command(after_help = share::EXTEND_EXAMPLES)]
+    Extend(ExtendArgs),
+    /// Give a share a new code. The old one is refused and whoever joined with it is cut off
+    Rotate(RotateArgs),
+    /// End a share: its code is refused and open connections are cut
+    Revoke(RevokeArgs),
     /// Make a port of a Service a route that shares include
     #[command(after_help = EXPOSE_EXAMPLES)]
     Expose(ExposeArgs),
@@ -62,16 +76,12 @@ pub enum Command {
         /// The folder; it must exist
         folder: PathBuf,
     },
+    /// Check cluster, rights, operator and hub, and say how to mend what is wrong
+    #[command(after_help = share::DOCTOR_EXAMPLES)]
+    Doctor(DoctorArgs),
     /// Print the version of this plugin
     Version,
 }
-
-const SHARE_EXAMPLES: &str = "\
-Examples:
-  kubectl connect share
-  kubectl connect share --expires 7d --name demo-environment
-  kubectl connect share --list
-  kubectl connect share --revoke abc123";
 
 const EXPOSE_EXAMPLES: &str = "\
 Examples:
@@ -139,35 +149,6 @@ pub struct WaitArgs {
     /// Return as soon as the cluster has taken the wish, without waiting for the operator
     #[arg(long)]
     pub no_wait: bool,
-}
-
-/// Flags of `share`.
-#[derive(Debug, Args)]
-pub struct ShareArgs {
-    /// Friendly name for the share
-    #[arg(long, value_name = "NAME")]
-    pub name: Option<String>,
-    /// How long the share lives, such as 1h, 4h, 24h or 7d
-    #[arg(long, value_name = "DURATION", default_value = "24h")]
-    pub expires: String,
-    /// Hub to use: its URL, or a Secret of type connect.privateconnect.co/hub. Default: the operator's hub
-    #[arg(long, value_name = "URL|SECRET")]
-    pub hub: Option<String>,
-    /// Config file whose hubUrl is used when --hub is not given
-    #[arg(long, value_name = "PATH")]
-    pub config: Option<PathBuf>,
-    /// List active shares
-    #[arg(long)]
-    pub list: bool,
-    /// With --list: the shares of all namespaces
-    #[arg(short = 'A', long)]
-    pub all_namespaces: bool,
-    /// Revoke a share, named by its code or its name
-    #[arg(long, value_name = "CODE|NAME", value_parser = secret)]
-    pub revoke: Option<SecretString>,
-    /// How long to wait.
-    #[command(flatten)]
-    pub wait: WaitArgs,
 }
 
 /// Flags of `expose`.

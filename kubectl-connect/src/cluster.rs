@@ -5,7 +5,9 @@
 
 pub mod codes;
 pub mod failure;
+pub mod follow;
 pub mod forward;
+pub mod shares;
 pub mod wait;
 
 use std::future::Future;
@@ -73,6 +75,11 @@ impl Cluster {
     /// The namespace that is meant.
     pub fn namespace(&self) -> &str {
         &self.namespace
+    }
+
+    /// The API server's URL.
+    pub fn url(&self) -> &str {
+        &self.url
     }
 
     /// Waits for an answer, but not for ever, and turns a failure into a sentence about `call`.

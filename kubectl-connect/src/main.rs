@@ -4,8 +4,8 @@
 //! argv -> cli (as typed) -> settings (resolved, checked) -> commands::<verb> (gather -> view -> render) -> exit code
 //! ```
 //!
-//! `share`, `expose` and `unexpose` talk to a cluster only; what a hub must be told is the operator's business. `join`
-//! talks to a hub only, so that a teammate needs nothing but the code.
+//! `join` talks to a hub only, so that a teammate needs nothing but the code. The others talk to a cluster only: what a
+//! hub must be told is the operator's business. `doctor` asks both, and changes nothing.
 
 mod cli;
 mod cluster;
@@ -15,9 +15,12 @@ mod failure;
 mod interrupt;
 mod output;
 mod printer;
+mod progress;
 mod sanitize;
 mod settings;
+mod table;
 mod usage;
+mod views;
 
 use std::process::ExitCode;
 
@@ -88,6 +91,26 @@ async fn run(cluster: cli::ClusterArgs, command: Command, printer: Printer) -> O
         Command::Share(args) => {
             let settings = settings::share::share(args, &environment)?;
             commands::share::run(settings, &Cluster::connect(cluster).await?, printer).await
+        }
+        Command::Status(args) => {
+            let settings = settings::status::status(args)?;
+            commands::status::run(&settings, &Cluster::connect(cluster).await?, printer).await
+        }
+        Command::Extend(args) => {
+            let settings = settings::change::extend(args)?;
+            commands::extend::run(&settings, &Cluster::connect(cluster).await?, printer).await
+        }
+        Command::Doctor(args) => {
+            let settings = settings::doctor::doctor(args)?;
+            commands::doctor::run(&settings, &Cluster::connect(cluster).await?, printer).await
+        }
+        Command::Rotate(args) => {
+            let settings = settings::change::rotate(args)?;
+            commands::rotate::run(&settings, &Cluster::connect(cluster).await?, printer).await
+        }
+        Command::Revoke(args) => {
+            let settings = settings::change::revoke(args)?;
+            commands::share::revoke::run(&settings, &Cluster::connect(cluster).await?, printer).await
         }
         Command::Expose(args) => {
             let settings = settings::expose::expose(args)?;

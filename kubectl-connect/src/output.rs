@@ -35,6 +35,32 @@ pub fn short_rest(end: Timestamp, now: Timestamp) -> String {
     }
 }
 
+/// As [`short_rest`], for a share whose end nobody has said yet.
+pub fn short_rest_or_unknown(end: Option<Timestamp>, now: Timestamp) -> String {
+    end.map_or_else(|| "unknown".to_owned(), |end| short_rest(end, now))
+}
+
+/// How long ago something was, as kubectl's column AGE says it.
+pub fn age(then: Timestamp, now: Timestamp) -> String {
+    const MINUTE: i64 = 60;
+    const HOUR: i64 = 60 * MINUTE;
+    const DAY: i64 = 24 * HOUR;
+    let seconds = now.duration_since(then).as_secs().max(0);
+    let two = |big: i64, unit: char, small: i64, rest: char| match seconds % big / small {
+        0 => format!("{}{unit}", seconds / big),
+        left => format!("{}{unit}{left}{rest}", seconds / big),
+    };
+    match seconds {
+        _ if seconds < 2 * MINUTE => format!("{seconds}s"),
+        _ if seconds < 10 * MINUTE => two(MINUTE, 'm', 1, 's'),
+        _ if seconds < 3 * HOUR => format!("{}m", seconds / MINUTE),
+        _ if seconds < 8 * HOUR => two(HOUR, 'h', MINUTE, 'm'),
+        _ if seconds < 2 * DAY => format!("{}h", seconds / HOUR),
+        _ if seconds < 8 * DAY => two(DAY, 'd', HOUR, 'h'),
+        _ => format!("{}d", seconds / DAY),
+    }
+}
+
 /// What is left of a share, in words: `24 hours`, `7 days`, `1 hour`, `12 minutes`.
 pub fn rest_in_words(end: Timestamp, now: Timestamp) -> String {
     let minutes = minutes_left(end, now);
@@ -111,6 +137,25 @@ mod tests {
         ] {
             let (end, now) = after(seconds);
             assert_eq!(short_rest(end, now), text, "{seconds} s");
+        }
+    }
+
+    #[test]
+    fn ages_are_kubectl_s() {
+        for (seconds, text) in [
+            (-3, "0s"),
+            (119, "119s"),
+            (120, "2m"),
+            (330, "5m30s"),
+            (1_800, "30m"),
+            (4 * 3_600 + 120, "4h2m"),
+            (30 * 3_600, "30h"),
+            (3 * 86_400, "3d"),
+            (3 * 86_400 + 7_200, "3d2h"),
+            (40 * 86_400, "40d"),
+        ] {
+            let (then, now) = (at(1_700_000_000), at(1_700_000_000 + seconds));
+            assert_eq!(age(then, now), text, "{seconds} s");
         }
     }
 

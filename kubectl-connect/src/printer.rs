@@ -7,6 +7,8 @@ use std::io::{self, IsTerminal, Write};
 
 use owo_colors::OwoColorize;
 
+use crate::progress::Spinner;
+
 /// Who is reading. Passed to every command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Printer {
@@ -43,6 +45,11 @@ impl Printer {
     pub fn draw(self, text: &str) {
         let mut stream = io::stderr().lock();
         let _ = stream.write_all(text.as_bytes()).and_then(|()| stream.flush());
+    }
+
+    /// A sign that something is waited for, until it is dropped. Only a person at a terminal sees it.
+    pub fn spinner(self, words: &str) -> Spinner {
+        Spinner::start(words)
     }
 
     /// What was asked for, to stdout.

@@ -50,6 +50,13 @@ impl From<&String> for Clean {
     }
 }
 
+impl serde::Serialize for Clean {
+    /// As shown: JSON and YAML reach a terminal as well.
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
 impl fmt::Display for Clean {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(&self.0)

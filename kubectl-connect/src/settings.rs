@@ -1,14 +1,18 @@
 //! What a command works with: flags, environment and files, resolved once and checked before anything is asked of a
 //! cluster or a hub. After this nobody looks at the command line again.
 
+pub mod change;
 pub mod config_file;
 pub mod credentials;
+pub mod doctor;
 pub mod duration;
 pub mod expose;
+pub mod format;
 pub mod hub;
 pub mod join;
 pub mod login;
 pub mod share;
+pub mod status;
 pub mod through;
 
 use std::path::PathBuf;

@@ -43,7 +43,10 @@ fn sentence(error: &clap::Error) -> String {
             let cause = std::error::Error::source(error).map(|cause| format!(": {cause}"));
             format!("{value} is no value for {argument}{}", cause.unwrap_or_default())
         }
-        ErrorKind::MissingRequiredArgument => format!("{argument} is missing"),
+        ErrorKind::MissingRequiredArgument => match argument.rsplit_once(" or ") {
+            Some((first, last)) => format!("{first} and {last} are missing"),
+            None => format!("{argument} is missing"),
+        },
         ErrorKind::ArgumentConflict => match context(ContextKind::PriorArg) {
             other if other == argument => format!("{argument} is given more than once"),
             other => format!("Cannot use {argument} and {other} together"),
@@ -122,7 +125,7 @@ mod tests {
     #[test]
     fn every_mistake_is_one_sentence_and_a_way_on() {
         for (arguments, sentence, command) in [
-            (["frobnicate"].as_slice(), "Unknown command frobnicate", "kubectl connect"),
+            (["xyzzy"].as_slice(), "Unknown command xyzzy", "kubectl connect"),
             (&["shar"], "Unknown command shar; did you mean share?", "kubectl connect"),
             (
                 &["share", "--expire", "1h"],

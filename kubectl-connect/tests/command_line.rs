@@ -31,6 +31,11 @@ fn help_is_as_committed() {
     for (arguments, committed) in [
         (["--help"].as_slice(), file!["help/connect.txt"]),
         (&["share", "--help"], file!["help/share.txt"]),
+        (&["status", "--help"], file!["help/status.txt"]),
+        (&["extend", "--help"], file!["help/extend.txt"]),
+        (&["rotate", "--help"], file!["help/rotate.txt"]),
+        (&["revoke", "--help"], file!["help/revoke.txt"]),
+        (&["doctor", "--help"], file!["help/doctor.txt"]),
         (&["expose", "--help"], file!["help/expose.txt"]),
         (&["unexpose", "--help"], file!["help/unexpose.txt"]),
         (&["join", "--help"], file!["help/join.txt"]),
@@ -59,7 +64,7 @@ fn the_version_is_one_line() {
 #[test]
 fn every_mistake_is_one_sentence_on_stderr_and_exit_1() {
     for (line, sentence) in [
-        ("frobnicate", "Unknown command frobnicate"),
+        ("xyzzy", "Unknown command xyzzy"),
         ("shar", "Unknown command shar; did you mean share?"),
         ("--frob share", "Unknown flag --frob"),
         ("share --expire 1h", "Unknown flag --expire; did you mean --expires?"),
@@ -83,6 +88,58 @@ fn every_mistake_is_one_sentence_on_stderr_and_exit_1() {
         ),
         ("share --as-group dev", "--as-group needs --as: name the user to impersonate"),
         ("share --kubeconfig /nowhere", "Cannot read the kubeconfig /nowhere: entity not found"),
+        ("share --list --service api", "Cannot use --service and --list together"),
+        ("share --revoke abc123 --service api", "Cannot use --service and --revoke together"),
+        ("share --revoke abc123 -l a=b", "Cannot use --selector and --revoke together"),
+        ("share --revoke abc123 --dry-run", "Cannot use --dry-run and --revoke together"),
+        ("share --list --dry-run=server", "Cannot use --dry-run and --list together"),
+        (
+            "share --service api -l a=b",
+            "Cannot use --service and --selector together: name Services, or choose them by labels",
+        ),
+        (
+            "share --service deployment/api",
+            "deployment/api is no Service: use NAME or NAME:PORT, for example postgres:5432",
+        ),
+        (
+            "share --service api:0",
+            "0 is no port: use a number from 1 to 65535 or the name of one of the Service's ports",
+        ),
+        ("share -l=", "--selector needs labels, for example -l preview=pr-1234"),
+        (
+            "share --watch",
+            "--watch goes with --list; follow one share with: kubectl connect status NAME --watch",
+        ),
+        ("share --dry-run=maybe", "maybe is no value for --dry-run[=<WHERE>]: use none, client or server"),
+        ("share -o table", "table is no value for --output <FORMAT>: use json, yaml, name, wide or md"),
+        (
+            "share -o json --show-code",
+            "--show-code goes with -o md: everything else shows the code to whoever may read it",
+        ),
+        ("status a b", "Unexpected argument b"),
+        ("status demo -A", "Cannot use --all-namespaces together with the name of a share"),
+        ("status demo -l a=b", "Cannot use --selector together with the name of a share"),
+        ("status -o csv", "csv is no value for --output <FORMAT>: use json, yaml, name, wide or md"),
+        ("extend", "<NAME|CODE> and <DURATION> are missing"),
+        ("extend demo", "<DURATION> is missing"),
+        ("extend demo 2weeks", "Invalid expires format. Use: 1h, 4h, 24h, 7d, etc."),
+        (
+            "extend demo 4h --timeout never",
+            "never is no value for --timeout: use a duration such as 30s, 2m or 1m30s",
+        ),
+        ("rotate", "<NAME|CODE> is missing"),
+        ("rotate demo -o xml", "xml is no value for --output <FORMAT>: use json, yaml, name, wide or md"),
+        ("revoke", "<NAME|CODE> is missing"),
+        ("revoke demo --forec", "Unknown flag --forec"),
+        ("doctor -o wide", "doctor prints for people, or with -o json or -o yaml"),
+        (
+            "doctor --hub hub.example.com",
+            "--hub cannot be used: hub URL is not a URL: use the form https://hub.example.com",
+        ),
+        (
+            "doctor --operator-namespace Not_Valid",
+            "Not_Valid is no namespace: names are lower-case letters, digits and hyphens, at most 63",
+        ),
         ("expose", "<SERVICE[:PORT]> is missing"),
         ("expose Postgres", "Postgres is no Service: use NAME or NAME:PORT, for example postgres:5432"),
         (

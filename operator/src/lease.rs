@@ -4,10 +4,12 @@
 //! because the process was frozen, is no longer the leader by its own clock, and says so before anything is written
 //! ([`Leadership::is_held`]). Others take over only after they have watched the same renewal stand still for as long.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
+use connect_crds::VERSION_ANNOTATION;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
@@ -19,7 +21,7 @@ use crate::cluster::{call, call_opt};
 use crate::error::Error;
 
 /// Name of the Lease.
-pub const LEASE_NAME: &str = "private-connect-operator";
+pub const LEASE_NAME: &str = connect_crds::OPERATOR_LEASE;
 
 /// How long a Lease holds without renewal, in seconds. A crashed leader is replaced within this and one look.
 const LEASE_SECONDS: i32 = 8;
@@ -142,7 +144,11 @@ async fn try_acquire(
 ) -> Result<bool, Error> {
     let Some(mut lease) = call_opt("reading the lease", api.get(LEASE_NAME)).await? else {
         let lease = Lease {
-            metadata: ObjectMeta { name: Some(LEASE_NAME.to_owned()), ..ObjectMeta::default() },
+            metadata: ObjectMeta {
+                name: Some(LEASE_NAME.to_owned()),
+                annotations: Some(about_us()),
+                ..ObjectMeta::default()
+            },
             spec: Some(held_by(replica, 0, Timestamp::now())),
         };
         return won(call("creating the lease", api.create(&PostParams::default(), &lease)).await);
@@ -171,6 +177,7 @@ async fn try_acquire(
         spec.lease_transitions.unwrap_or(0).saturating_add(i32::from(!ours)),
         Timestamp::now(),
     ));
+    lease.metadata.annotations.get_or_insert_default().extend(about_us());
     // The object's resourceVersion makes this fail when another replica was faster.
     won(call("taking the lease", api.replace(LEASE_NAME, &PostParams::default(), &lease)).await)
 }
@@ -204,6 +211,11 @@ async fn release(api: &Api<Lease>, replica: &str) {
             "cannot give the lease back; it runs out by itself"
         );
     }
+}
+
+/// What whoever looks for the operator wants to know of it.
+fn about_us() -> BTreeMap<String, String> {
+    BTreeMap::from([(VERSION_ANNOTATION.to_owned(), env!("CARGO_PKG_VERSION").to_owned())])
 }
 
 fn held_by(replica: &str, transitions: i32, now: Timestamp) -> LeaseSpec {

@@ -12,9 +12,25 @@ use secrecy::{ExposeSecret, SecretString};
 use super::Cluster;
 use super::failure::{Call, Kind, is_forbidden};
 use crate::failure::Outcome;
+use crate::sanitize::Clean;
+use crate::settings::format::Format;
 
 /// Secrets read at once where they must be read one by one; the API server's own clients keep to about as many.
 const PARALLEL_READS: usize = 8;
+
+/// Printed where several codes may not be shown.
+pub const HIDDEN: &str = "[!] A code is not shown where you may not read the Secret that holds it\n";
+
+/// Why the code of this share is not shown.
+pub fn hidden(share: &EnvironmentShare) -> String {
+    let secret = Clean::new(&secret_name(share));
+    format!("[!] The code is not shown, because you may not read Secret {secret}\n")
+}
+
+/// Whether this form of output has codes in it.
+pub fn are_shown(format: Format) -> bool {
+    !matches!(format, Format::Name | Format::Markdown { show_code: false })
+}
 
 /// What a share's Secret says.
 #[derive(Clone, Debug)]
@@ -111,6 +127,23 @@ pub async fn read_one(cluster: &Cluster, share: &EnvironmentShare) -> Outcome<Ac
         }
     };
     Ok(cluster.ask_maybe(&call, read).await?.unwrap_or(Access::Absent))
+}
+
+/// Reads the codes of `shares` where this form of output needs them. Whoever may not is told only where a code would stand.
+///
+/// # Errors
+/// As [`read_all`].
+pub async fn read_for(
+    cluster: &Cluster,
+    namespace: Option<&str>,
+    shares: &[EnvironmentShare],
+    format: Format,
+) -> Outcome<Codes> {
+    if format == Format::Name {
+        return Ok(Codes::default());
+    }
+    let codes = read_all(cluster, namespace, shares).await?;
+    if are_shown(format) { Ok(codes) } else { Ok(Codes { forbidden: BTreeSet::new(), ..codes }) }
 }
 
 /// Reads the codes of `shares`: with one request where the user may list Secrets, else one by one.

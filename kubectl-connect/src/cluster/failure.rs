@@ -38,6 +38,14 @@ pub enum Kind {
     Pod,
     /// The way to it.
     PortForward,
+    /// What the operator holds.
+    Lease,
+    /// What happened to an object.
+    Event,
+    /// A question about rights.
+    AccessReview,
+    /// The version of the API server.
+    Version,
 }
 
 // === impl Kind ===
@@ -51,6 +59,10 @@ impl Kind {
             Kind::Secret => "Secret",
             Kind::Pod => "Pod",
             Kind::PortForward => "the port-forward to Pod",
+            Kind::Lease => "Lease",
+            Kind::Event => "Event",
+            Kind::AccessReview => "SelfSubjectAccessReview",
+            Kind::Version => "the version",
         }
     }
 
@@ -62,6 +74,10 @@ impl Kind {
             Kind::Secret => "secrets",
             Kind::Pod => "pods",
             Kind::PortForward => "pods/portforward",
+            Kind::Lease => "leases.coordination.k8s.io",
+            Kind::Event => "events.events.k8s.io",
+            Kind::AccessReview => "selfsubjectaccessreviews.authorization.k8s.io",
+            Kind::Version => "/version",
         }
     }
 

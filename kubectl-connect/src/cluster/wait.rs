@@ -85,7 +85,7 @@ where
     }
 }
 
-fn refuse_if_forbidden(cluster: &Cluster, error: &watcher::Error, call: &Call<'_>) -> Outcome<()> {
+pub(super) fn refuse_if_forbidden(cluster: &Cluster, error: &watcher::Error, call: &Call<'_>) -> Outcome<()> {
     let (watcher::Error::InitialListFailed(cause) | watcher::Error::WatchStartFailed(cause)) = error else {
         return Ok(());
     };

@@ -47,7 +47,8 @@ pub async fn run(settings: &ExposeSettings, cluster: &Cluster, printer: Printer)
     }
 }
 
-async fn get_service(cluster: &Cluster, name: &str) -> Outcome<Option<Service>> {
+/// The Service, if it exists.
+pub async fn get_service(cluster: &Cluster, name: &str) -> Outcome<Option<Service>> {
     let api: Api<Service> = Api::namespaced(cluster.client(), cluster.namespace());
     let call =
         Call { verb: "get", kind: Kind::Service, name: Some(name), namespace: Some(cluster.namespace()) };
@@ -126,7 +127,8 @@ fn plan(
     Ok(wanted)
 }
 
-fn no_service(name: &str, namespace: &str) -> Failure {
+/// There is no such Service.
+pub fn no_service(name: &str, namespace: &str) -> Failure {
     let failure = Failure::new(format!("Service {name} does not exist in namespace {namespace}"));
     match name {
         "localhost" => failure
@@ -136,7 +138,7 @@ fn no_service(name: &str, namespace: &str) -> Failure {
 }
 
 /// The port that is meant: the one named, or the only one.
-fn choose_port(target: &ServiceTarget, service: &Service) -> Outcome<PortRef> {
+pub fn choose_port(target: &ServiceTarget, service: &Service) -> Outcome<PortRef> {
     let name = &target.service;
     let spec = service.spec.as_ref();
     if spec.and_then(|spec| spec.type_.as_deref()) == Some("ExternalName") {

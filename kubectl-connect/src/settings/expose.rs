@@ -97,7 +97,7 @@ pub fn unexpose(args: UnexposeArgs) -> Outcome<UnexposeSettings> {
 
 impl ServiceTarget {
     /// Reads `postgres`, `postgres:5432`, `svc/api:http`.
-    fn parse(text: &str) -> Outcome<Self> {
+    pub fn parse(text: &str) -> Outcome<Self> {
         let bare = PREFIXES.iter().find_map(|prefix| text.strip_prefix(prefix)).unwrap_or(text);
         let (service, port) = match bare.split_once(':') {
             Some((service, port)) => (service, Some(port)),

@@ -2,10 +2,13 @@
 
 use connect_crds::{Expiry, InvalidExpiry};
 use connect_hub::url::{HubUrl, InsecureHttp};
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::ExposeSecret;
 
+use super::change::RevokeSettings;
+use super::expose::ServiceTarget;
+use super::format::{self, Format};
 use super::{DEFAULT_WAIT, Environment, Wait, config_file, home};
-use crate::cli::ShareArgs;
+use crate::cli::{DryRunArg, ShareArgs};
 use crate::failure::{Failure, Outcome};
 
 /// Longest friendly name, as the resource allows.
@@ -20,17 +23,42 @@ pub enum ShareSettings {
     /// Create a share.
     Create(CreateSettings),
     /// List the active ones.
-    List {
-        /// Of every namespace.
-        all_namespaces: bool,
-    },
+    List(ListSettings),
     /// End one.
-    Revoke {
-        /// Its code, name or friendly name, as typed.
-        target: SecretString,
-        /// Whether and how long to wait for the operator.
-        wait: Wait,
-    },
+    Revoke(RevokeSettings),
+}
+
+/// Which active shares are listed, and how.
+#[derive(Debug)]
+pub struct ListSettings {
+    /// Of every namespace.
+    pub all_namespaces: bool,
+    /// Those with these labels.
+    pub selector: Option<String>,
+    /// Whether changes are shown as they come.
+    pub watch: bool,
+    /// How it is printed.
+    pub format: Format,
+}
+
+/// Which Services are shared, beside or instead of those that are exposed.
+#[derive(Debug, PartialEq)]
+pub enum Selection {
+    /// Everything that is exposed when the share is made.
+    Exposed,
+    /// These Services, exposed for this share where they are not yet.
+    Services(Vec<ServiceTarget>),
+    /// The Services with these labels, exposed for this share where they are not yet.
+    Labelled(String),
+}
+
+/// What is asked without being done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DryRun {
+    /// The objects that would be applied.
+    Client,
+    /// What the cluster says to them.
+    Server,
 }
 
 /// A share that is wanted.
@@ -40,8 +68,14 @@ pub struct CreateSettings {
     pub name: Option<String>,
     /// How long it lives.
     pub expires: Expiry,
+    /// What is shared.
+    pub selection: Selection,
     /// Which hub; otherwise the operator's.
     pub hub: Option<HubChoice>,
+    /// Whether to change nothing.
+    pub dry_run: Option<DryRun>,
+    /// How it is printed.
+    pub format: Format,
     /// Whether and how long to wait for the operator.
     pub wait: Wait,
 }
@@ -60,25 +94,73 @@ pub enum HubChoice {
 /// # Errors
 /// A value that cannot be used, or flags that do not go together.
 pub fn share(args: ShareArgs, environment: Environment<'_>) -> Outcome<ShareSettings> {
-    let ShareArgs { name, expires, hub, config, list, all_namespaces, revoke, wait } = args;
-    if list && revoke.is_some() {
-        return Err(Failure::new("Cannot use --list and --revoke together"));
+    check_verb(&args)?;
+    let format = format::format(&args.output)?;
+    let wait = super::wait(&args.wait, DEFAULT_WAIT)?;
+    let selector = format::selector(args.selector.clone())?;
+    if args.list {
+        let ShareArgs { all_namespaces, watch, .. } = args;
+        return Ok(ShareSettings::List(ListSettings { all_namespaces, selector, watch, format }));
     }
-    if all_namespaces && !list {
-        return Err(Failure::new("--all-namespaces goes with --list: a share belongs to one namespace"));
-    }
-    if list {
-        return Ok(ShareSettings::List { all_namespaces });
-    }
-    let wait = super::wait(&wait, DEFAULT_WAIT)?;
-    if let Some(target) = revoke {
+    if let Some(target) = args.revoke {
         return match target.expose_secret().trim() {
             "" => Err(Failure::new("--revoke needs a code or a name").hint(HINT_LIST)),
-            target => Ok(ShareSettings::Revoke { target: target.into(), wait }),
+            target => Ok(ShareSettings::Revoke(RevokeSettings { share: target.into(), wait })),
         };
     }
-    let expires = expires.parse().map_err(|error: InvalidExpiry| Failure::new(error.to_string()))?;
-    let hub = match (hub, config) {
+    create(args, selector, format, wait, environment).map(ShareSettings::Create)
+}
+
+/// What is made, listed or revoked are three things; flags of one are a mistake with another.
+fn check_verb(args: &ShareArgs) -> Outcome<()> {
+    let ShareArgs { list, all_namespaces, watch, revoke, services, dry_run, .. } = args;
+    if *list && revoke.is_some() {
+        return Err(Failure::new("Cannot use --list and --revoke together"));
+    }
+    if *all_namespaces && !list {
+        return Err(Failure::new("--all-namespaces goes with --list: a share belongs to one namespace"));
+    }
+    if *watch && !list {
+        return Err(Failure::new(
+            "--watch goes with --list; follow one share with: kubectl connect status NAME --watch",
+        ));
+    }
+    let verb = if *list { "--list" } else { "--revoke" };
+    let makes = !list && revoke.is_none();
+    if !makes && !services.is_empty() {
+        return Err(Failure::new(format!("Cannot use --service and {verb} together")));
+    }
+    if !makes && *dry_run != DryRunArg::None {
+        return Err(Failure::new(format!("Cannot use --dry-run and {verb} together")));
+    }
+    if revoke.is_some() && args.selector.is_some() {
+        return Err(Failure::new("Cannot use --selector and --revoke together"));
+    }
+    if !services.is_empty() && args.selector.is_some() {
+        return Err(Failure::new(
+            "Cannot use --service and --selector together: name Services, or choose them by labels",
+        ));
+    }
+    Ok(())
+}
+
+fn create(
+    args: ShareArgs,
+    selector: Option<String>,
+    format: Format,
+    wait: Wait,
+    environment: Environment<'_>,
+) -> Outcome<CreateSettings> {
+    let expires = args.expires.parse().map_err(|error: InvalidExpiry| Failure::new(error.to_string()))?;
+    let selection = match selector {
+        Some(labels) => Selection::Labelled(labels),
+        None if args.services.is_empty() => Selection::Exposed,
+        None => {
+            let targets = args.services.iter().map(|service| ServiceTarget::parse(service));
+            Selection::Services(targets.collect::<Outcome<_>>()?)
+        }
+    };
+    let hub = match (args.hub, args.config) {
         (Some(text), _) => Some(HubChoice::parse(&text)?),
         (None, Some(path)) => {
             let found = config_file::read(Some(&path), home(environment))?;
@@ -86,7 +168,12 @@ pub fn share(args: ShareArgs, environment: Environment<'_>) -> Outcome<ShareSett
         }
         (None, None) => None,
     };
-    Ok(ShareSettings::Create(CreateSettings { name: friendly_name(name)?, expires, hub, wait }))
+    let dry_run = match args.dry_run {
+        DryRunArg::None => None,
+        DryRunArg::Client => Some(DryRun::Client),
+        DryRunArg::Server => Some(DryRun::Server),
+    };
+    Ok(CreateSettings { name: friendly_name(args.name)?, expires, selection, hub, dry_run, format, wait })
 }
 
 /// How to find out what could have been meant.
@@ -153,7 +240,10 @@ mod tests {
             CreateSettings {
                 name: None,
                 expires: Expiry::default(),
+                selection: Selection::Exposed,
                 hub: None,
+                dry_run: None,
+                format: Format::Human,
                 wait: Wait::Until(Duration::from_secs(60))
             }
         );

@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod chart;
+mod command_line;
 mod completing;
 mod definitions;
 mod dist;

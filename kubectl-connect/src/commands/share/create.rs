@@ -2,23 +2,27 @@
 
 use std::fmt::Write as _;
 
-use connect_crds::{EnvironmentShare, EnvironmentShareSpec, HubRef};
+use connect_crds::{EnvironmentShare, EnvironmentShareSpec, HubRef, RouteSelection};
 use jiff::Timestamp;
 use kube::ResourceExt;
 use kube::api::{DeleteParams, PostParams};
 
+use super::services::{self, Route};
 use super::verdict::{self, Blocking};
-use super::view::{CREATING, CreatedView};
-use super::{call, hub, shares};
+use super::{dry_run, hub};
 use crate::cluster::codes::{self, Access};
+use crate::cluster::shares::{self, call};
 use crate::cluster::wait::{self, Step, Waited};
 use crate::cluster::{Cluster, FIELD_MANAGER};
 use crate::failure::{Failure, Outcome};
 use crate::interrupt;
 use crate::printer::Printer;
 use crate::sanitize::Clean;
-use crate::settings::share::CreateSettings;
+use crate::settings::format::Format;
+use crate::settings::share::{CreateSettings, DryRun};
 use crate::settings::{Wait, duration};
+use crate::views::page::{self, CREATING};
+use crate::views::{self, ShareView};
 
 /// Longest part of an object's name that comes from the friendly name. With the suffixes that follow, also those of
 /// the code Secret, it stays a valid label.
@@ -33,33 +37,67 @@ const SUFFIX_LENGTH: usize = 5;
 /// As Kubernetes' own generated names.
 const SUFFIX_ALPHABET: &[u8; 27] = b"bcdfghjklmnpqrstvwxz2456789";
 
-/// Creates the share and prints the page.
+/// Creates the share and prints the page, or what was asked for instead.
 pub async fn run(settings: &CreateSettings, cluster: &Cluster, printer: Printer) -> Outcome<()> {
     let hub_ref = hub::resolve(cluster, settings.hub.as_ref()).await?;
-    printer.data(CREATING)?;
-    // The name is chosen here and not by the server: if the answer is lost, we know what to take back.
-    let name = object_name(settings.name.as_deref())?;
-    let wanted = object(&name, settings, hub_ref);
-    let made = tokio::select! {
-        made = make(cluster, &wanted, settings.wait) => made,
-        () = interrupt::requested() => Err(Failure::new("Interrupted before the share could be joined")),
+    // The name is chosen here and not by the server: if the answer is lost, we know what to take back. A manifest for Git
+    // gets one that stays the same.
+    let name = match settings.dry_run {
+        Some(DryRun::Client) => prefix(settings.name.as_deref().unwrap_or_default()),
+        _ => object_name(settings.name.as_deref())?,
     };
-    match made {
-        Ok(share) if settings.wait == Wait::Not => {
-            let name = share.name_any();
-            printer.data(&format!("[ok] Environment share {name} is being created\n\n  See its code with: kubectl connect share --list\n"))?;
-            Ok(())
+    let routes = services::plan(cluster, &settings.selection, &name, hub_ref.as_ref()).await?;
+    let mut wanted = object(&name, settings, hub_ref, routes.as_deref());
+    match settings.dry_run {
+        Some(DryRun::Client) => {
+            wanted.metadata.namespace = Some(cluster.namespace().to_owned());
+            dry_run::client(&wanted, routes.as_deref(), settings.format, printer)
         }
-        Ok(share) => show(cluster, &share, printer).await,
-        Err(failure) if failure.is_refusal() => Err(failure),
-        Err(failure) => Err(undo(cluster, &name, failure).await),
+        Some(DryRun::Server) => {
+            dry_run::server(cluster, &wanted, routes.as_deref(), settings.format, printer).await
+        }
+        None => create(settings, cluster, &wanted, routes.as_deref().unwrap_or_default(), printer).await,
     }
 }
 
-async fn make(cluster: &Cluster, wanted: &EnvironmentShare, wait: Wait) -> Outcome<EnvironmentShare> {
+async fn create(
+    settings: &CreateSettings,
+    cluster: &Cluster,
+    wanted: &EnvironmentShare,
+    routes: &[Route],
+    printer: Printer,
+) -> Outcome<()> {
+    if settings.format.is_human() {
+        printer.data(CREATING)?;
+    }
+    let spinner = printer.spinner("Waiting until the share can be joined");
+    let made = tokio::select! {
+        made = make(cluster, wanted, routes, settings.wait) => made,
+        () = interrupt::requested() => Err(Failure::new("Interrupted before the share could be joined")),
+    };
+    drop(spinner);
+    match made {
+        Ok(share) if settings.wait == Wait::Not && settings.format.is_human() => {
+            let name = share.name_any();
+            printer.data(&format!("[ok] Environment share {name} is being created\n\n  Follow it with: kubectl connect status {name} --watch\n"))?;
+            Ok(())
+        }
+        Ok(share) => show(cluster, &share, settings.format, printer).await,
+        Err(failure) if failure.is_refusal() => Err(failure),
+        Err(failure) => Err(undo(cluster, &wanted.name_any(), failure).await),
+    }
+}
+
+async fn make(
+    cluster: &Cluster,
+    wanted: &EnvironmentShare,
+    routes: &[Route],
+    wait: Wait,
+) -> Outcome<EnvironmentShare> {
     let params = PostParams { field_manager: Some(FIELD_MANAGER.into()), ..PostParams::default() };
-    let api = shares(cluster);
+    let api = shares::api(cluster);
     let created = cluster.ask(&call("create", cluster, None), api.create(&params, wanted)).await?;
+    services::make(cluster, &created, routes).await.map_err(Failure::later)?;
     let Wait::Until(limit) = wait else { return Ok(created) };
     let name = created.name_any();
     let mut was_there = false;
@@ -99,32 +137,44 @@ impl From<Result<EnvironmentShare, Blocking>> for Ending {
 
 fn too_late(last: Option<&EnvironmentShare>, limit: std::time::Duration) -> Failure {
     let limit = duration::print(limit);
-    let conditions = last.and_then(|share| share.status.as_ref()).map(|status| &status.conditions);
-    match conditions.and_then(|conditions| Blocking::first(conditions)) {
+    let failure = match Blocking::of(last) {
         Some(blocking) => blocking.into_failure(&format!("The share did not become joinable within {limit}")),
         None => Failure::new(format!("No operator has looked at the share within {limit}"))
-            .hint("Check that it runs: kubectl get pods -n private-connect"),
+            .hint("Check that it runs: kubectl connect doctor"),
+    };
+    // The page's words for a hub that is down stand by themselves.
+    match Blocking::of(last) {
+        Some(blocking) if blocking.is_hub_down() => failure,
+        _ => failure.hint("Wait longer with --timeout 5m, or keep the share while it waits with --no-wait."),
     }
 }
 
-async fn show(cluster: &Cluster, share: &EnvironmentShare, printer: Printer) -> Outcome<()> {
+async fn show(cluster: &Cluster, share: &EnvironmentShare, format: Format, printer: Printer) -> Outcome<()> {
     let access = codes::read_one(cluster, share).await?;
     let now = Timestamp::now();
-    printer.data(&CreatedView::new(share, &access, now).render(now, printer.draws_boxes()))?;
-    let secret = share.code_secret_name();
-    let problem = match access {
-        Access::Granted(_) => return Ok(()),
-        Access::Forbidden => format!("you may not read Secret {secret}"),
-        Access::Absent => format!("Secret {secret} is missing or is no share code"),
+    let view = ShareView::new(share, &access, now);
+    let text = match format {
+        Format::Human => page::created(&view, now, printer.draws_boxes()),
+        other => views::single(&view, other, now)?,
     };
-    printer.talk(&format!("[!] The code is not shown, because {}\n", Clean::new(&problem)));
+    printer.data(&text)?;
+    match access {
+        Access::Forbidden if codes::are_shown(format) => printer.talk(&codes::hidden(share)),
+        Access::Absent if format.is_human() => {
+            let secret = Clean::new(&share.code_secret_name());
+            printer.talk(&format!(
+                "[!] The code is not shown, because Secret {secret} is missing or is no share code\n"
+            ));
+        }
+        _ => {}
+    }
     Ok(())
 }
 
 /// Takes back what was made, and says so in the failure.
 async fn undo(cluster: &Cluster, name: &str, failure: Failure) -> Failure {
     let call = call("delete", cluster, Some(name));
-    match cluster.ask_maybe(&call, shares(cluster).delete(name, &DeleteParams::default())).await {
+    match cluster.ask_maybe(&call, shares::api(cluster).delete(name, &DeleteParams::default())).await {
         Ok(_) => failure,
         Err(_) => failure.hint(format!(
             "It may still be there: kubectl delete environmentshare {name} -n {}",
@@ -133,9 +183,16 @@ async fn undo(cluster: &Cluster, name: &str, failure: Failure) -> Failure {
     }
 }
 
-fn object(name: &str, settings: &CreateSettings, hub_ref: Option<HubRef>) -> EnvironmentShare {
+fn object(
+    name: &str,
+    settings: &CreateSettings,
+    hub_ref: Option<HubRef>,
+    routes: Option<&[Route]>,
+) -> EnvironmentShare {
+    let names = routes.map(|routes| routes.iter().map(Route::name).collect());
     let spec = EnvironmentShareSpec {
         display_name: settings.name.clone(),
+        routes: names.map(|names| RouteSelection { names: Some(names), ..RouteSelection::default() }),
         expires: Some(settings.expires.to_string()),
         hub_ref,
         ..EnvironmentShareSpec::default()
@@ -178,6 +235,7 @@ fn prefix(friendly: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settings::share::Selection;
     use proptest::prelude::*;
 
     #[test]
@@ -197,9 +255,16 @@ mod tests {
 
     #[test]
     fn nothing_is_in_the_object_that_was_not_asked_for() {
-        let settings =
-            CreateSettings { name: None, expires: "14d".parse().expect("valid"), hub: None, wait: Wait::Not };
-        let json = serde_json::to_value(object("share-x", &settings, None)).expect("JSON");
+        let settings = CreateSettings {
+            name: None,
+            expires: "14d".parse().expect("valid"),
+            selection: Selection::Exposed,
+            hub: None,
+            dry_run: None,
+            format: Format::Human,
+            wait: Wait::Not,
+        };
+        let json = serde_json::to_value(object("share-x", &settings, None, None)).expect("JSON");
         assert_eq!(json["spec"], serde_json::json!({"expires": "14d", "revoked": false}));
         assert_eq!(json["metadata"], serde_json::json!({"name": "share-x"}));
     }
@@ -213,12 +278,14 @@ mod tests {
         assert_eq!(
             too_late(Some(&share), std::time::Duration::from_secs(60)).render(),
             "[x] The share did not become joinable within 1m: ResolvedRefs is False (ExposeNotReady): redis is not ready\n\
-             See which route is not ready: kubectl get serviceexposes\n"
+             See which route is not ready: kubectl get serviceexposes\n\
+             Wait longer with --timeout 5m, or keep the share while it waits with --no-wait.\n"
         );
         assert_eq!(
             too_late(None, std::time::Duration::from_secs(60)).render(),
             "[x] No operator has looked at the share within 1m\n\
-             Check that it runs: kubectl get pods -n private-connect\n"
+             Check that it runs: kubectl connect doctor\n\
+             Wait longer with --timeout 5m, or keep the share while it waits with --no-wait.\n"
         );
     }
 

@@ -79,6 +79,11 @@ impl Blocking {
         })
     }
 
+    /// What stands in the way of this share.
+    pub fn of(share: Option<&EnvironmentShare>) -> Option<Self> {
+        Self::first(&share?.status.as_ref()?.conditions)
+    }
+
     /// The failure that says it, and what to do.
     pub fn into_failure(self, what: &str) -> Failure {
         if self.is_hub_down() {
@@ -95,7 +100,8 @@ impl Blocking {
                 .contains(&self.reason.as_str())
     }
 
-    fn is_hub_down(&self) -> bool {
+    /// Whether it is that the hub does not answer.
+    pub fn is_hub_down(&self) -> bool {
         self.reason == reason::HUB_UNREACHABLE
     }
 
@@ -106,7 +112,8 @@ impl Blocking {
         (!url.is_empty()).then_some(url)
     }
 
-    fn advice(&self) -> &'static str {
+    /// What to do about it.
+    pub fn advice(&self) -> &'static str {
         match self.reason.as_str() {
             reason::NO_ROUTES => {
                 "Expose services first: kubectl connect expose SERVICE:PORT, then kubectl connect share"
@@ -128,7 +135,7 @@ impl Blocking {
             reason::HUB_REJECTED => {
                 "See what the operator's log says: kubectl logs -n private-connect -l app.kubernetes.io/name=private-connect"
             }
-            _ => "Check the operator: kubectl get pods -n private-connect",
+            _ => "Check the operator: kubectl connect doctor",
         }
     }
 }

@@ -43,6 +43,8 @@ pub struct Done {
     pub ended_at_hub: Option<Over>,
     /// The code in the Secret is another than before.
     pub code_changed: bool,
+    /// It is another because that was asked for, so that the old one is void.
+    pub rotated: bool,
     /// The hub's row of the share: its joins.
     pub row: Option<ShareRow>,
     /// When to look again.
@@ -95,6 +97,9 @@ async fn open(
     // A hub that is ready has been entered.
     let Some((client, agent)) = hub.entered() else { return Ok(Done { undecided: true, ..Done::default() }) };
     let at_hub = async {
+        if valid.rotates {
+            end::retire_code(share, found, hub, (client, agent)).await?;
+        }
         let services = &register_services(share, &valid.routes, hub, (client, agent)).await?;
         withdraw_services(share, &valid.routes, found, hub).await?;
         Keeper { share, valid, found, ends_at, services, hub, client, agent }.settle().await
@@ -124,7 +129,14 @@ async fn open(
     let renewal = row.expires_at.duration_since(context.now());
     let look_again = (row.expires_at < ends_at)
         .then(|| Duration::try_from(renewal).unwrap_or(Duration::ZERO) + Duration::from_secs(1));
-    Ok(Done { shared: true, code_changed, row: Some(row), look_again, ..Done::default() })
+    Ok(Done {
+        shared: true,
+        code_changed,
+        rotated: valid.rotates,
+        row: Some(row),
+        look_again,
+        ..Done::default()
+    })
 }
 
 fn failed(found: &Found, hub: &HubConnection, error: &connect_hub::Error) -> Done {

@@ -3,7 +3,9 @@
 //! That this Secret exists is the memory that the hub has a share to be closed: it is written before status says Active,
 //! and deleted only after the hub was told of the end. Which routes a snapshot took is noted on it in the same write.
 
-use connect_crds::{EnvironmentShare, SHARE_CODE_SECRET_TYPE, secret_key};
+use connect_crds::{
+    EnvironmentShare, ROTATE_ANNOTATION, ROTATED_ANNOTATION, SHARE_CODE_SECRET_TYPE, secret_key,
+};
 use connect_hub::url::HubUrl;
 use jiff::Timestamp;
 use k8s_openapi::ByteString;
@@ -33,6 +35,8 @@ pub struct CodeSecret {
     pub hub_url: Option<String>,
     /// Names of the shared routes.
     pub routes: Vec<String>,
+    /// The wish for a new code that this code answers.
+    pub rotation: Option<String>,
     /// The Secret's UID, for a deletion that hits no successor.
     pub uid: Option<String>,
 }
@@ -48,8 +52,14 @@ pub fn read(secret: &Secret, share: &EnvironmentShare) -> Option<CodeSecret> {
         code: SecretString::from(text(secret, secret_key::CODE)?),
         hub_url: text(secret, secret_key::HUB_URL),
         routes: routes.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect(),
+        rotation: secret.annotations().get(ROTATED_ANNOTATION).cloned(),
         uid: secret.uid(),
     })
+}
+
+/// The wish for a new code, if there was one.
+pub fn wanted_rotation(share: &EnvironmentShare) -> Option<&String> {
+    share.annotations().get(ROTATE_ANNOTATION)
 }
 
 /// The command a teammate types: with `--hub` unless the hub is the default one.
@@ -84,12 +94,17 @@ pub fn manifest(
     if name.len() <= MAX_LABEL_VALUE {
         labels.insert(SHARE_LABEL.to_owned(), name);
     }
+    let mut annotations =
+        std::collections::BTreeMap::from([(ROUTES_ANNOTATION.to_owned(), routes.join(","))]);
+    if let Some(rotation) = wanted_rotation(share) {
+        annotations.insert(ROTATED_ANNOTATION.to_owned(), rotation.clone());
+    }
     Secret {
         metadata: ObjectMeta {
             name: Some(share.code_secret_name()),
             namespace: share.namespace(),
             labels: Some(labels),
-            annotations: Some([(ROUTES_ANNOTATION.to_owned(), routes.join(","))].into()),
+            annotations: Some(annotations),
             owner_references: share.controller_owner_ref(&()).map(|owner| vec![owner]),
             ..ObjectMeta::default()
         },

@@ -7,7 +7,6 @@ use connect_crds::{
 use connect_hub::client::ShareRow;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
-use kube::ResourceExt;
 
 use super::apply::Done;
 use super::dereference::Found;
@@ -62,7 +61,8 @@ pub fn status(
         expiration_time: valid.ends_at.map(|end| Time(whole_second(end))),
         ready_routes: told.then(|| format!("{ready}/{}", routes.len())),
         routes,
-        joins: joins(old.joins.clone(), done.row.as_ref()),
+        // Joins are those of the code; a new one starts from zero.
+        joins: joins(old.joins.clone().filter(|_| !done.rotated), done.row.as_ref()),
         code_secret_name: (done.shared && over.is_none()).then(|| share.code_secret_name()),
         conditions: merge(
             &old.conditions,
@@ -336,11 +336,7 @@ pub fn deletion_due(share: &EnvironmentShare) -> Option<Timestamp> {
 
 /// Whether a GitOps tool tracks the object: it would create again what deletes itself.
 pub fn is_tracked(share: &EnvironmentShare) -> bool {
-    const ANNOTATIONS: [&str; 1] = ["argocd.argoproj.io/tracking-id"];
-    const LABELS: [&str; 3] =
-        ["argocd.argoproj.io/instance", "kustomize.toolkit.fluxcd.io/name", "helm.toolkit.fluxcd.io/name"];
-    ANNOTATIONS.iter().any(|key| share.annotations().contains_key(*key))
-        || LABELS.iter().any(|key| share.labels().contains_key(*key))
+    connect_crds::gitops::manager(share).is_some()
 }
 
 #[cfg(test)]

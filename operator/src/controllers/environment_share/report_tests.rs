@@ -55,6 +55,7 @@ fn found(
         code: SecretString::from("k7mwx2pq9d"),
         hub_url: None,
         routes: routes.iter().map(|&name| name.to_owned()).collect(),
+        rotation: None,
         uid: None,
     });
     // The hub itself plays no part in the pure steps; a missing one is a case of its own below.

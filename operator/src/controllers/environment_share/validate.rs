@@ -9,6 +9,7 @@ use connect_hub::tunnel::routes::EndReason;
 use jiff::Timestamp;
 use kube::ResourceExt;
 
+use super::code_secret;
 use super::dereference::Found;
 use crate::target::Target;
 
@@ -84,6 +85,8 @@ pub struct Validated {
     pub membership: Membership,
     /// The code was used as often as it may be.
     pub limit_reached: bool,
+    /// A new code is wanted in place of the one in the Secret.
+    pub rotates: bool,
 }
 
 /// Judges spec and what was found.
@@ -96,6 +99,7 @@ pub fn validate(share: &EnvironmentShare, found: &Found, now: Timestamp) -> Vali
         None => selection.routes.clone(),
     };
     let over = over(share, ends.as_ref().ok().copied(), now);
+    let rotates = rotates(share, found);
     let joins = share.status.as_ref().and_then(|status| status.joins.as_ref()).map_or(0, |joins| joins.count);
     let seen = found
         .rows
@@ -116,8 +120,16 @@ pub fn validate(share: &EnvironmentShare, found: &Found, now: Timestamp) -> Vali
         unresolved: if over.is_some() { None } else { selection.unresolved },
         routes,
         membership: share.membership(),
-        limit_reached: share.spec.max_joins.is_some_and(|limit| seen >= i64::from(limit)),
+        // A new code starts from zero.
+        limit_reached: !rotates && share.spec.max_joins.is_some_and(|limit| seen >= i64::from(limit)),
+        rotates,
     }
+}
+
+/// Whether the Secret's code answers another wish than the one that the object speaks of now.
+fn rotates(share: &EnvironmentShare, found: &Found) -> bool {
+    let wanted = code_secret::wanted_rotation(share);
+    wanted.is_some() && found.code.as_ref().is_some_and(|code| code.rotation.as_ref() != wanted)
 }
 
 /// Whether and how the share has ended. What status has once said stays: an ended share is not opened again.

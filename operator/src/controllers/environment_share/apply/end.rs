@@ -73,6 +73,34 @@ pub async fn close_at_hub(share: &EnvironmentShare, found: &Found) -> Result<(),
     told.await.map_err(|error| hub.problem(&error))
 }
 
+/// Makes the code in the Secret void and cuts whoever joined with it, while the share goes on with a new one. Can be repeated:
+/// a share that was already made for the new code is left alone.
+///
+/// # Errors
+/// The hub refused or did not answer.
+pub async fn retire_code(
+    share: &EnvironmentShare,
+    found: &Found,
+    hub: &HubConnection,
+    (client, agent): (&Client, Uuid),
+) -> Result<(), connect_hub::Error> {
+    let Some(old) = &found.code else { return Ok(()) };
+    revoke(client, agent, &old.code).await?;
+    hub.with_directory(|directory| {
+        let mark = Mark::of(&share.uid().unwrap_or_default());
+        directory.forget(&mark);
+        let others = found.rows.iter().filter(|row| row.code.expose_secret() != old.code.expose_secret());
+        for row in others {
+            directory.remember(row.clone());
+        }
+    });
+    // After the hub, which would let the old code in again; a hub that cuts nothing itself leaves that to us.
+    for (_, known) in &found.services {
+        hub.routes().remove(known.id);
+    }
+    Ok(())
+}
+
 /// The Secret's code, if it is of this hub and no listed share has it.
 fn unlisted_code<'a>(found: &'a Found, hub: &HubConnection) -> Option<&'a SecretString> {
     let code =

@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::end::close_rows;
 use super::services::target_port;
+use crate::controllers::environment_share::code_secret::wanted_rotation;
 use crate::controllers::environment_share::dereference::Found;
 use crate::controllers::environment_share::validate::{Over, Route, Validated};
 use crate::tunnels::{HubConnection, Mark, hub_share_name};
@@ -74,10 +75,13 @@ impl Keeper<'_> {
         Ok(Settled::Open(row))
     }
 
-    /// The row whose code people have, or else the oldest.
+    /// The row whose code people have, or else the oldest. While the code rotates: one that an earlier try has made.
     fn row_to_keep(&self) -> Option<usize> {
         let rows = &self.found.rows;
         let known = self.found.code.as_ref().map(|code| code.code.expose_secret());
+        if self.valid.rotates {
+            return rows.iter().position(|row| Some(row.code.expose_secret()) != known);
+        }
         rows.iter()
             .position(|row| Some(row.code.expose_secret()) == known)
             .or((!rows.is_empty()).then_some(0))
@@ -100,8 +104,8 @@ impl Keeper<'_> {
         };
         let new =
             NewShare { name: Some(name.clone()), end, max_joins: self.max_joins(), routes: self.routes() };
-        let key = hub.has("idempotency-key").then_some(uid.as_str());
-        let made = self.client.create_share(self.agent, &new, key).await?;
+        let key = hub.has("idempotency-key").then(|| idempotency_key(&uid, wanted_rotation(share)));
+        let made = self.client.create_share(self.agent, &new, key.as_deref()).await?;
         match made.state {
             ShareState::Expired => return Ok(Settled::Ended(Over::Expired)),
             ShareState::Revoked => return Ok(Settled::Ended(Over::Revoked)),
@@ -156,6 +160,14 @@ impl Keeper<'_> {
             protocol: route.protocol.as_hub_str().to_owned(),
         };
         self.valid.routes.iter().zip(self.services).map(one).collect()
+    }
+}
+
+/// What makes two creations one: the object, and which of its codes is meant.
+fn idempotency_key(uid: &str, rotation: Option<&String>) -> String {
+    match rotation {
+        Some(rotation) => format!("{uid}.{}", Mark::of(rotation)),
+        None => uid.to_owned(),
     }
 }
 

@@ -1,0 +1,181 @@
+//! `doctor`: looks at everything a share needs, and says of each thing how it is and how to mend it. Changes nothing.
+
+mod definitions;
+mod hub;
+mod leftovers;
+mod operator;
+mod reach;
+mod rights;
+
+use serde::Serialize;
+
+use crate::cluster::Cluster;
+use crate::failure::{Failure, Outcome};
+use crate::output::counted;
+use crate::printer::Printer;
+use crate::sanitize::Clean;
+use crate::settings::doctor::DoctorSettings;
+use crate::settings::format::Format;
+use crate::views::document;
+
+/// How it stands with one thing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Result {
+    /// As it should be.
+    Ok,
+    /// Works, but a human may want to know.
+    Warning,
+    /// Does not work.
+    Failed,
+}
+
+/// One thing that was looked at.
+#[derive(Debug, Serialize)]
+pub struct Check {
+    /// How it stands.
+    pub result: Result,
+    /// What was found, in one line.
+    pub description: Clean,
+    /// How to mend it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hint: Option<Clean>,
+}
+
+/// Checks of one subject.
+#[derive(Debug, Serialize)]
+pub struct Section {
+    /// The subject.
+    pub name: &'static str,
+    /// What was looked at.
+    pub checks: Vec<Check>,
+}
+
+/// Everything that was looked at.
+#[derive(Debug, Serialize)]
+struct Report {
+    sections: Vec<Section>,
+}
+
+/// Looks at everything. The answer is no when something does not work.
+pub async fn run(settings: &DoctorSettings, cluster: &Cluster, printer: Printer) -> Outcome<()> {
+    let spinner = printer.spinner("Looking at the cluster, the operator and the hub");
+    let report = gather(settings, cluster).await;
+    drop(spinner);
+    let text = match settings.format {
+        Format::Json => document::json(&report)?,
+        Format::Yaml => document::yaml(&report)?,
+        _ => report.render(),
+    };
+    printer.data(&text)?;
+    match report.failed() {
+        0 => Ok(()),
+        failed => Err(Failure::new(format!("{} failed", counted(failed, "check")))),
+    }
+}
+
+async fn gather(settings: &DoctorSettings, cluster: &Cluster) -> Report {
+    let reach = reach::look(cluster).await;
+    let is_reachable = reach.iter().all(|check| check.result != Result::Failed);
+    let mut sections = vec![Section { name: "cluster", checks: reach }];
+    // Nothing can be learned from a cluster that does not answer; each check would only say so again.
+    if is_reachable {
+        sections.push(Section { name: "definitions", checks: definitions::look(cluster).await });
+        sections.push(Section { name: "rights", checks: rights::look(cluster).await });
+        sections.push(Section {
+            name: "operator",
+            checks: operator::look(cluster, &settings.operator_namespace).await,
+        });
+        sections.push(Section { name: "hub", checks: hub::look(cluster, settings.hub.as_ref()).await });
+        sections.push(Section { name: "leftovers", checks: leftovers::look(cluster).await });
+    }
+    Report { sections }
+}
+
+// === impl Report ===
+
+impl Report {
+    fn failed(&self) -> i64 {
+        let checks = self.sections.iter().flat_map(|section| &section.checks);
+        checks.filter(|check| check.result == Result::Failed).count().try_into().unwrap_or(i64::MAX)
+    }
+
+    fn render(&self) -> String {
+        let mut text = String::new();
+        for Section { name, checks } in &self.sections {
+            text.push_str(&format!("{name}\n{}\n", "-".repeat(name.len())));
+            checks.iter().for_each(|check| text.push_str(&check.render()));
+            text.push('\n');
+        }
+        let end =
+            if self.failed() == 0 { "[ok] Everything works\n" } else { "[x] Something does not work\n" };
+        text.push_str(end);
+        text
+    }
+}
+
+// === impl Check ===
+
+impl Check {
+    /// All is well.
+    pub fn ok(description: impl AsRef<str>) -> Self {
+        Self { result: Result::Ok, description: Clean::new(description.as_ref()), hint: None }
+    }
+
+    /// Works, but.
+    pub fn warning(description: impl AsRef<str>, hint: impl AsRef<str>) -> Self {
+        Self { result: Result::Warning, hint: Some(Clean::new(hint.as_ref())), ..Self::ok(description) }
+    }
+
+    /// Does not work.
+    pub fn failed(description: impl AsRef<str>, hint: impl AsRef<str>) -> Self {
+        Self { result: Result::Failed, ..Self::warning(description, hint) }
+    }
+
+    /// What a command would have said.
+    pub fn of(failure: &Failure) -> Self {
+        let mut lines = failure.render().lines().map(str::to_owned).collect::<Vec<_>>().into_iter();
+        let sentence = lines.next().unwrap_or_default();
+        Self::failed(sentence.trim_start_matches("[x] "), lines.collect::<Vec<_>>().join(" "))
+    }
+
+    fn render(&self) -> String {
+        let Self { result, description, hint } = self;
+        let mark = match result {
+            Result::Ok => "[ok]",
+            Result::Warning => "[!]",
+            Result::Failed => "[x]",
+        };
+        let hint = hint.as_ref().filter(|hint| !hint.as_str().is_empty());
+        let hint = hint.map(|hint| format!("     {hint}\n")).unwrap_or_default();
+        format!("{mark} {description}\n{hint}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_says_what_works_and_how_to_mend_the_rest() {
+        let report = Report {
+            sections: vec![
+                Section { name: "cluster", checks: vec![Check::ok("it answers")] },
+                Section {
+                    name: "operator",
+                    checks: vec![
+                        Check::warning("it is old", "Upgrade it."),
+                        Check::failed("it is\ngone", ""),
+                    ],
+                },
+            ],
+        };
+        assert_eq!(report.failed(), 1);
+        assert_eq!(
+            report.render(),
+            "cluster\n-------\n[ok] it answers\n\n\
+             operator\n--------\n[!] it is old\n     Upgrade it.\n[x] it is\\ngone\n\n\
+             [x] Something does not work\n"
+        );
+    }
+}

@@ -1,0 +1,67 @@
+//! Whether the hubs that the cluster speaks of answer this machine, and what they are.
+
+use std::collections::BTreeSet;
+
+use connect_crds::{HUB_SECRET_TYPE, SHARE_CODE_SECRET_TYPE, secret_key};
+use connect_hub::client::{Client, ClientOptions};
+use connect_hub::tls;
+use connect_hub::url::{HubUrl, InsecureHttp};
+use k8s_openapi::api::core::v1::Secret;
+use kube::Api;
+use kube::api::ListParams;
+
+use super::Check;
+use crate::cluster::Cluster;
+use crate::cluster::failure::{Call, Kind};
+use crate::failure::root;
+
+pub(super) async fn look(cluster: &Cluster, asked: Option<&HubUrl>) -> Vec<Check> {
+    let mut urls: BTreeSet<String> = asked.iter().map(|url| url.to_string()).collect();
+    urls.extend(named(cluster, SHARE_CODE_SECRET_TYPE, secret_key::HUB_URL).await);
+    urls.extend(named(cluster, HUB_SECRET_TYPE, secret_key::URL).await);
+    if urls.is_empty() {
+        return vec![Check::warning(
+            "no hub is known: nothing is shared in this namespace, or you may not read its Secrets",
+            "Name one with --hub URL.",
+        )];
+    }
+    let mut checks = Vec::new();
+    for url in urls {
+        checks.push(check(&url).await);
+    }
+    checks
+}
+
+/// The hubs that Secrets of this type name under this key; none where they may not be read.
+async fn named(cluster: &Cluster, type_: &str, key: &str) -> Vec<String> {
+    let api: Api<Secret> = Api::namespaced(cluster.client(), cluster.namespace());
+    let call = Call { verb: "list", kind: Kind::Secret, name: None, namespace: Some(cluster.namespace()) };
+    let params = ListParams::default().fields(&format!("type={type_}"));
+    let Ok(secrets) = cluster.ask(&call, api.list(&params)).await else { return Vec::new() };
+    let text = |secret: Secret| String::from_utf8(secret.data?.remove(key)?.0).ok();
+    secrets.items.into_iter().filter_map(text).collect()
+}
+
+async fn check(text: &str) -> Check {
+    let url = match HubUrl::parse(text, InsecureHttp::Allowed) {
+        Ok(url) => url,
+        Err(error) => return Check::failed(format!("a Secret names no hub: {error}"), "Correct its URL."),
+    };
+    let options = tls::client_config(None).map(|tls| ClientOptions { api_key: None, tls });
+    let client = match options.map(|options| Client::new(url.clone(), options)) {
+        Ok(Ok(client)) => client,
+        Ok(Err(error)) => return Check::failed(format!("cannot connect to hub at {url}: {error}"), ""),
+        Err(error) => return Check::failed(format!("cannot speak TLS: {error}"), ""),
+    };
+    match client.health().await {
+        Ok(health) => {
+            let hub = health.hub.unwrap_or_else(|| "a hub".to_owned());
+            let version = health.version.map(|version| format!(" {version}")).unwrap_or_default();
+            Check::ok(format!("hub {url} answers: {hub}{version}"))
+        }
+        Err(error) => Check::failed(
+            format!("cannot connect to hub at {url}: {}", root(&error)),
+            "Make sure the hub is running and accessible, from here as for your teammates.",
+        ),
+    }
+}

@@ -1,0 +1,40 @@
+//! What `doctor` works with.
+
+use connect_hub::url::{HubUrl, InsecureHttp};
+
+use super::format::{self, Format};
+use super::{MAX_LABEL, is_label};
+use crate::cli::DoctorArgs;
+use crate::failure::{Failure, Outcome};
+
+/// What is to be checked.
+#[derive(Debug)]
+pub struct DoctorSettings {
+    /// Namespace of the operator.
+    pub operator_namespace: String,
+    /// A hub that is to be checked, besides those that the cluster speaks of.
+    pub hub: Option<HubUrl>,
+    /// How it is printed: for people, or as JSON or YAML.
+    pub format: Format,
+}
+
+/// Checks the flags of `doctor`.
+///
+/// # Errors
+/// A value that cannot be used.
+pub fn doctor(args: DoctorArgs) -> Outcome<DoctorSettings> {
+    let DoctorArgs { operator_namespace, hub, output } = args;
+    let hub = hub.map(|text| HubUrl::parse(&text, InsecureHttp::Allowed)).transpose();
+    let hub = hub.map_err(|error| Failure::new(format!("--hub cannot be used: {error}")))?;
+    if !is_label(&operator_namespace) {
+        return Err(Failure::new(format!(
+            "{operator_namespace} is no namespace: names are lower-case letters, digits and hyphens, at most {MAX_LABEL}"
+        )));
+    }
+    match format::format(&output)? {
+        format @ (Format::Human | Format::Json | Format::Yaml) => {
+            Ok(DoctorSettings { operator_namespace, hub, format })
+        }
+        _ => Err(Failure::new("doctor prints for people, or with -o json or -o yaml")),
+    }
+}

@@ -1,0 +1,49 @@
+//! What `status` works with.
+
+use secrecy::{ExposeSecret, SecretString};
+
+use super::format::{self, Format};
+use super::share::HINT_LIST;
+use crate::cli::StatusArgs;
+use crate::failure::{Failure, Outcome};
+
+/// What is to be shown.
+#[derive(Debug)]
+pub struct StatusSettings {
+    /// One share, as typed; otherwise all of them.
+    pub share: Option<SecretString>,
+    /// Of every namespace.
+    pub all_namespaces: bool,
+    /// Those with these labels.
+    pub selector: Option<String>,
+    /// Whether changes are shown as they come.
+    pub watch: bool,
+    /// How it is printed.
+    pub format: Format,
+}
+
+/// Checks the flags of `status`.
+///
+/// # Errors
+/// Flags that do not go together.
+pub fn status(args: StatusArgs) -> Outcome<StatusSettings> {
+    let StatusArgs { share, all_namespaces, selector, watch, output } = args;
+    if share.is_some() && (all_namespaces || selector.is_some()) {
+        let flag = if all_namespaces { "--all-namespaces" } else { "--selector" };
+        return Err(Failure::new(format!("Cannot use {flag} together with the name of a share")));
+    }
+    let share = share.map(|share| target(&share)).transpose()?;
+    let format = format::format(&output)?;
+    Ok(StatusSettings { share, all_namespaces, selector: format::selector(selector)?, watch, format })
+}
+
+/// A code or a name, without the blanks that copying leaves around it.
+///
+/// # Errors
+/// Nothing is left.
+pub fn target(typed: &SecretString) -> Outcome<SecretString> {
+    match typed.expose_secret().trim() {
+        "" => Err(Failure::new("The name or code of the share is empty").hint(HINT_LIST)),
+        target => Ok(target.into()),
+    }
+}

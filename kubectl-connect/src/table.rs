@@ -1,0 +1,62 @@
+//! Tables as kubectl prints them: upper-case heads, columns three blanks apart, no lines, nothing at the end of a row.
+
+/// Blanks between two columns.
+const GAP: usize = 3;
+
+/// Rows under named columns. Cells are clean: whoever fills them in takes care of that.
+#[derive(Debug, Default)]
+pub struct Table {
+    rows: Vec<Vec<String>>,
+    widths: Vec<usize>,
+}
+
+// === impl Table ===
+
+impl Table {
+    /// A table with these heads.
+    pub fn new<const N: usize>(heads: [&str; N]) -> Self {
+        let mut table = Self::default();
+        table.row(heads.map(str::to_owned));
+        table
+    }
+
+    /// Adds a row; an empty cell is shown as kubectl shows nothing.
+    pub fn row(&mut self, cells: impl IntoIterator<Item = String>) {
+        let cells: Vec<String> =
+            cells.into_iter().map(|cell| if cell.is_empty() { "<none>".to_owned() } else { cell }).collect();
+        self.widths.resize(self.widths.len().max(cells.len()), 0);
+        for (width, cell) in self.widths.iter_mut().zip(&cells) {
+            *width = (*width).max(cell.chars().count());
+        }
+        self.rows.push(cells);
+    }
+
+    /// The table, each line after this indent.
+    pub fn render(&self, indent: &str) -> String {
+        let mut text = String::new();
+        for cells in &self.rows {
+            let mut line = String::from(indent);
+            for (cell, width) in cells.iter().zip(&self.widths) {
+                let padding = width + GAP - cell.chars().count();
+                line.push_str(cell);
+                line.extend(std::iter::repeat_n(' ', padding));
+            }
+            text.push_str(line.trim_end());
+            text.push('\n');
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_as_wide_as_their_widest_cell() {
+        let mut table = Table::new(["NAME", "STATE"]);
+        table.row(["a-long-name".to_owned(), "Joinable".to_owned()]);
+        table.row(["b".to_owned(), String::new()]);
+        assert_eq!(table.render(""), "NAME          STATE\na-long-name   Joinable\nb             <none>\n");
+    }
+}

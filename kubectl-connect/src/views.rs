@@ -1,0 +1,282 @@
+//! What is known of a share, gathered once; every form of output is printed from it.
+//!
+//! | form | where |
+//! |---|---|
+//! | the page of a new share, the page's list | [`page`] |
+//! | everything about one share | [`details`] |
+//! | tables as kubectl's | [`table`] |
+//! | Markdown for pull requests | [`markdown`] |
+//! | JSON, YAML, names | [`document`] |
+
+pub mod details;
+pub mod document;
+pub mod markdown;
+pub mod page;
+pub mod table;
+
+use connect_crds::EnvironmentShare;
+use connect_crds::condition::{self, kind};
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::ResourceExt;
+use secrecy::ExposeSecret;
+use serde::Serialize;
+
+use crate::cluster::codes::Access;
+use crate::commands::share::verdict::Blocking;
+use crate::failure::Outcome;
+use crate::sanitize::Clean;
+use crate::settings::format::Format;
+use table::Columns;
+
+/// One share, as this plugin shows it. Its JSON is a promise: fields are added, not renamed.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ShareView {
+    /// Name of the object.
+    pub name: Clean,
+    /// Its namespace.
+    pub namespace: Clean,
+    /// Friendly name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub display_name: Option<Clean>,
+    /// One word: `Joinable`, `Pending`, `Expired`, `Revoked`, ...
+    pub state: Clean,
+    /// Whether teammates can join now.
+    pub joinable: bool,
+    /// What stands in the way of being joinable, while the share is not over.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub waits_for: Option<Obstacle>,
+    /// The code, for whoever may read its Secret.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub code: Option<Shown>,
+    /// What a teammate types, for whoever may read the Secret.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub join_command: Option<Shown>,
+    /// When the object was made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub creation_time: Option<Timestamp>,
+    /// When the share ends or ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expiration_time: Option<Timestamp>,
+    /// Shared routes.
+    pub routes: Vec<RouteView>,
+    /// How often the code was used, when and by whom.
+    pub joins: JoinsView,
+}
+
+/// What stands in the way.
+#[derive(Debug, Serialize)]
+pub struct Obstacle {
+    /// Type of the condition.
+    pub condition: Clean,
+    /// True, False or Unknown.
+    pub status: Clean,
+    /// Its reason.
+    pub reason: Clean,
+    /// Its message.
+    pub message: Clean,
+    /// What to do.
+    pub hint: &'static str,
+}
+
+/// A code on its way to the screen of its owner; no `Debug` of anything shows it.
+#[derive(Clone, Serialize)]
+#[serde(transparent)]
+pub struct Shown(Clean);
+
+/// One route.
+#[derive(Debug, Serialize)]
+pub struct RouteView {
+    /// What teammates see.
+    pub name: Clean,
+    /// What is spoken.
+    pub protocol: Clean,
+    /// The port suggested for the teammate's machine.
+    pub port: i32,
+    /// Whether connections are taken to the Service now.
+    pub ready: bool,
+}
+
+/// Uses of the code.
+#[derive(Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct JoinsView {
+    /// How many.
+    pub count: i64,
+    /// The last one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_time: Option<Timestamp>,
+    /// The newest, newest first, as far as the hub tells.
+    pub recent: Vec<JoinView>,
+}
+
+/// One use of the code.
+#[derive(Debug, Serialize)]
+pub struct JoinView {
+    /// What the teammate's machine calls itself.
+    pub agent: Clean,
+    /// When.
+    pub time: Timestamp,
+}
+
+/// One share in one of the forms that are not for people only.
+///
+/// # Errors
+/// The form cannot be written.
+pub fn single(share: &ShareView, format: Format, now: Timestamp) -> Outcome<String> {
+    let columns = Columns { namespace: false, wide: true };
+    match format {
+        Format::Json => document::json(share),
+        Format::Yaml => document::yaml(share),
+        other => several(std::slice::from_ref(share), other, columns, now),
+    }
+}
+
+/// Several shares in one of the forms that are not for people only.
+///
+/// # Errors
+/// The form cannot be written.
+pub fn several(shares: &[ShareView], format: Format, columns: Columns, now: Timestamp) -> Outcome<String> {
+    match format {
+        Format::Json => document::json(&document::Shares { shares }),
+        Format::Yaml => document::yaml(&document::Shares { shares }),
+        Format::Name => Ok(document::names(shares)),
+        Format::Markdown { show_code } => {
+            let texts: Vec<String> =
+                shares.iter().map(|share| markdown::markdown(share, show_code, now)).collect();
+            Ok(texts.join("\n"))
+        }
+        Format::Human | Format::Wide => Ok(table::table(shares, columns, now)),
+    }
+}
+
+// === impl ShareView ===
+
+impl ShareView {
+    /// Gathers what is shown of `share`.
+    pub fn new(share: &EnvironmentShare, access: &Access, now: Timestamp) -> Self {
+        let status = share.status.clone().unwrap_or_default();
+        let active = condition::find(&status.conditions, kind::ACTIVE);
+        let joinable = active.is_some_and(|active| active.status == "True");
+        let is_over = crate::cluster::shares::is_over(share);
+        let code = match access {
+            Access::Granted(code) => Some(code),
+            Access::Forbidden | Access::Absent => None,
+        };
+        let ends_at = status.expiration_time.map(|Time(end)| end).or_else(|| share.ends_at(now).ok());
+        Self {
+            name: Clean::new(&share.name_any()),
+            namespace: Clean::new(&share.namespace().unwrap_or_default()),
+            display_name: share.spec.display_name.as_ref().filter(|name| !name.is_empty()).map(Clean::from),
+            state: active.map_or_else(|| Clean::new("Pending"), |active| Clean::from(&active.reason)),
+            joinable,
+            waits_for: if joinable || is_over { None } else { Blocking::of(Some(share)).map(Obstacle::from) },
+            code: code.map(|code| Shown(Clean::new(code.code.expose_secret()))),
+            join_command: code.map(|code| Shown(Clean::new(code.join_command.expose_secret()))),
+            creation_time: share.creation_timestamp().map(|Time(time)| time),
+            expiration_time: ends_at,
+            routes: status.routes.iter().map(RouteView::from).collect(),
+            joins: status.joins.map(JoinsView::from).unwrap_or_default(),
+        }
+    }
+
+    /// `2/3`: how many routes work.
+    pub fn ready_routes(&self) -> String {
+        let ready = self.routes.iter().filter(|route| route.ready).count();
+        format!("{ready}/{}", self.routes.len())
+    }
+}
+
+// === impl Shown ===
+
+impl Shown {
+    /// The text, for a screen.
+    pub fn as_str(&self) -> &str {
+        self.0.as_str()
+    }
+}
+
+impl std::fmt::Debug for Shown {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Shown(..)")
+    }
+}
+
+impl std::fmt::Display for Shown {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+// === parts ===
+
+impl From<Blocking> for Obstacle {
+    fn from(blocking: Blocking) -> Self {
+        let hint = blocking.advice();
+        let Blocking { condition, status, reason, message } = blocking;
+        let clean = |text: String| Clean::new(&text);
+        Self {
+            condition: clean(condition),
+            status: clean(status),
+            reason: clean(reason),
+            message: clean(message),
+            hint,
+        }
+    }
+}
+
+impl From<&connect_crds::RouteStatus> for RouteView {
+    fn from(route: &connect_crds::RouteStatus) -> Self {
+        let connect_crds::RouteStatus { name, protocol, port, ready } = route;
+        Self { name: Clean::from(name), protocol: Clean::from(protocol), port: *port, ready: *ready }
+    }
+}
+
+impl From<connect_crds::Joins> for JoinsView {
+    fn from(joins: connect_crds::Joins) -> Self {
+        let connect_crds::Joins { count, last_time, recent } = joins;
+        let recent =
+            recent.iter().map(|join| JoinView { agent: Clean::from(&join.agent), time: join.time.0 });
+        Self { count, last_time: last_time.map(|Time(time)| time), recent: recent.collect() }
+    }
+}
+
+#[cfg(test)]
+pub mod test_support {
+    //! Shares as tests want them.
+
+    use super::*;
+    use crate::cluster::codes::Code;
+
+    /// The instant at which tests look at shares.
+    pub const NOW: &str = "2024-01-14T10:30:02Z";
+
+    /// [`NOW`], parsed.
+    pub fn now() -> Timestamp {
+        NOW.parse().expect("a time")
+    }
+
+    /// A code that may be seen, and the words behind it in the join command.
+    pub fn granted(code: &str, hub: &str) -> Access {
+        Access::Granted(Code {
+            code: code.into(),
+            join_command: format!("kubectl connect join {code}{hub}").into(),
+        })
+    }
+
+    /// A joinable share in namespace `staging`.
+    pub fn share(name: Option<&str>, routes: &[(&str, i32)], joins: i64, end: &str) -> EnvironmentShare {
+        let routes: Vec<_> = routes
+            .iter()
+            .map(|(name, port)| serde_json::json!({"name": name, "protocol": "TCP", "port": port, "ready": true}))
+            .collect();
+        serde_json::from_value(serde_json::json!({
+            "metadata": {"name": "share-x7k2p", "namespace": "staging", "creationTimestamp": "2024-01-14T10:00:00Z"},
+            "spec": {"displayName": name},
+            "status": {"expirationTime": end, "routes": routes, "joins": {"count": joins}, "conditions": [
+                {"type": "Active", "status": "True", "reason": "Joinable", "message": "", "lastTransitionTime": NOW}]}
+        }))
+        .expect("a share")
+    }
+}

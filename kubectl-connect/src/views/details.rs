@@ -1,0 +1,134 @@
+//! Everything about one share, for people.
+
+use connect_crds::condition::reason;
+use jiff::Timestamp;
+
+use super::{JoinsView, Obstacle, RouteView, ShareView};
+use crate::output;
+use crate::table::Table;
+
+/// Indent of what stands below a heading.
+const INDENT: &str = "    ";
+
+/// Everything about one share.
+pub fn details(share: &ShareView, now: Timestamp) -> String {
+    let mut text = facts(share, now);
+    text.push_str(&routes(&share.routes));
+    text.push_str(&joins(&share.joins, now));
+    if let Some(obstacle) = &share.waits_for {
+        text.push_str(&waits_for(obstacle));
+    }
+    text
+}
+
+fn facts(share: &ShareView, now: Timestamp) -> String {
+    let mut facts: Vec<(&str, String)> = vec![("Name", share.name.to_string())];
+    facts.extend(share.display_name.as_ref().map(|name| ("Friendly name", name.to_string())));
+    facts.push(("Namespace", share.namespace.to_string()));
+    facts.push(("State", share.state.to_string()));
+    facts.extend(share.code.as_ref().map(|code| ("Code", code.to_string())));
+    facts.extend(share.join_command.as_ref().map(|join| ("Join with", join.to_string())));
+    // What was revoked has no end to come.
+    let end = share.expiration_time.filter(|_| share.state.as_str() != reason::REVOKED);
+    facts.extend(end.map(|end| ("Expires", expires(end, now))));
+    let width = facts.iter().map(|(label, _)| label.len()).max().unwrap_or_default() + 1;
+    facts.iter().map(|(label, fact)| format!("{:width$} {fact}\n", format!("{label}:"))).collect()
+}
+
+fn expires(end: Timestamp, now: Timestamp) -> String {
+    if end <= now {
+        return output::date(end);
+    }
+    format!("in {} ({})", output::rest_in_words(end, now), output::date(end))
+}
+
+fn routes(routes: &[RouteView]) -> String {
+    if routes.is_empty() {
+        return "\nRoutes: (none)\n".to_owned();
+    }
+    let mut table = Table::new(["NAME", "PROTOCOL", "LOCAL PORT", "STATE"]);
+    for RouteView { name, protocol, port, ready } in routes {
+        let state = if *ready { "Ready" } else { "NotReady" };
+        table.row([name.to_string(), protocol.to_string(), port.to_string(), state.to_owned()]);
+    }
+    format!("\nRoutes:\n{}", table.render(INDENT))
+}
+
+fn joins(joins: &JoinsView, now: Timestamp) -> String {
+    if joins.recent.is_empty() {
+        return format!("\nJoined: {}\n", times(joins.count));
+    }
+    let mut table = Table::new(["WHO", "WHEN", "AGO"]);
+    for join in &joins.recent {
+        table.row([join.agent.to_string(), output::date(join.time), output::age(join.time, now)]);
+    }
+    format!("\nJoined: {}\n{}", times(joins.count), table.render(INDENT))
+}
+
+fn times(count: i64) -> String {
+    match count {
+        0 => "never".to_owned(),
+        1 => "once".to_owned(),
+        count => format!("{count} times"),
+    }
+}
+
+fn waits_for(obstacle: &Obstacle) -> String {
+    let Obstacle { condition, status, reason, message, hint } = obstacle;
+    format!("\nWaits for:\n{INDENT}{condition} is {status} ({reason}): {message}\n{INDENT}{hint}\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::test_support::{granted, now, share};
+    use super::*;
+    use crate::cluster::codes::Access;
+    use connect_crds::EnvironmentShare;
+
+    #[test]
+    fn a_joinable_share_says_all() {
+        let mut share = share(Some("demo"), &[("postgres", 5432), ("api", 8080)], 2, "2024-01-15T10:30:00Z");
+        let joins = serde_json::json!({"count": 2, "recent": [
+            {"agent": "mia@laptop", "time": "2024-01-14T10:25:02Z"}, {"agent": "bob\u{1b}[2J", "time": "2024-01-14T10:10:02Z"}]});
+        share.status.as_mut().expect("set").joins = serde_json::from_value(joins).expect("joins");
+        assert_eq!(
+            details(&ShareView::new(&share, &granted("abc123", ""), now()), now()),
+            "Name:          share-x7k2p\n\
+             Friendly name: demo\n\
+             Namespace:     staging\n\
+             State:         Joinable\n\
+             Code:          abc123\n\
+             Join with:     kubectl connect join abc123\n\
+             Expires:       in 24 hours (Mon Jan 15 2024 10:30:00 GMT)\n\
+             \nRoutes:\n    \
+             NAME       PROTOCOL   LOCAL PORT   STATE\n    \
+             postgres   TCP        5432         Ready\n    \
+             api        TCP        8080         Ready\n\
+             \nJoined: 2 times\n    \
+             WHO            WHEN                           AGO\n    \
+             mia@laptop     Sun Jan 14 2024 10:25:02 GMT   5m\n    \
+             bob\\u{1b}[2J   Sun Jan 14 2024 10:10:02 GMT   20m\n"
+        );
+    }
+
+    #[test]
+    fn a_share_that_waits_says_for_what_and_what_to_do() {
+        let share: EnvironmentShare = serde_json::from_value(serde_json::json!({
+            "metadata": {"name": "demo", "namespace": "staging"}, "spec": {"expirationTime": "2024-01-15T10:30:00Z"},
+            "status": {"conditions": [
+                {"type": "ResolvedRefs", "status": "False", "reason": "ServiceNotFound", "message": "no Service redis",
+                 "lastTransitionTime": "2024-01-14T10:00:00Z"},
+                {"type": "Active", "status": "False", "reason": "Pending", "message": "",
+                 "lastTransitionTime": "2024-01-14T10:00:00Z"}]}}))
+        .expect("a share");
+        let text = details(&ShareView::new(&share, &Access::Absent, now()), now());
+        assert!(
+            text.ends_with(
+                "\nRoutes: (none)\n\nJoined: never\n\nWaits for:\n    \
+                 ResolvedRefs is False (ServiceNotFound): no Service redis\n    \
+                 See which route is not ready: kubectl get serviceexposes\n"
+            ),
+            "{text}"
+        );
+    }
+}

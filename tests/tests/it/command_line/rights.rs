@@ -1,0 +1,119 @@
+//! Users with some rights: whoever may read shares but not Secrets sees shares without codes, and is told why in one line.
+
+use anyhow::{Context as _, Result, ensure};
+use connect_tests::plugin;
+use snapbox::str;
+
+use super::{Names, connect, expose};
+use crate::world::{API, World};
+
+#[tokio::test]
+async fn who_may_not_read_secrets_sees_no_code() -> Result<()> {
+    let world = World::start("viewer").await?;
+    expose(&world, &[(API, 8080)]).await?;
+    world.apply_share("demo", serde_json::json!({"displayName": "staging"})).await?;
+    world.share_says("demo", "Active", "True", "Joinable").await?;
+    let code = world.code("demo", "code").await?;
+    let role = serde_json::json!({"apiVersion": "v1", "kind": "List", "items": [
+        {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": {"name": "shares"}, "rules": [
+            {"apiGroups": ["connect.privateconnect.co"], "resources": ["environmentshares", "serviceexposes"], "verbs": ["*"]},
+            {"apiGroups": [""], "resources": ["services"], "verbs": ["get", "list"]}]},
+        {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": {"name": "shares"},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "shares"},
+            "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "victor"}]}]});
+    world.kubectl.apply(&role.to_string()).await?;
+    let victor = world.cluster.kubeconfig_for("victor", &[])?;
+    let kubectl = plugin::with_plugin(&world.namespace.kubectl().as_user(victor)).await?;
+    let names = Names::of(&world);
+    names.check(
+        &kubectl.run(["connect", "share", "--list"]).await?,
+        str![[r#"
+📋 Active Environment Shares
+
+  demo (staging)
+    Routes: 1 | Joined: 0 | Expires: 24h
+---
+[!] A code is not shown where you may not read the Secret that holds it
+exit 0
+
+"#]],
+    );
+    names.check(
+        &kubectl.run(["connect", "status", "demo"]).await?,
+        str![[r#"
+Name:          demo
+Friendly name: staging
+Namespace:     NAMESPACE
+State:         Joinable
+Expires:       in 24 hours ([..] GMT)
+
+Routes:
+    NAME   PROTOCOL   LOCAL PORT   STATE
+    api    Auto       8080         Ready
+
+Joined: never
+---
+[!] The code is not shown, because you may not read Secret demo-share-code
+exit 0
+
+"#]],
+    );
+    let made = kubectl.run(["connect", "share", "--name", "mine"]).await?.success()?;
+    ensure!(
+        made.stdout.contains("  Share: mine-") && !made.stdout.contains("Share Code"),
+        "{}",
+        made.report()
+    );
+    assert_eq!(made.stderr.lines().count(), 1, "{}", made.report());
+    for words in [
+        ["connect", "status", "-o", "json"].as_slice(),
+        &["connect", "status", "-o", "wide"],
+        &["connect", "status", "demo", "-o", "yaml"],
+        &["connect", "share", "--list", "-o", "json"],
+        &["connect", "status", "demo", "-o", "md", "--show-code"],
+        &["connect", "rotate", "demo"],
+    ] {
+        let output = kubectl.run(words).await?.success()?;
+        let all = format!("{}{}", output.stdout, output.stderr);
+        ensure!(!all.contains(&code), "the code is shown: {}", output.report());
+        let why = output.stderr.lines().filter(|line| line.contains("not shown")).count();
+        assert_eq!(why, 1, "why is said once: {}", output.report());
+    }
+    // The owner of the code still sees it, and a name is enough to end a share.
+    kubectl.run(["connect", "revoke", "demo"]).await?.success().map(drop)
+}
+
+#[tokio::test]
+async fn a_right_that_is_missing_is_named() -> Result<()> {
+    let world = World::start("nobody").await?;
+    let names = Names::of(&world);
+    names.check(
+        &connect(&world, &["share", "--as", "nobody"]).await?,
+        str![[r#"
+🤝 Creating environment share...
+
+---
+[x] You may not create environmentshares.connect.privateconnect.co in namespace NAMESPACE
+Ask for the verb create on environmentshares.connect.privateconnect.co.
+exit 1
+
+"#]],
+    );
+    names.check(
+        &connect(&world, &["status", "--as", "nobody", "--as-group", "dev"]).await?,
+        str![[r#"
+---
+[x] You may not list environmentshares.connect.privateconnect.co in namespace NAMESPACE
+Ask for the verb list on environmentshares.connect.privateconnect.co.
+exit 1
+
+"#]],
+    );
+    let checked = connect(&world, &["doctor", "--as", "nobody", "-o", "json"]).await?.fails_with(1)?;
+    let report: serde_json::Value = serde_json::from_str(&checked.stdout).context("JSON")?;
+    let rights =
+        report["sections"].as_array().into_iter().flatten().find(|section| section["name"] == "rights");
+    let failed = rights.and_then(|rights| rights["checks"].as_array()).map(Vec::len);
+    assert_eq!(failed, Some(6), "{report}");
+    Ok(())
+}
