@@ -4,6 +4,7 @@
 .DEFAULT_GOAL := help
 CRATES := connect-crds connect-hub connect-hubd connect-operator kubectl-connect connect-tests connect-release
 LAB := cargo run --bin lab --
+BENCH := cargo run --release --bin bench --
 
 # A failure says in words where it comes from; stack traces would bury that. Set it to 1 to see them.
 export RUST_LIB_BACKTRACE ?= 0
@@ -35,6 +36,10 @@ e2e: tools ## run the tests of the whole product against a real control plane
 .PHONY: chart
 chart: tools ## run the charts' tests: lint, render, schema, install and uninstall with real helm
 	cargo test -p connect-tests --test it chart::
+
+.PHONY: bench
+bench: ## measure speed, cost and exactness of ends beside peers (ONLY=D4,E1 some rows, PAIRS=3 fewer rounds, PEERS=1 bore and rathole too)
+	@$(BENCH) $(if $(ONLY),--only $(ONLY)) $(if $(PAIRS),--pairs $(PAIRS)) $(if $(PEERS),--peers)
 
 .PHONY: lint
 lint: ## formatting, clippy, each crate alone, licences and sources of dependencies

@@ -90,6 +90,11 @@ impl Hub {
         &self.key_file
     }
 
+    /// The process's id.
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
     /// The process, to kill or freeze it.
     pub fn process(&mut self) -> &mut Process {
         &mut self.process

@@ -84,7 +84,8 @@ impl Teammate {
     }
 }
 
-fn routes_in(said: &str) -> BTreeMap<String, u16> {
+/// The routes and their ports, as far as they were printed.
+pub(crate) fn routes_in(said: &str) -> BTreeMap<String, u16> {
     let route = |line: &str| {
         let (name, port) = line.split_once(ARROW)?;
         let digits = port.split(|letter: char| !letter.is_ascii_digit()).next()?;

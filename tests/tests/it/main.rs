@@ -1,6 +1,7 @@
 //! The product on real parts, one module per subject. All of them share one control plane.
 
 mod bad_input;
+mod bench;
 mod chart;
 mod command_line;
 mod completing;

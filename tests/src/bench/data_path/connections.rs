@@ -1,0 +1,90 @@
+//! D6: connections per second, and how soon a dial that leads nowhere is answered.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use tokio::io::AsyncReadExt;
+
+use super::{Paths, nobody, taken};
+use crate::bench::Bench;
+use crate::bench::figure::{Goal, Measure, Row, Unit};
+use crate::bench::load::connections;
+use crate::bench::paths::{FAST, Ours, R2};
+use crate::bench::peers::RATHOLE;
+use crate::bench::service::Wish;
+use crate::bench::statistics::Spread;
+use crate::wait::{SOON, eventually};
+
+/// Connections of one path in one round.
+const CONNECTIONS: usize = 400;
+
+/// Dials that are refused.
+const REFUSED: usize = 50;
+
+/// A refused dial that was not answered by then is not answered at all.
+const NO_ANSWER: Duration = Duration::from_secs(10);
+
+const RATE: &str = "rate";
+
+pub(super) async fn measure(bench: &Bench) -> Result<Vec<Row>> {
+    let mut paths = Paths::start(bench, "connections").await?;
+    let rounds = bench
+        .interleaved(&paths.routes()?, RATE, async |route| {
+            Ok(vec![(RATE, connections(route.address, CONNECTIONS).await?)])
+        })
+        .await?;
+    let compared = [(RATHOLE, Goal::AtLeast(0.9)), (R2, Goal::None)];
+    let mut rows: Vec<Row> = compared
+        .into_iter()
+        .filter_map(|(peer, goal)| {
+            let ratio = rounds.ratio((FAST, RATE), (peer, RATE))?;
+            let figure = Measure::new(Unit::Ratio, ratio, rounds.count());
+            let row = Row::new("D6", format!("open, one round trip, close, beside {peer}"), figure, goal)
+                .ours(taken(&rounds, Unit::PerSecond, FAST, RATE))
+                .beside(peer, taken(&rounds, Unit::PerSecond, peer, RATE))
+                .void_if(rounds.is_void(), rounds.variation());
+            Some(row)
+        })
+        .collect();
+    rows.push(refused(&mut paths.ours).await?.void_if(rounds.is_void(), rounds.variation()));
+    Ok(rows)
+}
+
+/// Dials a route behind which nobody listens.
+async fn refused(ours: &mut Ours) -> Result<Row> {
+    let (_occupied, nobody) = nobody()?;
+    let codes = ours.exposer.expose(0, 1, nobody).await?;
+    ours.join(codes.first().context("a code")?, 1).await?;
+    let joined = ours.joins.last_mut().context("it has just joined")?;
+    let address = *joined.routes.first().context("it has one route")?;
+    let mut millis = Vec::with_capacity(REFUSED);
+    for _ in 0..REFUSED {
+        millis.push(until_refused(address).await?);
+    }
+    let spread = Spread::of(&millis).context("some dials")?;
+    let figure = Measure::new(Unit::Milliseconds, spread, REFUSED);
+    let row = Row::new("D6", "a dial that leads nowhere is answered", figure, Goal::AtMost(5.0));
+    let said = eventually("the teammate is told why", SOON, || {
+        let said = joined.process.stdout() + &joined.process.stderr();
+        async move {
+            ensure!(said.contains("refused the connection"), "it says {said}");
+            Ok(())
+        }
+    });
+    Ok(match said.await {
+        Ok(()) => row,
+        Err(_) => row.missed_because("without a reason"),
+    })
+}
+
+/// Milliseconds from connecting to the end of the connection.
+async fn until_refused(address: SocketAddr) -> Result<f64> {
+    let begun = Instant::now();
+    let mut stream = Wish::Idle.connect(address).await?;
+    let mut byte = [0];
+    let end = tokio::time::timeout(NO_ANSWER, stream.read(&mut byte)).await;
+    // An end and a reset are both an answer; a byte is none.
+    ensure!(!matches!(end.context("a dial that leads nowhere has no answer")?, Ok(1..)), "somebody answered");
+    Ok(begun.elapsed().as_secs_f64() * 1e3)
+}

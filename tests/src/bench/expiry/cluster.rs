@@ -1,0 +1,231 @@
+//! E3, E4 and E6: ends as an operator makes them, with a control plane that works, that has stopped, and after a restart.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use connect_crds::EnvironmentShare;
+use connect_crds::condition::{self, kind};
+use futures::future::try_join_all;
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core::v1::Secret;
+use kube::Api;
+use kube::api::DeleteParams;
+use tokio::io::AsyncReadExt;
+use tokio::time::{sleep, timeout};
+
+use super::{Lateness, Watched, now};
+use crate::bench::Bench;
+use crate::bench::figure::{Goal, Measure, Row, Unit};
+use crate::bench::paths::{Joined, Service};
+use crate::bench::service::Wish;
+use crate::control_plane::{ControlPlane, Kubectl, Options};
+use crate::hub::Hub;
+use crate::operator::{HubChoice, Operator, Setup};
+use crate::plugin;
+use crate::services;
+use crate::wait::{PATIENTLY, eventually};
+
+/// Shares that are deleted, one after the other.
+const DELETED: usize = 20;
+
+/// Pause between two of them, so that each meets an operator that has nothing to do.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// The life of a share that ends by itself: long enough to be joined.
+const LIFE: SignedDuration = SignedDuration::from_secs(15);
+
+/// How long before the end something is stopped.
+const BEFORE: Duration = Duration::from_secs(2);
+
+/// A dial that brought nothing by then brings nothing.
+const NOTHING: Duration = Duration::from_secs(2);
+
+/// Microseconds between two sends of the Service.
+const FINE: u64 = 5_000;
+
+/// Namespace of everything.
+const NAMESPACE: &str = "bench";
+
+/// The shared Service and its port.
+const API: &str = "api";
+const PORT: u16 = 8080;
+
+/// An operator with its control plane and its hub, and a Service that it exposes.
+struct World {
+    operator: Operator,
+    hub: Hub,
+    _service: Service,
+    kubectl: Kubectl,
+    cluster: ControlPlane,
+}
+
+pub(super) async fn measure(bench: &Bench) -> Result<Vec<Row>> {
+    let mut world = World::start(bench).await?;
+    let mut rows = deleted(&world).await?;
+    rows.extend(without_an_api_server(&mut world).await?);
+    rows.extend(across_a_restart(world).await?);
+    Ok(rows)
+}
+
+impl World {
+    async fn start(bench: &Bench) -> Result<Self> {
+        let cluster = ControlPlane::start(Options::default()).await?;
+        let hub = Hub::start(&bench.scratch.folder("cluster-hub")?, &cluster.logs()).await?;
+        let operator = Operator::start(Setup {
+            site: cluster.site(NAMESPACE)?,
+            hub: HubChoice::from(&hub),
+            namespace: NAMESPACE.to_owned(),
+            watched: Vec::new(),
+            environment: Vec::new(),
+        })
+        .await?;
+        let kubectl = plugin::with_plugin(&cluster.kubectl()).await?.in_namespace(NAMESPACE);
+        let address = services::service(&kubectl, API, PORT).await?;
+        let service = Service::start_at(address, &cluster.logs()).await?;
+        plugin::expose(&kubectl, &format!("{API}:{PORT}")).await?;
+        Ok(Self { operator, hub, _service: service, kubectl, cluster })
+    }
+
+    async fn shares(&self) -> Result<Api<EnvironmentShare>> {
+        Ok(Api::namespaced(self.cluster.client().await?, NAMESPACE))
+    }
+
+    async fn apply(&self, name: &str, spec: serde_json::Value) -> Result<()> {
+        let object = serde_json::json!({
+            "apiVersion": "connect.privateconnect.co/v1alpha1",
+            "kind": "EnvironmentShare",
+            "metadata": { "name": name },
+            "spec": spec,
+        });
+        self.kubectl.apply(&object.to_string()).await.map(drop)
+    }
+
+    /// The code of a share, once there is one.
+    async fn code(&self, share: &str) -> Result<String> {
+        let secrets: Api<Secret> = Api::namespaced(self.cluster.client().await?, NAMESPACE);
+        eventually("the share has a code", PATIENTLY, || async {
+            let data = secrets.get(&format!("{share}-share-code")).await?.data.unwrap_or_default();
+            let code = data.get("code").context("the Secret has no code")?;
+            String::from_utf8(code.0.clone()).context("a code is text")
+        })
+        .await
+    }
+
+    async fn join(&self, share: &str) -> Result<Joined> {
+        let code = self.code(share).await?;
+        Joined::start(&format!("teammate-{share}"), &code, self.hub.url(), 1, &self.cluster.logs()).await
+    }
+
+    /// A share that ends by itself, joined, and when it ends in microseconds since 1970.
+    async fn ending(&self, name: &str) -> Result<(Joined, i64)> {
+        let end = Timestamp::from_second((Timestamp::now() + LIFE).as_second())?;
+        self.apply(name, serde_json::json!({ "expirationTime": end.to_string() })).await?;
+        Ok((self.join(name).await?, end.as_microsecond()))
+    }
+}
+
+/// E3.
+async fn deleted(world: &World) -> Result<Vec<Row>> {
+    let names: Vec<String> = (0..DELETED).map(|number| format!("deleted-{number}")).collect();
+    for name in &names {
+        world.apply(name, serde_json::json!({ "expires": "1h" })).await?;
+    }
+    let joins = try_join_all(names.iter().map(|name| world.join(name))).await?;
+    let shares = world.shares().await?;
+    let mut lateness = Lateness::default();
+    for (name, joined) in names.iter().zip(&joins) {
+        let watched = Watched::open(first(joined)?, FINE).await?;
+        sleep(PAUSE).await;
+        let asked = now();
+        shares.delete(name, &DeleteParams::default()).await.context("cannot delete a share")?;
+        lateness.add(watched.ended().await?, asked);
+    }
+    let what = format!("from DELETE to the cut, {DELETED} shares, p99");
+    Ok(vec![lateness.row("E3", what, 0.99, Goal::AtMost(50.0))?])
+}
+
+/// E4: the API server stands still at the end of a share.
+async fn without_an_api_server(world: &mut World) -> Result<Vec<Row>> {
+    let (joined, end) = world.ending("unwatched").await?;
+    let watched = Watched::open(first(&joined)?, FINE).await?;
+    until(end, BEFORE).await;
+    world.cluster.api_server().freeze()?;
+    let ended = watched.ended().await;
+    world.cluster.api_server().thaw()?;
+    let back = now();
+    let mut lateness = Lateness::default();
+    lateness.add(ended?, end);
+    let row = lateness.row("E4", "API server down, end to the cut".to_owned(), 1.0, Goal::AtMost(10.0))?;
+    let shares = world.shares().await?;
+    eventually("the status tells the end", PATIENTLY, || async {
+        let status = shares.get("unwatched").await?.status.unwrap_or_default();
+        let active = condition::find(&status.conditions, kind::ACTIVE).context("no condition yet")?;
+        ensure!(active.status == "False", "it is {}", active.status);
+        Ok(())
+    })
+    .await?;
+    let told = Measure::once(Unit::Milliseconds, (now() - back) as f64 / 1e3);
+    Ok(vec![row, Row::new("E4", "status after the API server is back", told, Goal::AtMost(30_000.0))])
+}
+
+/// E6: the operator is away at the end of a share.
+async fn across_a_restart(world: World) -> Result<Vec<Row>> {
+    let (joined, end) = world.ending("restarted").await?;
+    let code = world.code("restarted").await?;
+    let route = first(&joined)?;
+    let _watched = Watched::open(route, FINE).await?;
+    let World { mut operator, hub, _service, kubectl: _kubectl, cluster } = world;
+    until(end, BEFORE).await;
+    operator.process().kill()?;
+    sleep_past(end).await;
+    let begun = now();
+    let dials = tokio::spawn(async move { bytes_from(route, end).await });
+    let operator = operator.restart().await?;
+    let preview = format!("{}/v1/env-shares/{code}", hub.url());
+    eventually("the hub refuses the code", PATIENTLY, || async {
+        let answer = reqwest::get(&preview).await.context("the hub does not answer")?;
+        ensure!(answer.status() == reqwest::StatusCode::NOT_FOUND, "it answers {}", answer.status());
+        Ok(())
+    })
+    .await?;
+    let closed = Measure::once(Unit::Milliseconds, (now() - begun) as f64 / 1e3);
+    let bytes = dials.await.context("the dials were given up")?;
+    drop((operator, cluster));
+    let bytes = Measure::once(Unit::Count, bytes as f64);
+    Ok(vec![
+        Row::new("E6", "bytes after an end that the operator slept through", bytes, Goal::AtMost(0.0)),
+        Row::new("E6", "start of the operator to closed at the hub", closed, Goal::AtMost(5000.0)),
+    ])
+}
+
+/// Bytes that a teammate gets who dials again and again for a while.
+async fn bytes_from(route: SocketAddr, end: i64) -> u64 {
+    let mut bytes = 0;
+    while now() < end + i64::try_from(6 * NOTHING.as_micros()).unwrap_or(i64::MAX) {
+        // The port is closed once the teammate has heard of the end.
+        if let Ok(mut stream) = Wish::Tick(FINE).connect(route).await {
+            while let Ok(Ok(_)) = timeout(NOTHING, stream.read_u8()).await {
+                bytes += 1;
+            }
+        }
+        sleep(PAUSE).await;
+    }
+    bytes
+}
+
+fn first(joined: &Joined) -> Result<SocketAddr> {
+    joined.routes.first().copied().context("a share without routes")
+}
+
+/// Waits until so long before an end.
+async fn until(end: i64, before: Duration) {
+    let left = u64::try_from(end - now()).unwrap_or_default();
+    sleep(Duration::from_micros(left).saturating_sub(before)).await;
+}
+
+/// Waits until an end has passed.
+async fn sleep_past(end: i64) {
+    until(end, Duration::ZERO).await;
+    sleep(PAUSE).await;
+}
