@@ -15,7 +15,7 @@ use crate::bench::paths::{FAST, Ours, Protocol, R2, RAW, RECORDED, Relays, Route
 const TRANSFERS: usize = 100;
 
 /// Round trips in each situation.
-const ROUND_TRIPS: usize = 300;
+const ROUND_TRIPS: usize = 100;
 
 /// How long the transfers may fill what there is to fill.
 const FILLING: Duration = Duration::from_millis(500);
