@@ -35,6 +35,10 @@ complete -c kubectl-connect -n "__fish_kubectl_connect_needs_command" -l request
 complete -c kubectl-connect -n "__fish_kubectl_connect_needs_command" -s h -l help -d 'Print help'
 complete -c kubectl-connect -n "__fish_kubectl_connect_needs_command" -s V -l version -d 'Print version'
 complete -c kubectl-connect -n "__fish_kubectl_connect_needs_command" -f -a "share" -d 'Share the exposed services of a namespace with one code; list and revoke such shares'
+complete -c kubectl-connect -n "__fish_kubectl_connect_needs_command" -f -a "status" -d 'Show shares: their routes, who joined when, and what they wait for'
+complete -c kubectl-connect -n "__fish_kubectl_connect_needs_command" -f -a "extend" -d 'Let a share end later'
+complete -c kubectl-connect -n "__fish_kubectl_connect_needs_command" -f -a "rotate" -d 'Give a share a new code. The old one is refused and whoever joined with it is cut off'
+complete -c kubectl-connect -n "__fish_kubectl_connect_needs_command" -f -a "revoke" -d 'End a share: its code is refused and open connections are cut'
 complete -c kubectl-connect -n "__fish_kubectl_connect_needs_command" -f -a "expose" -d 'Make a port of a Service a route that shares include'
 complete -c kubectl-connect -n "__fish_kubectl_connect_needs_command" -f -a "unexpose" -d 'Take a route out of every share and cut its connections'
 complete -c kubectl-connect -n "__fish_kubectl_connect_needs_command" -f -a "join" -d 'Join a share: its routes become ports of this machine. Needs the code only, no cluster and no kubeconfig'
@@ -42,12 +46,23 @@ complete -c kubectl-connect -n "__fish_kubectl_connect_needs_command" -f -a "log
 complete -c kubectl-connect -n "__fish_kubectl_connect_needs_command" -f -a "logout" -d 'Forget the API key of a hub'
 complete -c kubectl-connect -n "__fish_kubectl_connect_needs_command" -f -a "completion" -d 'Print the script that makes a shell, or kubectl itself, complete commands, flags and names'
 complete -c kubectl-connect -n "__fish_kubectl_connect_needs_command" -f -a "man" -d 'Write the man pages to a folder'
+complete -c kubectl-connect -n "__fish_kubectl_connect_needs_command" -f -a "doctor" -d 'Check cluster, rights, operator and hub, and say how to mend what is wrong'
 complete -c kubectl-connect -n "__fish_kubectl_connect_needs_command" -f -a "version" -d 'Print the version of this plugin'
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand share" -l name -d 'Friendly name for the share' -r
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand share" -l expires -d 'How long the share lives, such as 1h, 4h, 24h or 7d' -r
+complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand share" -l service -d 'Share this Service without exposing it first; can be repeated. The port may be left out when there is only one' -r
+complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand share" -s l -l selector -d 'Share the Services with these labels without exposing them first. With --list: the shares with these labels' -r
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand share" -l hub -d 'Hub to use: its URL, or a Secret of type connect.privateconnect.co/hub. Default: the operator\'s hub' -r
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand share" -l config -d 'Config file whose hubUrl is used when --hub is not given' -r -F
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand share" -l revoke -d 'Revoke a share, named by its code or its name' -r
+complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand share" -l dry-run -d 'Show what would be shared and change nothing: client asks for no more than what it needs to know, server lets the cluster judge it' -r -f -a "none\t''
+client\t''
+server\t''"
+complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand share" -s o -l output -d 'Form of the output. Default: for people' -r -f -a "json\t''
+yaml\t''
+name\t''
+wide\t''
+md\t''"
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand share" -l timeout -d 'Longest wait for the operator, such as 30s or 2m. Default: 60s, for expose 10s' -r
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand share" -s n -l namespace -d 'Namespace. Default: that of the kubeconfig\'s context' -r
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand share" -l context -d 'Context of the kubeconfig' -r
@@ -59,8 +74,69 @@ complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand share" -
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand share" -l request-timeout -d 'Longest wait for one answer of the cluster, such as 5s or 1m' -r
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand share" -l list -d 'List active shares'
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand share" -s A -l all-namespaces -d 'With --list: the shares of all namespaces'
+complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand share" -s w -l watch -d 'With --list: go on showing what changes'
+complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand share" -l show-code -d 'With -o md: the code as well. Whoever reads the page can then join'
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand share" -l no-wait -d 'Return as soon as the cluster has taken the wish, without waiting for the operator'
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand share" -s h -l help -d 'Print help'
+complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand status" -s l -l selector -d 'The shares with these labels' -r
+complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand status" -s o -l output -d 'Form of the output. Default: for people' -r -f -a "json\t''
+yaml\t''
+name\t''
+wide\t''
+md\t''"
+complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand status" -s n -l namespace -d 'Namespace. Default: that of the kubeconfig\'s context' -r
+complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand status" -l context -d 'Context of the kubeconfig' -r
+complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand status" -l cluster -d 'Cluster of the kubeconfig' -r
+complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand status" -l user -d 'User of the kubeconfig' -r
+complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand status" -l kubeconfig -d 'Kubeconfig file. Default: $KUBECONFIG, else ~/.kube/config' -r -F
+complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand status" -l as -d 'User to impersonate' -r
+complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand status" -l as-group -d 'Group to impersonate; can be repeated' -r
+complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand status" -l request-timeout -d 'Longest wait for one answer of the cluster, such as 5s or 1m' -r
+complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand status" -s A -l all-namespaces -d 'The shares of all namespaces'
+complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand status" -s w -l watch -d 'Go on showing what changes'
+complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand status" -l show-code -d 'With -o md: the code as well. Whoever reads the page can then join'
+complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand status" -s h -l help -d 'Print help'
+complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand extend" -l timeout -d 'Longest wait for the operator, such as 30s or 2m. Default: 60s, for expose 10s' -r
+complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand extend" -s n -l namespace -d 'Namespace. Default: that of the kubeconfig\'s context' -r
+complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand extend" -l context -d 'Context of the kubeconfig' -r
+complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand extend" -l cluster -d 'Cluster of the kubeconfig' -r
+complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand extend" -l user -d 'User of the kubeconfig' -r
+complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand extend" -l kubeconfig -d 'Kubeconfig file. Default: $KUBECONFIG, else ~/.kube/config' -r -F
+complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand extend" -l as -d 'User to impersonate' -r
+complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand extend" -l as-group -d 'Group to impersonate; can be repeated' -r
+complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand extend" -l request-timeout -d 'Longest wait for one answer of the cluster, such as 5s or 1m' -r
+complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand extend" -l force -d 'Change it although Argo CD or Flux manages it, which may put it back'
+complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand extend" -l no-wait -d 'Return as soon as the cluster has taken the wish, without waiting for the operator'
+complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand extend" -s h -l help -d 'Print help'
+complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand rotate" -s o -l output -d 'Form of the output. Default: for people' -r -f -a "json\t''
+yaml\t''
+name\t''
+wide\t''
+md\t''"
+complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand rotate" -l timeout -d 'Longest wait for the operator, such as 30s or 2m. Default: 60s, for expose 10s' -r
+complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand rotate" -s n -l namespace -d 'Namespace. Default: that of the kubeconfig\'s context' -r
+complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand rotate" -l context -d 'Context of the kubeconfig' -r
+complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand rotate" -l cluster -d 'Cluster of the kubeconfig' -r
+complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand rotate" -l user -d 'User of the kubeconfig' -r
+complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand rotate" -l kubeconfig -d 'Kubeconfig file. Default: $KUBECONFIG, else ~/.kube/config' -r -F
+complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand rotate" -l as -d 'User to impersonate' -r
+complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand rotate" -l as-group -d 'Group to impersonate; can be repeated' -r
+complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand rotate" -l request-timeout -d 'Longest wait for one answer of the cluster, such as 5s or 1m' -r
+complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand rotate" -l force -d 'Change it although Argo CD or Flux manages it, which may put it back'
+complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand rotate" -l show-code -d 'With -o md: the code as well. Whoever reads the page can then join'
+complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand rotate" -l no-wait -d 'Return as soon as the cluster has taken the wish, without waiting for the operator'
+complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand rotate" -s h -l help -d 'Print help'
+complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand revoke" -l timeout -d 'Longest wait for the operator, such as 30s or 2m. Default: 60s, for expose 10s' -r
+complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand revoke" -s n -l namespace -d 'Namespace. Default: that of the kubeconfig\'s context' -r
+complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand revoke" -l context -d 'Context of the kubeconfig' -r
+complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand revoke" -l cluster -d 'Cluster of the kubeconfig' -r
+complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand revoke" -l user -d 'User of the kubeconfig' -r
+complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand revoke" -l kubeconfig -d 'Kubeconfig file. Default: $KUBECONFIG, else ~/.kube/config' -r -F
+complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand revoke" -l as -d 'User to impersonate' -r
+complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand revoke" -l as-group -d 'Group to impersonate; can be repeated' -r
+complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand revoke" -l request-timeout -d 'Longest wait for one answer of the cluster, such as 5s or 1m' -r
+complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand revoke" -l no-wait -d 'Return as soon as the cluster has taken the wish, without waiting for the operator'
+complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand revoke" -s h -l help -d 'Print help'
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand expose" -l name -d 'Name of the route as teammates see it. Default: the Service\'s name' -r
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand expose" -l local-port -d 'Port suggested for the teammate\'s machine. Default: the Service\'s port' -r
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand expose" -l protocol -d 'What is spoken on the port' -r -f -a "auto\t''
@@ -158,6 +234,23 @@ complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand man" -l 
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand man" -l as-group -d 'Group to impersonate; can be repeated' -r
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand man" -l request-timeout -d 'Longest wait for one answer of the cluster, such as 5s or 1m' -r
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand man" -s h -l help -d 'Print help'
+complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand doctor" -l operator-namespace -d 'Namespace in which the operator runs' -r
+complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand doctor" -l hub -d 'A hub to check besides those that the cluster speaks of' -r
+complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand doctor" -s o -l output -d 'Form of the output. Default: for people' -r -f -a "json\t''
+yaml\t''
+name\t''
+wide\t''
+md\t''"
+complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand doctor" -s n -l namespace -d 'Namespace. Default: that of the kubeconfig\'s context' -r
+complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand doctor" -l context -d 'Context of the kubeconfig' -r
+complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand doctor" -l cluster -d 'Cluster of the kubeconfig' -r
+complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand doctor" -l user -d 'User of the kubeconfig' -r
+complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand doctor" -l kubeconfig -d 'Kubeconfig file. Default: $KUBECONFIG, else ~/.kube/config' -r -F
+complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand doctor" -l as -d 'User to impersonate' -r
+complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand doctor" -l as-group -d 'Group to impersonate; can be repeated' -r
+complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand doctor" -l request-timeout -d 'Longest wait for one answer of the cluster, such as 5s or 1m' -r
+complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand doctor" -l show-code -d 'With -o md: the code as well. Whoever reads the page can then join'
+complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand doctor" -s h -l help -d 'Print help'
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand version" -s n -l namespace -d 'Namespace. Default: that of the kubeconfig\'s context' -r
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand version" -l context -d 'Context of the kubeconfig' -r
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand version" -l cluster -d 'Cluster of the kubeconfig' -r

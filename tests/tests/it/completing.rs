@@ -11,8 +11,9 @@ use crate::world::World;
 /// What Tab gives: words, and what they mean.
 async fn tab(kubectl: &Kubectl, words: &[&str]) -> Result<Vec<String>> {
     let output = kubectl.run(["__complete", "connect"].iter().chain(words)).await?.success()?;
-    // kubectl's own completion says on stderr which directive it ends with, and nothing else.
-    ensure!(output.stderr.lines().all(|line| line.starts_with("Completion ended")), "{}", output.report());
+    // kubectl tells whom it asks and how it ended; of the plugin there is nothing.
+    let is_kubectl = |line: &str| line.starts_with("[Debug] ") || line.starts_with("Completion ended ");
+    ensure!(output.stderr.lines().all(is_kubectl), "{}", output.report());
     let lines = output.stdout.lines().filter(|line| !line.starts_with(':'));
     Ok(lines.filter_map(|line| line.split('\t').next()).map(str::to_owned).collect())
 }
