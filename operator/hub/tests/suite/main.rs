@@ -8,4 +8,6 @@ mod ends;
 mod hostile;
 mod outages;
 mod recordings;
+mod robust;
 mod support;
+mod thaw;
