@@ -74,6 +74,7 @@ fn start(cli: Cli, printer: Printer) -> Outcome<Exit> {
     }
     // Fails only when one is installed already, which is then the same.
     let _ = rustls::crypto::ring::default_provider().install_default();
+    connect_hub::descriptors::raise_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

@@ -10,6 +10,7 @@ async fn main() -> ExitCode {
     // Fails only when a provider is installed already, which is as good.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let Cli { log, command } = Cli::parse();
+    connect_hub::descriptors::raise_limit();
     if let Err(error) = telemetry::install(&log) {
         eprintln!("error: {error:#}");
         return ExitCode::FAILURE;

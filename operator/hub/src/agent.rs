@@ -10,8 +10,9 @@ use jiff::Timestamp;
 use thiserror::Error;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
+use crate::data::Connector;
 use crate::identity::Identity;
-use crate::protocol::{self, About, Answer, Connected, NAMESPACE, Said};
+use crate::protocol::{self, About, Answer, Connected, DATA_CONNECTIONS, NAMESPACE, Said};
 use crate::socketio::{self, EmitError, Emitter, Events, Incoming, SocketError, Target};
 use crate::url::HubUrl;
 
@@ -37,6 +38,8 @@ pub(crate) struct Socket {
     pub(crate) welcome: Connected,
     /// The hub's warning that the token ends soon.
     pub(crate) token_warning: Option<Timestamp>,
+    /// Opens data connections that belong to this socket, on a hub that has them.
+    pub(crate) data: Option<Connector>,
 }
 
 /// Why no agent socket could be opened, or why it is over.
@@ -72,12 +75,14 @@ pub(crate) async fn open(
     identity: &Identity,
 ) -> Result<Socket, AgentError> {
     let auth = protocol::auth(identity);
-    let target = Target { url: &url.socket(), namespace: NAMESPACE, auth: &auth, tls };
+    let target = Target { url: &url.socket(), namespace: NAMESPACE, auth: &auth, tls: Arc::clone(&tls) };
     let (emitter, mut events) = socketio::connect(target).await.map_err(AgentError::Socket)?;
     let after = WELCOME_TIMEOUT;
     let (welcome, token_warning) =
         timeout(after, welcome(&mut events)).await.map_err(|_| AgentError::NoWelcome { after })??;
-    Ok(Socket { emitter, events, welcome, token_warning })
+    let ticket = welcome.data_ticket.clone().filter(|_| welcome.features.has(DATA_CONNECTIONS));
+    let data = ticket.map(|ticket| Connector::new(url, tls, identity.agent_id, ticket));
+    Ok(Socket { emitter, events, welcome, token_warning, data })
 }
 
 async fn welcome(events: &mut Events) -> Result<(Connected, Option<Timestamp>), AgentError> {

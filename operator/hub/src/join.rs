@@ -88,6 +88,21 @@ impl Default for Timing {
     }
 }
 
+/// What is used of what a hub can do. The default is right outside of tests and measurements.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Transport {
+    /// Carry connections beside the agent's socket where the hub can.
+    pub data_connections: bool,
+    /// Encrypt them between the two ends.
+    pub encryption: bool,
+}
+
+impl Default for Transport {
+    fn default() -> Self {
+        Self { data_connections: true, encryption: true }
+    }
+}
+
 /// One route of the share and the port it would like.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LocalRoute {
@@ -205,6 +220,15 @@ impl Join {
 
     /// The same with another sense of time.
     pub async fn start_with(config: JoinConfig, timing: Timing) -> Result<Self, JoinError> {
+        Self::start_over(config, timing, Transport::default()).await
+    }
+
+    /// The same over a chosen transport.
+    pub async fn start_over(
+        config: JoinConfig,
+        timing: Timing,
+        transport: Transport,
+    ) -> Result<Self, JoinError> {
         let Timing { clock, recheck_interval } = timing;
         let JoinConfig { url, tls, identity, share_id, ends_at, routes, bind, recheck } = config;
         let deadline = Deadline::new(clock, ends_at);
@@ -219,7 +243,7 @@ impl Join {
         let (events_tx, events_rx) = mpsc::channel(EVENT_QUEUE);
         let (ended_tx, ended) = watch::channel(None);
         let stop = CancellationToken::new();
-        let hub = Hub { url, tls, identity };
+        let hub = Hub { url, tls, identity, transport };
         let runner = Runner::new(
             hub,
             Share { id: share_id, deadline },

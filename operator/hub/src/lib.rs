@@ -8,6 +8,7 @@
 //! control  client -> HTTP API (agents, services, shares)
 //! expose   tunnel -> session -> routes.authorize(serviceId) -> link -> TcpStream -> Service
 //! join     TcpListener -> connection -> session -> hub -> the exposing side
+//! data     the bytes of both, beside the session where the hub has data connections
 //! ```
 
 #![warn(missing_docs)]
@@ -16,6 +17,8 @@ mod agent;
 pub mod backoff;
 pub mod client;
 pub mod clock;
+mod data;
+pub mod descriptors;
 mod e2e;
 pub mod error;
 pub mod identity;

@@ -27,6 +27,9 @@ pub const SHARE_EVENTS: &str = "share-events";
 /// The hub tells each end of a connection whether the other encrypts.
 pub const E2E: &str = "e2e";
 
+/// Bytes may go over connections of their own: see `data`.
+pub const DATA_CONNECTIONS: &str = "data-connections";
+
 /// What a hub says, in our words.
 #[derive(Debug)]
 pub enum Said<'a> {
@@ -58,6 +61,8 @@ pub enum Said<'a> {
     ShareEnded(ShareEnded),
     /// A chunk for this connection that is not base64: the connection cannot go on.
     Spoilt(Id<'a>),
+    /// More data connections are wanted than wait at the hub (exposing side).
+    DataWanted,
     /// Something that does not concern us.
     Other,
 }
@@ -85,6 +90,7 @@ impl<'a> Said<'a> {
             "share_joined" => Self::ShareJoined(payload(event)?),
             "share_changed" => Self::ShareChanged(payload(event)?),
             "share_ended" => Self::ShareEnded(payload(event)?),
+            "data_wanted" => Self::DataWanted,
             _ => Self::Other,
         })
     }

@@ -28,7 +28,7 @@ use crate::tunnel::budget::{InboxRx, Item};
 use crate::tunnel::stats::count;
 
 /// After the hub closed a connection, how long the stream may take to read its last bytes and close in turn.
-const LINGER: Duration = Duration::from_secs(2);
+pub(crate) const LINGER: Duration = Duration::from_secs(2);
 
 /// How a connection went.
 #[derive(Debug)]
@@ -285,7 +285,7 @@ async fn inward<P: Permission>(
 }
 
 /// Lets the other end read its last bytes: closing a stream with unread bytes in it would reset it.
-async fn linger(stream: TcpStream) {
+pub(crate) async fn linger(stream: TcpStream) {
     #[expect(
         deprecated,
         reason = "only the form that blocks on close is dangerous; None restores the orderly close"

@@ -12,6 +12,18 @@ pub struct HubUrl {
     text: String,
 }
 
+/// The parts of an address, for whoever connects by hand.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Endpoint {
+    /// A name or an address, the latter without brackets.
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    pub(crate) tls: bool,
+    /// What belongs into the header `Host`.
+    pub(crate) authority: String,
+    pub(crate) path: String,
+}
+
 /// Whether plain HTTP to another machine is acceptable.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum InsecureHttp {
@@ -77,6 +89,25 @@ impl HubUrl {
     /// Whether this is the hub that is meant when none is named.
     pub fn is_default(&self) -> bool {
         self.text == Self::DEFAULT
+    }
+
+    /// Where to connect for `path` below this address.
+    pub(crate) fn endpoint(&self, path: &str) -> Endpoint {
+        let url = Url::parse(&self.text).expect("the text of a URL is one");
+        let host = match url.host() {
+            Some(Host::Domain(name)) => name.to_owned(),
+            Some(Host::Ipv4(address)) => address.to_string(),
+            Some(Host::Ipv6(address)) => address.to_string(),
+            None => String::new(),
+        };
+        let prefix = url.path().trim_end_matches('/');
+        Endpoint {
+            host,
+            port: url.port_or_known_default().unwrap_or_default(),
+            tls: url.scheme() == "https",
+            authority: url.authority().to_owned(),
+            path: format!("{prefix}{path}"),
+        }
     }
 
     /// The websocket address of the agent socket.
@@ -147,6 +178,19 @@ mod tests {
         assert_eq!(parse("https://hub.example.com/#x"), Err(InvalidHubUrl::QueryOrFragment));
         assert_eq!(parse("ftp://hub.example.com"), Err(InvalidHubUrl::Scheme("ftp".into())));
         assert_eq!(parse("hub.example.com"), Err(InvalidHubUrl::NotAUrl));
+    }
+
+    #[test]
+    fn an_endpoint_has_everything_to_connect_by_hand() {
+        for (text, host, port, tls, authority, path) in [
+            ("https://hub.example.com/pre/", "hub.example.com", 443, true, "hub.example.com", "/pre/v1/data"),
+            ("http://[::1]:3001", "::1", 3001, false, "[::1]:3001", "/v1/data"),
+            ("http://127.0.0.1", "127.0.0.1", 80, false, "127.0.0.1", "/v1/data"),
+        ] {
+            let (host, authority, path) = (host.to_owned(), authority.to_owned(), path.to_owned());
+            let expected = Endpoint { host, port, tls, authority, path };
+            assert_eq!(parse(text).expect("valid").endpoint("/v1/data"), expected);
+        }
     }
 
     #[test]

@@ -21,7 +21,7 @@ use axum::{
 };
 
 use crate::{core::Core, limits::REQUEST_TIMEOUT};
-use error::ApiError;
+pub use error::ApiError;
 
 /// Everything that is answered over HTTP.
 pub fn router(core: Arc<Core>) -> Router {
@@ -44,6 +44,7 @@ pub fn router(core: Arc<Core>) -> Router {
         .route("/v1/env-shares/{code}", get(joins::preview).patch(shares::change).delete(shares::revoke))
         .route("/v1/env-shares/{code}/join", post(joins::join))
         .route("/v1/env-shares/{code}/joins", get(joins::list))
+        .route("/v1/data", get(crate::data::upgrade))
         .route("/v1/workspace", get(workspace::show))
         .route("/v1/workspace/upgrade", post(workspace::upgrade))
         .fallback(no_such_route)

@@ -13,7 +13,7 @@ mod open;
 pub use bridge::{Bridge, Terms, Toward};
 pub use cut::{tell_end, tell_new_end};
 pub use lane::Kind;
-pub use open::{CheckOutcome, Reached, check, reach};
+pub use open::{CheckOutcome, DataBridge, Reached, check, reach, reach_by_data};
 
 use std::{
     collections::{HashMap, hash_map::Entry},
@@ -117,6 +117,7 @@ impl Bridges {
         }
         self.release_terms(bridge);
         bridge.clear_lanes();
+        bridge.cut.cancel();
         true
     }
 
@@ -130,7 +131,7 @@ impl Bridges {
     /// that has just ended; one that belongs to others is counted.
     pub fn sent_by(&self, session: &Arc<Session>, toward: Toward, id: &str) -> Option<Arc<Bridge>> {
         let bridge = self.lock().get(id).cloned()?;
-        if bridge.sender(toward).is_some_and(|sender| Arc::ptr_eq(&sender, session)) {
+        if !bridge.by_data && bridge.sender(toward).is_some_and(|sender| Arc::ptr_eq(&sender, session)) {
             return Some(bridge);
         }
         self.inner.foreign.fetch_add(1, Ordering::Relaxed);
@@ -140,7 +141,7 @@ impl Bridges {
 
     /// In which direction `session` sends over the bridge of this id.
     pub fn direction_from(&self, session: &Arc<Session>, id: &str) -> Option<Toward> {
-        let bridge = self.lock().get(id).cloned()?;
+        let bridge = self.lock().get(id).filter(|bridge| !bridge.by_data).cloned()?;
         [Toward::Exposer, Toward::Joiner]
             .into_iter()
             .find(|toward| bridge.sender(*toward).is_some_and(|sender| Arc::ptr_eq(&sender, session)))

@@ -4,6 +4,7 @@
 //! ```text
 //! control  request -> api -> store                      -> ends (timer) -> core.expire -> bridges cut, agents told
 //! data     socket -> wire (gate) -> agents::events -> bridges (lane) -> wire (window) -> socket
+//! fast     upgrade -> data (open: the same rights) -> bridge -> relay, both sides beside their sockets
 //! ```
 
 mod agents;
@@ -12,6 +13,7 @@ mod attempts;
 mod bridges;
 mod config;
 mod core;
+mod data;
 mod ends;
 mod limits;
 mod moment;

@@ -10,8 +10,8 @@ pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 pub const KEEP_ALIVE: Duration = Duration::from_secs(75);
 /// A TLS handshake; a peer that needs longer is not one of ours.
 pub const TLS_HANDSHAKE: Duration = Duration::from_secs(10);
-/// Open TCP connections, all peers together: two sockets for each of 8,000 agents, within a usual file limit.
-pub const CONNECTIONS: usize = 16_384;
+/// Open TCP connections, all peers together: two for each of ten thousand idle streams and for each of as many agents.
+pub const CONNECTIONS: usize = 40_960;
 /// What a stop waits for open requests and sockets before it drops them.
 pub const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -62,6 +62,16 @@ pub const BRIDGES_EXPOSED: usize = 16_384;
 pub const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a check dials; recorded.
 pub const CHECK_TIMEOUT: Duration = Duration::from_secs(5);
+/// An `open` or `refused` on a data connection: ids, a key, a sentence.
+pub const DATA_MESSAGE_BYTES: usize = 2 * 1024;
+/// Data connections of one socket that carry nothing: what an exposing agent leaves here, and a joining one's burst.
+pub const DATA_WAITING_PER_SOCKET: usize = 256;
+/// How long a stream waits for its exposing agent to open one more data connection.
+pub const DATA_WANTED_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a joining agent may take to hear that it gets no stream.
+pub const DATA_REFUSAL_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long an agent may take to receive the answer to an upgrade.
+pub const UPGRADE_TIMEOUT: Duration = Duration::from_secs(10);
 /// An id for a bridge is a UUID or, from newer clients, a UUID with a short prefix.
 pub const CONNECTION_ID_BYTES: usize = 64;
 

@@ -12,6 +12,7 @@ use anyhow::Context as _;
 use args::{Arguments, Command, Key, LogFormat, Serve};
 use clap::Parser as _;
 use connect_hubd::{Hub, HubConfig, Keys, Limits, TlsFiles};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 
 #[tokio::main]
@@ -45,6 +46,7 @@ async fn run(serve: Serve) -> anyhow::Result<ExitCode> {
         log_format,
     } = serve;
     start_logging(&log, log_format)?;
+    raise_file_limit();
     // Listened to before the hub is, so that no signal finds nobody.
     let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
@@ -65,6 +67,14 @@ async fn run(serve: Serve) -> anyhow::Result<ExitCode> {
     }
     hub.stop().await;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Every connection is an open file. A process that may not have more is no worse off.
+fn raise_file_limit() {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
+        tracing::debug!(%error, ?current, "the limit of open files stays as it is");
+    }
 }
 
 async fn keys(command: Key) -> anyhow::Result<ExitCode> {

@@ -31,10 +31,38 @@ pub struct ShareCode(String);
 #[derive(Clone, PartialEq, Eq)]
 pub struct SecretHash(String);
 
+/// What opens the data connections of one socket. Lives in memory only; Debug does not show it.
+#[derive(Clone)]
+pub struct Ticket(String);
+
 /// The operating system gave no random bytes.
 #[derive(Debug, thiserror::Error)]
 #[error("asking the operating system for random bytes: {0}")]
 pub struct NoRandomness(getrandom::Error);
+
+// === impl Ticket ===
+
+impl Ticket {
+    pub fn generate() -> Result<Self, NoRandomness> {
+        Ok(Self(hex(&random::<TOKEN_BYTES>()?)))
+    }
+
+    /// For the agent alone.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether `text` is the ticket, in a time that does not tell how much of it is.
+    pub fn matches(&self, text: &str) -> bool {
+        bool::from(self.0.as_bytes().ct_eq(text.as_bytes()))
+    }
+}
+
+impl fmt::Debug for Ticket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Ticket")
+    }
+}
 
 // === impl ShareCode ===
 

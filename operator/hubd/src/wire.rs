@@ -109,6 +109,11 @@ impl Wire {
         self.window.close();
     }
 
+    /// Cancelled when the connection is to go.
+    pub fn closed(&self) -> CancellationToken {
+        self.closed.clone()
+    }
+
     /// Says that the next response is a 101.
     pub fn expect_frames(&self) {
         self.upgrading.store(true, Ordering::Release);

@@ -17,6 +17,7 @@ use super::deadline::Deadline;
 use super::session::Live;
 use super::traffic::Counters;
 use super::{JoinEvent, LocalRoute};
+use crate::data::NotReached;
 use crate::protocol::{ReachConnect, Reached};
 use crate::pump::{self, Agreed, AtEnd, JOINER, Keys, Lane, Meter, Peer, Permission};
 use crate::tunnel::budget::{InboxRx, Item, inbox};
@@ -92,6 +93,30 @@ impl Connections {
     }
 
     async fn carry_over(&self, live: &Live, stream: TcpStream, route: &LocalRoute) -> Result<(), String> {
+        let permission = UntilTheEnd { deadline: self.deadline.clone(), over: self.over.clone() };
+        if let Some(data) = &live.data {
+            match data.open(route.service_id).await {
+                Ok(opened) => {
+                    let _counted = self.counters.opened();
+                    let meter = Meter { from_hub: &self.counters.from_hub, to_hub: &self.counters.to_hub };
+                    opened.carry(stream, &permission, meter).await;
+                    return Ok(());
+                }
+                Err(NotReached::Refused(reason)) => return Err(reason),
+                Err(NotReached::OtherWay) => {} // over the socket, then
+            }
+        }
+        self.carry_recorded(live, stream, route, &permission).await
+    }
+
+    /// Over the agent's socket, as every hub can.
+    async fn carry_recorded(
+        &self,
+        live: &Live,
+        stream: TcpStream,
+        route: &LocalRoute,
+        permission: &UntilTheEnd,
+    ) -> Result<(), String> {
         let connection_id = Uuid::new_v4().to_string();
         let (inbox_tx, mut inbox) = inbox(&live.budget);
         let registration = live.links.register(connection_id.clone(), inbox_tx);
@@ -109,10 +134,9 @@ impl Connections {
                 return Err(reason);
             }
         };
-        let permission = UntilTheEnd { deadline: self.deadline.clone(), over: self.over.clone() };
         let _counted = self.counters.opened();
         let meter = Meter { from_hub: &self.counters.from_hub, to_hub: &self.counters.to_hub };
-        let outcome = pump::run(stream, inbox, &lane, keys, &permission, meter, registration).await;
+        let outcome = pump::run(stream, inbox, &lane, keys, permission, meter, registration).await;
         debug!(link = lane.connection_id(), route = route.name, %outcome, "connection ended");
         if matches!(outcome, pump::Outcome::GivenUp | pump::Outcome::Forbidden) {
             let _ = lane.close().await; // a hub that is gone has closed it already

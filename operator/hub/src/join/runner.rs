@@ -14,7 +14,7 @@ use super::connection::Connections;
 use super::listening::Bound;
 use super::session::{self, Current, Share};
 use super::traffic::Counters;
-use super::{JoinEnd, JoinEvent, LocalRoute, Recheck};
+use super::{JoinEnd, JoinEvent, LocalRoute, Recheck, Transport};
 use crate::agent::{self, AgentError, Socket};
 use crate::backoff::Backoff;
 use crate::identity::Identity;
@@ -29,8 +29,8 @@ const HEALTHY: Duration = Duration::from_secs(10);
 /// How long the socket may take to close its connections and leave.
 const GOODBYE_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Local connections at once; more wait to be accepted.
-const MAX_CONNECTIONS: usize = 1024;
+/// Local connections at once; more wait to be accepted. As many as a hub of ours lets one joiner have.
+const MAX_CONNECTIONS: usize = 12_288;
 
 /// Delay after the system refused to accept, as it does without free file descriptors.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
@@ -40,6 +40,7 @@ pub(super) struct Hub {
     pub(super) url: HubUrl,
     pub(super) tls: Arc<rustls::ClientConfig>,
     pub(super) identity: Identity,
+    pub(super) transport: Transport,
 }
 
 /// Everything behind a [`super::Join`].
@@ -140,7 +141,9 @@ impl Runner {
         let mut failures = 0;
         loop {
             let began = Instant::now();
-            let error = match session::run(socket, &self.share, &self.current, &self.leaving).await {
+            let transport = self.hub.transport;
+            let running = session::run(socket, &self.share, transport, &self.current, &self.leaving);
+            let error = match running.await {
                 Ok(end) => return end,
                 Err(error) => error,
             };
@@ -160,7 +163,7 @@ impl Runner {
     }
 
     async fn reconnect(&self, failures: &mut u32) -> Result<Socket, JoinEnd> {
-        let Hub { url, tls, identity } = &self.hub;
+        let Hub { url, tls, identity, .. } = &self.hub;
         loop {
             *failures = failures.saturating_add(1);
             sleep(RECONNECT.delay(*failures)).await;

@@ -1,5 +1,6 @@
 //! One agent socket of the joining side: what the hub says goes to the connection it is about.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use tokio::sync::watch;
@@ -7,10 +8,11 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::debug;
 use uuid::Uuid;
 
-use super::JoinEnd;
 use super::deadline::Deadline;
 use super::peers::Peers;
+use super::{JoinEnd, Transport};
 use crate::agent::{self, AgentError, Socket};
+use crate::data::Reaching;
 use crate::protocol::{EndedReason, HALF_CLOSE, SHARE_EVENTS, Said, ShareChanged};
 use crate::pump::JOINER;
 use crate::socketio::{Emitter, Event, Events, Incoming};
@@ -27,6 +29,8 @@ pub(super) struct Live {
     pub(super) half_close: bool,
     pub(super) tells_ends: bool,
     pub(super) peers: Peers,
+    /// The fast path, on a hub that has it.
+    pub(super) data: Option<Reaching>,
     /// Cancelled when the socket is gone.
     pub(super) gone: CancellationToken,
 }
@@ -45,10 +49,11 @@ pub(super) type Current = watch::Sender<Option<Arc<Live>>>;
 pub(super) async fn run(
     socket: Socket,
     share: &Share,
+    transport: Transport,
     current: &Current,
     leaving: &CancellationToken,
 ) -> Result<JoinEnd, AgentError> {
-    let Socket { emitter, mut events, welcome, token_warning: _ } = socket;
+    let Socket { emitter, mut events, welcome, token_warning: _, data } = socket;
     let Limits { agent_bytes, link_bytes, connections: _ } = Limits::default();
     welcome.shares.into_iter().for_each(|changed| share.follow(changed));
     let gone = CancellationToken::new();
@@ -59,6 +64,9 @@ pub(super) async fn run(
         half_close: welcome.features.has(HALF_CLOSE),
         tells_ends: welcome.features.has(SHARE_EVENTS),
         peers: Peers::default(),
+        data: data
+            .filter(|_| transport.data_connections)
+            .map(|connector| Reaching::new(connector, transport)),
         gone: gone.clone(),
     });
     let _withdraw = Withdraw { current, _gone: gone.drop_guard() };
@@ -67,6 +75,7 @@ pub(super) async fn run(
         biased;
         () = leaving.cancelled() => Ok(JoinEnd::LostAccess),
         error = agent::heartbeat(emitter) => Err(error),
+        error = keep_ahead(&live) => match error {},
         ended = listen(&mut events, &live, share) => ended,
     };
     if ended.is_ok() {
@@ -87,6 +96,14 @@ struct Withdraw<'a> {
 impl Drop for Withdraw<'_> {
     fn drop(&mut self) {
         self.current.send_replace(None);
+    }
+}
+
+/// Opens connections of the fast path ahead of need; never returns.
+async fn keep_ahead(live: &Live) -> Infallible {
+    match &live.data {
+        Some(data) => data.keep_ahead().await,
+        None => std::future::pending().await,
     }
 }
 
@@ -131,6 +148,7 @@ async fn hear(event: &Event, live: &Live, share: &Share) -> Result<Option<JoinEn
             Ok(())
         }
         Said::Connected(_)
+        | Said::DataWanted
         | Said::TokenWarning(_)
         | Said::ShareJoined(_)
         | Said::ShareEnded(_)

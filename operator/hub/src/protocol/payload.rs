@@ -4,11 +4,11 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 use jiff::Timestamp;
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{E2E, HALF_CLOSE, SHARE_EVENTS, Unreadable};
+use super::{DATA_CONNECTIONS, E2E, HALF_CLOSE, SHARE_EVENTS, Unreadable};
 use crate::client::Features;
 use crate::identity::Identity;
 
@@ -19,7 +19,7 @@ const MAX_CONNECTION_ID_BYTES: usize = 128;
 const MAX_HANDSHAKE_BYTES: usize = 1024;
 
 /// What we tell a hub that we can do.
-const OUR_FEATURES: [&str; 3] = [HALF_CLOSE, SHARE_EVENTS, E2E];
+const OUR_FEATURES: [&str; 4] = [HALF_CLOSE, SHARE_EVENTS, E2E, DATA_CONNECTIONS];
 
 /// The connection an event is about.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
@@ -40,7 +40,7 @@ pub struct Data<'a> {
 }
 
 /// The hub's welcome.
-#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Connected {
     /// When the token ends.
@@ -52,7 +52,15 @@ pub struct Connected {
     /// The live shares that this agent has joined.
     #[serde(default)]
     pub shares: Vec<ShareChanged>,
+    /// Ties data connections to this socket, on a hub that has them.
+    #[serde(default)]
+    pub data_ticket: Option<Ticket>,
 }
+
+/// Proves that a data connection is this socket's. `Debug` does not show it.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(transparent)]
+pub struct Ticket(pub(crate) SecretString);
 
 /// Credentials were not accepted.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
@@ -238,7 +246,7 @@ pub struct DialError<'a> {
 struct Auth<'a> {
     agent_id: Uuid,
     token: &'a str,
-    features: [&'static str; 3],
+    features: [&'static str; OUR_FEATURES.len()],
 }
 
 /// What goes with the join of the namespace. Holds the token: never log it.

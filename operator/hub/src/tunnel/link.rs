@@ -33,7 +33,7 @@ pub(super) struct Link {
 }
 
 /// Counts a connection as open.
-struct Open<'a>(&'a Stats);
+pub(crate) struct Open<'a>(&'a Stats);
 
 impl Permission for Leash {
     fn holds(&self) -> bool {
@@ -121,7 +121,7 @@ pub(crate) async fn refuse(emitter: &Emitter, connection_id: &str, why: RefusedD
 }
 
 /// Tries the targets in order; each gets an equal part of the time that is left.
-async fn connect(targets: &[SocketAddr]) -> Result<TcpStream, RefusedDial> {
+pub(crate) async fn connect(targets: &[SocketAddr]) -> Result<TcpStream, RefusedDial> {
     let deadline = Instant::now() + CONNECT_TIMEOUT;
     let mut why = RefusedDial::ConnectFailed;
     for (tried, target) in targets.iter().enumerate() {
@@ -145,7 +145,7 @@ fn is_expected(stream: &TcpStream, targets: &[SocketAddr]) -> bool {
 // === impl Open ===
 
 impl<'a> Open<'a> {
-    fn new(stats: &'a Stats) -> Self {
+    pub(crate) fn new(stats: &'a Stats) -> Self {
         count(&stats.open, 1);
         count(&stats.opened, 1);
         Self(stats)

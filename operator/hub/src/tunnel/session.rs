@@ -18,6 +18,7 @@ use super::routes::{Refusal, Routes};
 use super::stats::{RefusedDial, Stats, count};
 use super::{Limits, TunnelEvent, exposing};
 use crate::agent::{self, AgentError, Socket};
+use crate::data::{Connector, Offering, Wanted};
 use crate::protocol::{self, HALF_CLOSE, Said};
 use crate::pump::EXPOSER;
 use crate::socketio::{Emitter, Event, Incoming};
@@ -41,6 +42,8 @@ struct Session {
     tasks: JoinSet<Result<(), AgentError>>,
     /// Session --everything must be exposed again--> exposing task.
     welcomed: Arc<Notify>,
+    /// Session --the hub wants more data connections--> offering task.
+    wanted: Wanted,
 }
 
 /// Carries connections until the socket ends or `stop` is cancelled, then says which error ended it.
@@ -49,16 +52,17 @@ pub(super) async fn run(
     around: Surroundings,
     stop: &CancellationToken,
 ) -> Option<AgentError> {
-    let Socket { emitter, mut events, welcome, token_warning: _ } = socket;
+    let Socket { emitter, mut events, welcome, token_warning: _, data } = socket;
     let mut session = Session {
         half_close: welcome.features.has(HALF_CLOSE),
         links: Links::default(),
         tasks: JoinSet::new(),
         welcomed: Arc::default(),
+        wanted: Wanted::default(),
         emitter,
         around,
     };
-    session.start_tasks();
+    session.start_tasks(data);
     let ended = loop {
         let said = tokio::select! {
             biased;
@@ -90,12 +94,21 @@ pub(super) async fn run(
 // === impl Session ===
 
 impl Session {
-    fn start_tasks(&mut self) {
+    fn start_tasks(&mut self, data: Option<Connector>) {
         let emitter = self.emitter.clone();
         self.tasks.spawn(async { Err(agent::heartbeat(emitter).await) });
         let (emitter, routes) = (self.emitter.clone(), self.around.routes.clone());
         let welcomed = Arc::clone(&self.welcomed);
         self.tasks.spawn(async move { Err(exposing::run(emitter, routes, &welcomed).await) });
+        if let Some(connector) = data {
+            let Surroundings { routes, limits, stats, events_tx: _, budget: _ } = self.around.clone();
+            let (links, wanted) = (self.links.clone(), self.wanted.clone());
+            let offering = Offering { connector, routes, limits, stats, links, wanted };
+            self.tasks.spawn(async move {
+                offering.run().await;
+                Ok(())
+            });
+        }
     }
 
     async fn hear(&mut self, event: &Event) -> Result<(), AgentError> {
@@ -125,6 +138,7 @@ impl Session {
             }
             Said::ShareJoined(joined) => self.tell(joined.into()),
             Said::Connected(_) => self.welcomed.notify_one(),
+            Said::DataWanted => self.wanted.one_more(),
             Said::Ready(_) | Said::Failed(_) | Said::ShareChanged(_) | Said::ShareEnded(_) | Said::Other => {}
         }
         Ok(())

@@ -20,6 +20,7 @@ use crate::{
     core::Core,
     limits::{JOINS_PER_SOCKET, TOKEN_GRACE, TOKEN_WARNING, UNPROVEN_SOCKET},
     moment::Moment,
+    secret::Ticket,
     store::{AgentRow, StoreError},
     wire::Wire,
 };
@@ -132,8 +133,16 @@ async fn welcome(
     features: &[String],
 ) {
     let features = Features::from_names(features.iter().map(String::as_str));
-    let session =
-        Arc::new(Session::new(agent.id, agent.workspace.clone(), features, socket.clone(), wire.clone()));
+    let ticket = match Ticket::generate() {
+        Ok(ticket) => ticket,
+        Err(error) => {
+            tracing::error!(%error, "cannot give a socket its ticket");
+            let _ = socket.disconnect(); // a bare leave means: come back later
+            return;
+        }
+    };
+    let workspace = agent.workspace.clone();
+    let session = Arc::new(Session::new(agent.id, workspace, features, socket.clone(), wire.clone(), ticket));
     if let Err(error) = core.store.agent_seen(agent.id, true).await {
         tracing::warn!(error = crate::error_chain(&error), agent = %agent.id, "cannot note that an agent connected");
     }
@@ -156,6 +165,9 @@ async fn welcome(
     if session.features.share_events {
         // Their ends may have moved while the agent was away.
         connected["shares"] = granted_shares(core, agent.id).await;
+    }
+    if session.features.data_connections {
+        connected["dataTicket"] = json!(session.data.ticket().as_str());
     }
     let _ = session.emit("connected", &connected, 0);
     tracing::debug!(agent = %agent.id, guest = agent.workspace.is_none(), "agent connected");

@@ -13,7 +13,7 @@ use socketioxide::{SendError, SocketError, socket::Socket};
 use tokio::sync::Semaphore;
 use uuid::Uuid;
 
-use crate::{limits::CALLS_PER_SOCKET, wire::Wire};
+use crate::{data::DataPool, limits::CALLS_PER_SOCKET, secret::Ticket, wire::Wire};
 
 /// What an agent said it understands beyond the recorded protocol.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -23,6 +23,7 @@ pub struct Features {
     /// Whether it encrypts from end to end. `None`: it said nothing of its features, as the vendor's agents do, which
     /// may or may not encrypt.
     pub e2e: Option<bool>,
+    pub data_connections: bool,
 }
 
 /// A proven socket.
@@ -43,6 +44,8 @@ pub struct Session {
     pub exposing: AtomicUsize,
     /// Room for requests that wait for the database.
     pub calls: Arc<Semaphore>,
+    /// Its data connections that carry nothing now.
+    pub data: DataPool,
 }
 
 /// The socket is gone or going.
@@ -56,7 +59,7 @@ static EXPOSURES: AtomicU64 = AtomicU64::new(1);
 
 impl Features {
     /// What this hub understands, as it says in `connected`.
-    pub const OURS: [&str; 3] = ["half-close", "share-events", "e2e"];
+    pub const OURS: [&str; 4] = ["half-close", "share-events", "e2e", "data-connections"];
 
     pub fn from_names<'a>(names: impl IntoIterator<Item = &'a str>) -> Self {
         names.into_iter().fold(Self::default(), |features, name| {
@@ -65,6 +68,7 @@ impl Features {
                 "half-close" => Self { half_close: true, ..features },
                 "share-events" => Self { share_events: true, ..features },
                 "e2e" => Self { e2e: Some(true), ..features },
+                "data-connections" => Self { data_connections: true, ..features },
                 _ => features,
             }
         })
@@ -80,6 +84,7 @@ impl Session {
         features: Features,
         socket: Arc<Socket>,
         wire: Arc<Wire>,
+        ticket: Ticket,
     ) -> Self {
         wire.sessions.fetch_add(1, Ordering::AcqRel);
         Self {
@@ -93,6 +98,7 @@ impl Session {
             joined: AtomicUsize::new(0),
             exposing: AtomicUsize::new(0),
             calls: Arc::new(Semaphore::new(CALLS_PER_SOCKET)),
+            data: DataPool::new(ticket),
         }
     }
 
@@ -135,6 +141,7 @@ impl Session {
         let first = !self.closed.swap(true, Ordering::AcqRel);
         if first {
             self.wire.sessions.fetch_sub(1, Ordering::AcqRel);
+            self.data.close();
         }
         first
     }

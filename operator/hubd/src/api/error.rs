@@ -21,6 +21,8 @@ pub enum ApiError {
     Guard { status: StatusCode, message: String },
     /// 429 and how long to wait
     TooManyAttempts { wait: Duration },
+    /// 503 and how long to wait
+    Busy { wait: Duration },
     /// 500; what it was is in our log only
     Store(StoreError),
 }
@@ -87,6 +89,11 @@ impl IntoResponse for ApiError {
                 let message = format!("Too many attempts. Try again in {seconds} seconds.");
                 let mut response = text(StatusCode::TOO_MANY_REQUESTS, &message);
                 response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
+                response
+            }
+            Self::Busy { wait } => {
+                let mut response = text(StatusCode::SERVICE_UNAVAILABLE, "Too many connections are waiting");
+                response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(wait.as_secs()));
                 response
             }
             Self::Store(error) => {

@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::{core::Core, moment::Moment};
 
 /// What this hub does beyond the recorded one. Clients look for these names and assume nothing.
-const FEATURES: [&str; 10] = [
+const FEATURES: [&str; 11] = [
     "expires-at",
     "idempotency-key",
     "grants",
@@ -19,6 +19,7 @@ const FEATURES: [&str; 10] = [
     "delete-service",
     "half-close",
     "e2e",
+    "data-connections",
 ];
 
 #[derive(Debug, Serialize)]

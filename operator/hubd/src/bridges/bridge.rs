@@ -6,6 +6,7 @@ use std::sync::{
 };
 
 use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::lane::Lane;
@@ -44,6 +45,10 @@ pub struct Bridge {
     dialled: Mutex<Option<oneshot::Sender<Dialled>>>,
     pub to_exposer: Lane,
     pub to_joiner: Lane,
+    /// Carried by data connections: no event is about it.
+    pub by_data: bool,
+    /// Cancelled when the bridge is forgotten, for whoever relays it.
+    pub cut: CancellationToken,
     closed: AtomicBool,
 }
 
@@ -76,6 +81,25 @@ impl Bridge {
             dialled: Mutex::new(Some(dialled)),
             to_exposer: Lane::default(),
             to_joiner: Lane::default(),
+            by_data: false,
+            cut: CancellationToken::new(),
+            closed: AtomicBool::new(false),
+        })
+    }
+
+    /// A bridge over data connections, which dial and answer for themselves.
+    pub fn over_data(id: &str, joiner: Arc<Session>, service: Uuid) -> Arc<Self> {
+        Arc::new(Self {
+            id: id.into(),
+            joiner: Some(joiner),
+            service,
+            terms: Mutex::new(None),
+            ends_at: AtomicI64::new(i64::MAX),
+            dialled: Mutex::new(None),
+            to_exposer: Lane::default(),
+            to_joiner: Lane::default(),
+            by_data: true,
+            cut: CancellationToken::new(),
             closed: AtomicBool::new(false),
         })
     }

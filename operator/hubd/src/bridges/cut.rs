@@ -35,8 +35,8 @@ impl Bridges {
 
     fn end(&self, bridge: &Arc<Bridge>, tell_joiner: impl FnOnce(&Session)) {
         let exposer = bridge.receiver(Toward::Exposer);
-        if !self.remove(bridge) {
-            return;
+        if !self.remove(bridge) || bridge.by_data {
+            return; // over data connections the cut itself says it
         }
         bridge.answer(Err("the hub hung up".to_owned()));
         if let Some(joiner) = bridge.joiner.as_ref().filter(|joiner| !joiner.is_closed()) {

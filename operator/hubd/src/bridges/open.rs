@@ -58,6 +58,12 @@ pub struct Reached {
     pub e2e: Option<bool>,
 }
 
+/// A bridge over data connections, forgotten when this goes, however its task ends.
+pub struct DataBridge {
+    bridges: Bridges,
+    pub bridge: Arc<Bridge>,
+}
+
 /// Begins a bridge for `joiner`. `reply` hears whether it was allowed, once; what came of the dial is told by events.
 pub fn reach(
     core: &Arc<Core>,
@@ -66,19 +72,10 @@ pub fn reach(
     service: Uuid,
     reply: impl FnOnce(Result<Reached, &str>) + Send + 'static,
 ) {
-    if id.is_empty() || id.len() > CONNECTION_ID_BYTES || !id.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return reply(Err(BAD_ID));
-    }
     let (dialled_tx, dialled_rx) = oneshot::channel();
     let bridge = Bridge::new(id, Some(joiner.clone()), service, dialled_tx);
-    match core.bridges.insert(&bridge) {
-        Ok(()) => {}
-        Err(Refusal::IdTaken) => return reply(Err(ID_TAKEN)),
-        Err(Refusal::TooMany) => return reply(Err(TOO_MANY)),
-    }
-    if joiner.is_closed() {
-        core.bridges.remove(&bridge); // nobody else will: its bridges were ended before this one began
-        return;
+    if let Err(why) = begin(core, joiner, &bridge) {
+        return reply(Err(why));
     }
     let (core, joiner) = (core.clone(), joiner.clone());
     tokio::spawn(async move {
@@ -100,6 +97,41 @@ pub fn reach(
             }
         }
     });
+}
+
+/// Begins a bridge for `joiner` over data connections, by the same rights; with whom, or why not.
+pub async fn reach_by_data(
+    core: &Arc<Core>,
+    joiner: &Arc<Session>,
+    id: &str,
+    service: Uuid,
+) -> Result<(DataBridge, Arc<Session>), &'static str> {
+    let bridge = Bridge::over_data(id, joiner.clone(), service);
+    begin(core, joiner, &bridge)?;
+    let held = DataBridge { bridges: core.bridges.clone(), bridge };
+    let turn = joiner.calls.acquire().await;
+    agree_on_terms(core, &held.bridge, joiner).await?;
+    drop(turn);
+    let exposer = held.bridge.receiver(Toward::Exposer).ok_or(CLOSED)?;
+    Ok((held, exposer))
+}
+
+/// Takes the bridge's id, before anybody's rights are known.
+fn begin(core: &Core, joiner: &Session, bridge: &Arc<Bridge>) -> Result<(), &'static str> {
+    let id = &*bridge.id;
+    if id.is_empty() || id.len() > CONNECTION_ID_BYTES || !id.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(BAD_ID);
+    }
+    match core.bridges.insert(bridge) {
+        Ok(()) => {}
+        Err(Refusal::IdTaken) => return Err(ID_TAKEN),
+        Err(Refusal::TooMany) => return Err(TOO_MANY),
+    }
+    if joiner.is_closed() {
+        core.bridges.remove(bridge); // nobody else will: its bridges were ended before this one began
+        return Err(CLOSED);
+    }
+    Ok(())
 }
 
 /// Dials a service for the hub itself and hangs up.
@@ -183,6 +215,21 @@ async fn dial(
         dialled.await.ok()
     };
     tokio::time::timeout(within, answer).await.ok().flatten()
+}
+
+// === impl DataBridge ===
+
+impl DataBridge {
+    /// The clock passed the end of the bridge's share before the timer did.
+    pub fn expire(&self) {
+        self.bridges.expire(&self.bridge);
+    }
+}
+
+impl Drop for DataBridge {
+    fn drop(&mut self) {
+        self.bridges.remove(&self.bridge);
+    }
 }
 
 // === impl Bridges ===

@@ -38,7 +38,7 @@ pub struct WireIo<S> {
     /// Bytes of frames received since nobody was proven.
     unproven: usize,
     /// One of the connections that we serve at a time; given back with the stream.
-    _place: OwnedSemaphorePermit,
+    place: OwnedSemaphorePermit,
 }
 
 /// What is being written.
@@ -64,8 +64,13 @@ impl<S> WireIo<S> {
             received: Frames::default(),
             sent: Frames::default(),
             unproven: 0,
-            _place: place,
+            place,
         }
+    }
+
+    /// The stream by itself, for whoever needs neither gate nor window.
+    pub fn into_parts(self) -> (S, OwnedSemaphorePermit) {
+        (self.stream, self.place)
     }
 
     /// Follows what was written: responses until a 101, then frames.

@@ -8,7 +8,7 @@ use std::{
 use connect_hub::{
     client::{Client, ClientOptions, NewRoute, NewService, NewShare, Revoked, ServiceReach, Share, ShareEnd},
     identity::Identity,
-    join::{Join, JoinConfig, JoinEnd, JoinEvent, LocalRoute},
+    join::{Join, JoinConfig, JoinEnd, JoinEvent, LocalRoute, Timing, Transport},
     tls::client_config,
     tunnel::{Route, Routes, ShareKey, SystemClock, Tunnel, TunnelConfig, TunnelEvent},
     url::{HubUrl, InsecureHttp},
@@ -40,7 +40,7 @@ async fn patient_echo() -> SocketAddr {
     address
 }
 
-fn client(hub: &TestHub, key: Option<&str>) -> Client {
+pub fn client(hub: &TestHub, key: Option<&str>) -> Client {
     let _ = http(); // installs the provider
     let url = HubUrl::parse(&hub.url, InsecureHttp::Refused).expect("a loopback URL");
     let options = ClientOptions { api_key: key.map(Into::into), tls: client_config(None).expect("roots") };
@@ -48,7 +48,7 @@ fn client(hub: &TestHub, key: Option<&str>) -> Client {
 }
 
 /// A share with one route to `address`, exposed by a tunnel.
-async fn expose(client: &Client, address: SocketAddr) -> (Identity, Share, Tunnel) {
+pub async fn expose(client: &Client, address: SocketAddr) -> (Identity, Share, Tunnel) {
     let maker = Identity::generate();
     client.register_agent(&maker, "cluster", None).await.expect("registers");
     let service = NewService {
@@ -88,7 +88,11 @@ async fn expose(client: &Client, address: SocketAddr) -> (Identity, Share, Tunne
     (maker, share, tunnel)
 }
 
-async fn join_without_an_account(hub: &TestHub, share: &Share) -> Join {
+pub async fn join_without_an_account(hub: &TestHub, share: &Share) -> Join {
+    join_over(hub, share, Transport::default()).await
+}
+
+pub async fn join_over(hub: &TestHub, share: &Share, transport: Transport) -> Join {
     let client = client(hub, None);
     let joined = client.join(&share.code, "laptop", None).await.expect("joins");
     let routes = joined.share.routes.iter().map(|route| LocalRoute {
@@ -107,7 +111,7 @@ async fn join_without_an_account(hub: &TestHub, share: &Share) -> Join {
         bind: vec![IpAddr::V4(Ipv4Addr::LOCALHOST)],
         recheck: None,
     };
-    Join::start(config).await.expect("joins")
+    Join::start_over(config, Timing::default(), transport).await.expect("joins")
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,6 +3,7 @@
 
 mod bridges;
 mod client;
+mod data;
 mod flow;
 mod node;
 mod process;

@@ -7,7 +7,10 @@ use connect_hubd::{Hub, HubConfig, Limits};
 use futures::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::net::TcpStream;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, tungstenite::Message};
 use uuid::Uuid;
 
@@ -48,7 +51,12 @@ pub struct Socket {
     /// Events that came while another was waited for.
     early: VecDeque<(String, Value)>,
     next_ack: u64,
+    /// What came with `connected`.
+    pub welcome: Value,
 }
+
+/// A data connection whose frames are written and read by hand.
+pub struct Data(pub TcpStream);
 
 // === impl TestHub ===
 
@@ -157,7 +165,7 @@ impl TestHub {
 
     /// A socket of the agent, heard `connected` already, that understands everything this hub does.
     pub async fn connect(&self, agent: &Agent) -> Socket {
-        self.connect_with(agent, &["half-close", "share-events"]).await
+        self.connect_with(agent, &["half-close", "share-events", "data-connections"]).await
     }
 
     pub async fn connect_with(&self, agent: &Agent, features: &[&str]) -> Socket {
@@ -165,7 +173,7 @@ impl TestHub {
         let auth = json!({"agentId": agent.id, "token": agent.token, "features": features});
         socket.send(&format!("40/agent,{auth}")).await;
         assert!(socket.frame().await.expect("open").starts_with("40/agent,{\"sid\":"));
-        socket.event("connected").await;
+        socket.welcome = socket.event("connected").await;
         socket
     }
 }
@@ -196,7 +204,7 @@ impl Socket {
     pub async fn open(url: &str) -> Self {
         let url = format!("{}/socket.io/?EIO=4&transport=websocket", url.replacen("http", "ws", 1));
         let (stream, _) = tokio_tungstenite::connect_async(url).await.expect("connects");
-        let mut socket = Self { stream, early: VecDeque::new(), next_ack: 0 };
+        let mut socket = Self { stream, early: VecDeque::new(), next_ack: 0, welcome: Value::Null };
         assert!(socket.frame().await.expect("open").starts_with("0{"));
         socket
     }
@@ -298,6 +306,74 @@ impl Socket {
     pub fn into_stream(self) -> WebSocketStream<MaybeTlsStream<TcpStream>> {
         self.stream
     }
+}
+
+// === impl Data ===
+
+impl Data {
+    pub const OPEN: u8 = 1;
+    pub const READY: u8 = 2;
+    pub const REFUSED: u8 = 3;
+    pub const DATA: u8 = 4;
+    pub const FIN: u8 = 5;
+
+    /// The connection after its upgrade, or the status of the answer.
+    pub async fn ask(hub: &TestHub, agent: Uuid, ticket: &str, role: &str) -> Result<Self, u16> {
+        let mut stream = TcpStream::connect(hub.hub.address()).await.expect("connects");
+        let request = format!(
+            "GET /v1/data HTTP/1.1\r\nhost: hub\r\nconnection: upgrade\r\nupgrade: private-connect-data\r\n\
+             x-agent-id: {agent}\r\nx-data-ticket: {ticket}\r\nx-data-role: {role}\r\n\r\n"
+        );
+        stream.write_all(request.as_bytes()).await.expect("writes");
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(within("the head of an answer", stream.read_u8()).await.expect("an answer"));
+        }
+        let status = String::from_utf8(head).expect("text")[9..12].parse().expect("a status");
+        if status == 101 { Ok(Self(stream)) } else { Err(status) }
+    }
+
+    /// A connection that belongs to the socket.
+    pub async fn of(hub: &TestHub, agent: &Agent, socket: &Socket, role: &str) -> Self {
+        let ticket = socket.welcome["dataTicket"].as_str().expect("a ticket");
+        Self::ask(hub, agent.id, ticket, role).await.expect("an upgrade")
+    }
+
+    pub async fn send(&mut self, kind: u8, payload: &[u8]) {
+        let [_, a, b, c] = (payload.len() as u32).to_be_bytes();
+        self.0.write_all(&[&[kind, a, b, c], payload].concat()).await.expect("writes");
+    }
+
+    pub async fn open(&mut self, service: Uuid) -> Value {
+        let open = json!({"connectionId": Uuid::new_v4(), "serviceId": service});
+        self.send(Self::OPEN, open.to_string().as_bytes()).await;
+        open
+    }
+
+    /// The next frame; `None` when the connection has ended.
+    pub async fn frame(&mut self) -> Option<(u8, Vec<u8>)> {
+        let read = async {
+            let mut header = [0; 4];
+            self.0.read_exact(&mut header).await.ok()?;
+            let [kind, a, b, c] = header;
+            let mut payload = vec![0; u32::from_be_bytes([0, a, b, c]) as usize];
+            self.0.read_exact(&mut payload).await.ok()?;
+            Some((kind, payload))
+        };
+        within("a frame", read).await
+    }
+
+    /// The next frame, which holds this message.
+    pub async fn message(&mut self, kind: u8) -> Value {
+        let (got, payload) = self.frame().await.expect("a frame");
+        assert_eq!(got, kind);
+        serde_json::from_slice(&payload).expect("JSON")
+    }
+}
+
+/// What comes before anybody loses patience.
+pub async fn within<T>(what: &str, work: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, work).await.unwrap_or_else(|_| panic!("not in time: {what}"))
 }
 
 /// A bridge between two sockets, ready.

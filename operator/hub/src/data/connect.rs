@@ -1,0 +1,171 @@
+//! Opens a data connection: TCP, TLS where the hub has it, an HTTP/1.1 upgrade, and from there on frames.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::client::conn::http1;
+use hyper::header::{CONNECTION, HOST, UPGRADE};
+use hyper::{Request, StatusCode};
+use hyper_util::rt::TokioIo;
+use rustls::pki_types::ServerName;
+use secrecy::ExposeSecret;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+use tokio::io::{AsyncWriteExt, ReadHalf, WriteHalf};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use uuid::Uuid;
+
+use super::frame::{self, Kind, Malformed};
+use super::reader::{FrameReader, ReadError};
+use super::stream::DataStream;
+use crate::protocol::Ticket;
+use crate::url::{Endpoint, HubUrl};
+
+/// What the hub is asked to speak after the upgrade.
+const PROTOCOL: &str = "private-connect-data";
+
+/// How long one connection may take to be opened, all its steps together.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Which side of streams a connection is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    Join,
+    Expose,
+}
+
+/// Whom to connect to and as whom. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Connector {
+    target: Arc<Target>,
+}
+
+struct Target {
+    endpoint: Endpoint,
+    tls: Arc<rustls::ClientConfig>,
+    agent_id: Uuid,
+    ticket: Ticket,
+}
+
+/// An open data connection.
+pub(crate) struct Connection {
+    pub(super) reader: FrameReader<ReadHalf<DataStream>>,
+    pub(super) writer: WriteHalf<DataStream>,
+}
+
+/// Why there is no data connection.
+#[derive(Debug, Error)]
+pub(crate) enum ConnectError {
+    #[error("connecting to the hub")]
+    Connect(#[source] io::Error),
+    #[error("asking the hub for a data connection")]
+    Ask(#[source] hyper::Error),
+    #[error("the hub answered {0} to a data connection")]
+    Refused(StatusCode),
+    #[error("the hub did not open a data connection within {} seconds", OPEN_TIMEOUT.as_secs())]
+    TimedOut,
+    #[error("{0}")]
+    Malformed(#[from] Malformed),
+    #[error("waiting for a stream")]
+    Waiting(#[from] ReadError),
+}
+
+// === impl Connector ===
+
+impl Connector {
+    pub(crate) fn new(url: &HubUrl, tls: Arc<rustls::ClientConfig>, agent_id: Uuid, ticket: Ticket) -> Self {
+        let endpoint = url.endpoint("/v1/data");
+        Self { target: Arc::new(Target { endpoint, tls, agent_id, ticket }) }
+    }
+
+    /// Opens a connection; bounded in time.
+    pub(crate) async fn connect(&self, role: Role) -> Result<Connection, ConnectError> {
+        let opened = async {
+            let stream = self.reach().await.map_err(ConnectError::Connect)?;
+            self.upgrade(stream, role).await
+        };
+        timeout(OPEN_TIMEOUT, opened).await.map_err(|_| ConnectError::TimedOut)?
+    }
+
+    async fn reach(&self) -> io::Result<DataStream> {
+        let Endpoint { host, port, tls, .. } = &self.target.endpoint;
+        let stream = TcpStream::connect((host.as_str(), *port)).await?;
+        stream.set_nodelay(true)?;
+        if !tls {
+            return Ok(DataStream::Plain(stream));
+        }
+        let name = ServerName::try_from(host.clone()).map_err(io::Error::other)?;
+        let connector = tokio_rustls::TlsConnector::from(Arc::clone(&self.target.tls));
+        Ok(DataStream::Tls(Box::new(connector.connect(name, stream).await?)))
+    }
+
+    async fn upgrade(&self, stream: DataStream, role: Role) -> Result<Connection, ConnectError> {
+        let Target { endpoint, agent_id, ticket, .. } = &*self.target;
+        let role = match role {
+            Role::Join => "join",
+            Role::Expose => "expose",
+        };
+        let request = Request::get(&endpoint.path)
+            .header(HOST, &endpoint.authority)
+            .header(CONNECTION, "upgrade")
+            .header(UPGRADE, PROTOCOL)
+            .header("x-agent-id", agent_id.to_string())
+            .header("x-data-ticket", ticket.0.expose_secret())
+            .header("x-data-role", role)
+            .body(String::new())
+            .map_err(|error| ConnectError::Connect(io::Error::other(error)))?;
+        let (mut sender, connection) =
+            http1::handshake(TokioIo::new(stream)).await.map_err(ConnectError::Ask)?;
+        // The sender goes with the answer, so that a connection which was not upgraded ends as well.
+        let asking = async move { sender.send_request(request).await.map(|response| response.status()) };
+        let (status, parts) = tokio::join!(asking, connection.without_shutdown());
+        match status.map_err(ConnectError::Ask)? {
+            StatusCode::SWITCHING_PROTOCOLS => {}
+            status => return Err(ConnectError::Refused(status)),
+        }
+        let parts = parts.map_err(ConnectError::Ask)?;
+        let (read, write) = tokio::io::split(parts.io.into_inner());
+        Ok(Connection { reader: FrameReader::new(read, &parts.read_buf)?, writer: write })
+    }
+}
+
+// === impl ConnectError ===
+
+impl ConnectError {
+    /// Whether asking again over the same socket is pointless: whatever is in between does not know the upgrade.
+    pub(crate) fn is_verdict(&self) -> bool {
+        let passing = [StatusCode::REQUEST_TIMEOUT, StatusCode::TOO_MANY_REQUESTS];
+        matches!(self, Self::Refused(status) if !status.is_server_error() && !passing.contains(status))
+    }
+}
+
+// === impl Connection ===
+
+impl Connection {
+    /// Whether it still stands and nothing has come that nobody asked for.
+    pub(crate) fn is_quiet(&mut self) -> bool {
+        self.reader.is_quiet()
+    }
+
+    /// Sends one message.
+    pub(super) async fn send(&mut self, kind: Kind, message: &impl Serialize) -> io::Result<()> {
+        self.writer.write_all(&frame::message(kind, message)).await?;
+        self.writer.flush().await
+    }
+
+    /// The next frame.
+    pub(super) async fn next(&mut self) -> Result<(Kind, &mut [u8]), ReadError> {
+        self.reader.next().await
+    }
+
+    /// The next frame, which must be a message of this kind.
+    pub(super) async fn expect<T: for<'a> Deserialize<'a>>(&mut self, wanted: Kind) -> Result<T, ReadError> {
+        let (kind, payload) = self.next().await?;
+        if kind != wanted {
+            return Err(Malformed("a frame out of turn").into());
+        }
+        Ok(frame::parse(payload)?)
+    }
+}

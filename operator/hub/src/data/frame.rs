@@ -1,0 +1,169 @@
+//! What is said on a data connection: `type u8 | length u24 big endian | payload`.
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+use uuid::Uuid;
+
+use crate::e2e::OVERHEAD_BYTES;
+
+/// Bytes before a payload.
+pub(crate) const HEADER_BYTES: usize = 4;
+
+/// The longest payload: what one read of a busy TCP connection gives, and still a short turn for everybody else.
+pub(crate) const MAX_PAYLOAD_BYTES: usize = 64 * 1024;
+
+/// The longest payload that is a message: ids, a key, a reason of a sentence.
+pub(crate) const MAX_MESSAGE_BYTES: usize = 2 * 1024;
+
+/// The longest `fin`: nothing, or the seal of nothing.
+const MAX_FIN_BYTES: usize = OVERHEAD_BYTES;
+
+/// What a frame is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Kind {
+    /// A stream begins: [`Open`].
+    Open = 1,
+    /// It can be used: [`Ready`].
+    Ready = 2,
+    /// It cannot be had: [`Refused`].
+    Refused = 3,
+    /// Bytes of it, at least one.
+    Data = 4,
+    /// The sender has no more; the stream is over when both have said so.
+    Fin = 5,
+}
+
+/// What stands before a payload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Header {
+    pub(crate) kind: Kind,
+    pub(crate) length: usize,
+}
+
+/// The other side does not speak as agreed; the connection cannot go on.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+#[error("the other side sent {0}")]
+pub(crate) struct Malformed(pub(crate) &'static str);
+
+/// A joiner wants a stream to a service.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Open {
+    /// Chosen by the joiner, never twice: the keys depend on it.
+    pub(crate) connection_id: String,
+    pub(crate) service_id: Uuid,
+    /// The joiner's half of the key agreement; without it the bytes are not encrypted between the ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) public_key: Option<String>,
+}
+
+/// The exposer has reached the service.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Ready {
+    /// The exposer's half of the key agreement.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) public_key: Option<String>,
+}
+
+/// Why a stream cannot be had.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
+pub(crate) struct Refused {
+    #[serde(default)]
+    pub(crate) code: RefusedCode,
+    /// For people.
+    #[serde(default)]
+    pub(crate) message: String,
+}
+
+/// What to do about it.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum RefusedCode {
+    /// The exposer does not know data connections: the recorded protocol reaches it, now and later.
+    Unsupported,
+    /// The exposer has none at the moment: the recorded protocol reaches it.
+    Unavailable,
+    /// No.
+    #[default]
+    #[serde(other)]
+    Refused,
+}
+
+// === impl Header ===
+
+impl Header {
+    /// For a payload that its writer has bounded.
+    pub(crate) fn encode(self) -> [u8; HEADER_BYTES] {
+        let [_, a, b, c] = u32::try_from(self.length).unwrap_or(u32::MAX).to_be_bytes();
+        [self.kind as u8, a, b, c]
+    }
+
+    pub(crate) fn decode(bytes: [u8; HEADER_BYTES]) -> Result<Self, Malformed> {
+        let [kind, a, b, c] = bytes;
+        let length = u32::from_be_bytes([0, a, b, c]) as usize;
+        let (kind, bounds) = match kind {
+            1 => (Kind::Open, 1..=MAX_MESSAGE_BYTES),
+            2 => (Kind::Ready, 1..=MAX_MESSAGE_BYTES),
+            3 => (Kind::Refused, 1..=MAX_MESSAGE_BYTES),
+            4 => (Kind::Data, 1..=MAX_PAYLOAD_BYTES),
+            5 => (Kind::Fin, 0..=MAX_FIN_BYTES),
+            _ => return Err(Malformed("a frame of no known type")),
+        };
+        if !bounds.contains(&length) {
+            return Err(Malformed("a frame of an impossible length"));
+        }
+        Ok(Self { kind, length })
+    }
+}
+
+/// A whole frame that carries a message.
+pub(crate) fn message(kind: Kind, message: &impl Serialize) -> Vec<u8> {
+    let payload = serde_json::to_vec(message).expect("structs of strings are always JSON");
+    let mut frame = Header { kind, length: payload.len() }.encode().to_vec();
+    frame.extend(payload);
+    frame
+}
+
+/// Reads a message.
+pub(crate) fn parse<'a, T: Deserialize<'a>>(payload: &'a [u8]) -> Result<T, Malformed> {
+    serde_json::from_slice(payload).map_err(|_| Malformed("a message that cannot be read"))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn messages_are_what_the_hub_reads() {
+        let open = Open { connection_id: "c".into(), service_id: Uuid::nil(), public_key: Some("k".into()) };
+        let frame = message(Kind::Open, &open);
+        let text =
+            r#"{"connectionId":"c","serviceId":"00000000-0000-0000-0000-000000000000","publicKey":"k"}"#;
+        assert_eq!(&frame[HEADER_BYTES..], text.as_bytes());
+        assert_eq!(parse::<Open>(text.as_bytes()), Ok(open));
+        assert_eq!(parse::<Ready>(b"{}"), Ok(Ready::default()));
+        let refused: Refused = parse(br#"{"code":"something-new","message":"m"}"#).expect("readable");
+        assert_eq!(refused.code, RefusedCode::Refused);
+        let refused: Refused = parse(br#"{"code":"unsupported"}"#).expect("readable");
+        assert_eq!(refused.code, RefusedCode::Unsupported);
+    }
+
+    proptest! {
+        #[test]
+        fn a_header_is_refused_or_means_itself(bytes: [u8; HEADER_BYTES]) {
+            if let Ok(header) = Header::decode(bytes) {
+                prop_assert!(header.length <= MAX_PAYLOAD_BYTES);
+                prop_assert_eq!(header.encode(), bytes);
+            }
+        }
+
+        #[test]
+        fn a_message_is_refused_or_read(bytes: Vec<u8>) {
+            let _ = (parse::<Open>(&bytes), parse::<Ready>(&bytes), parse::<Refused>(&bytes));
+        }
+    }
+}

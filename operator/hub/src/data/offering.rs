@@ -1,0 +1,256 @@
+//! The exposing side's data connections: some wait at the hub ahead of need, each then answers the streams of one pair.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::net::TcpStream;
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+use tracing::{debug, warn};
+
+use super::connect::{ConnectError, Connection, Connector, Role};
+use super::frame::{Kind, Malformed, Open, Ready, Refused, RefusedCode};
+use super::keys::Keys;
+use super::pump::{self, Outcome};
+use super::reader::ReadError;
+use crate::agent;
+use crate::backoff::Backoff;
+use crate::e2e::{Offer, Side};
+use crate::pump::Meter;
+use crate::tunnel::Limits;
+use crate::tunnel::link::{self, Open as OpenStream};
+use crate::tunnel::links::Links;
+use crate::tunnel::routes::{Dial, Leash, Routes};
+use crate::tunnel::stats::{RefusedDial, Stats, count};
+
+/// Connections that wait at the hub: a browser's burst of streams begins without a round trip for each.
+const MIN_IDLE: usize = 4;
+
+/// The most that wait, however many the hub asks for at once.
+const MAX_IDLE: usize = 32;
+
+/// Delays between attempts while the hub opens none.
+const RETRY: Backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(10));
+
+/// What the streams of one agent socket work with.
+#[derive(Clone)]
+pub(crate) struct Offering {
+    pub(crate) connector: Connector,
+    pub(crate) routes: Routes,
+    pub(crate) limits: Limits,
+    pub(crate) stats: Arc<Stats>,
+    /// The recorded protocol's connections, which count for the same limit.
+    pub(crate) links: Links,
+    pub(crate) wanted: Wanted,
+}
+
+/// How many connections should wait, and how many do.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Wanted(Arc<Counts>);
+
+#[derive(Debug, Default)]
+struct Counts {
+    /// Asked for by the hub beyond [`MIN_IDLE`], and not used since.
+    asked: AtomicUsize,
+    /// Waiting at the hub, or being opened to.
+    idle: AtomicUsize,
+    /// Streams being opened or open.
+    streams: AtomicUsize,
+    changed: Notify,
+}
+
+/// Counts a stream while it is being opened or open.
+struct Counted<'a>(&'a Counts);
+
+/// Whether a data connection can go on after a stream.
+enum Answered {
+    GoOn,
+    Stop,
+}
+
+// === impl Wanted ===
+
+impl Wanted {
+    /// The hub asks for one more.
+    pub(crate) fn one_more(&self) {
+        if self.0.asked.fetch_add(1, Ordering::AcqRel) >= MAX_IDLE {
+            self.0.asked.fetch_sub(1, Ordering::AcqRel);
+        }
+        self.0.changed.notify_one();
+    }
+
+    fn missing(&self) -> usize {
+        let target = (MIN_IDLE + self.0.asked.load(Ordering::Acquire)).min(MAX_IDLE);
+        target.saturating_sub(self.0.idle.load(Ordering::Acquire))
+    }
+
+    fn opening(&self) {
+        self.0.idle.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// One that waited, or was to wait, does not any more. One that was not used ends its task, which tells of it.
+    fn gone(&self, used: bool) {
+        self.0.idle.fetch_sub(1, Ordering::AcqRel);
+        if used {
+            let less = |asked: usize| asked.checked_sub(1);
+            let _ = self.0.asked.fetch_update(Ordering::AcqRel, Ordering::Acquire, less); // nothing was asked for
+            self.0.changed.notify_one();
+        }
+    }
+}
+
+// === impl Offering ===
+
+impl Offering {
+    /// Keeps connections waiting and answers what comes over them. Returns when the hub will have none.
+    pub(crate) async fn run(self) {
+        let mut connections = JoinSet::new();
+        let mut failures = 0;
+        loop {
+            for _ in 0..self.wanted.missing() {
+                self.wanted.opening();
+                connections.spawn(self.clone().connect_and_serve());
+            }
+            tokio::select! {
+                () = self.wanted.0.changed.notified() => {}
+                Some(ended) = connections.join_next() => match ended {
+                    Ok(Ok(())) => failures = 0,
+                    Ok(Err(error)) if error.is_verdict() => {
+                        warn!(error = agent::chain(&error), "the hub opens no data connections");
+                        // Those that are open carry on.
+                        while connections.join_next().await.is_some() {}
+                        return;
+                    }
+                    Ok(Err(error)) => {
+                        debug!(error = agent::chain(&error), "opening a data connection");
+                        failures += 1;
+                        sleep(RETRY.delay(failures)).await;
+                    }
+                    Err(_) => {} // a task that panicked has lost its own connection only
+                },
+            }
+        }
+    }
+
+    async fn connect_and_serve(self) -> Result<(), ConnectError> {
+        let mut connection = match self.connector.connect(Role::Expose).await {
+            Ok(connection) => connection,
+            Err(error) => {
+                self.wanted.gone(false);
+                return Err(error);
+            }
+        };
+        let first = connection.expect::<Open>(Kind::Open).await;
+        self.wanted.gone(first.is_ok());
+        self.serve(connection, first?).await;
+        Ok(())
+    }
+
+    /// Answers one stream after the other, all of the service that the hub allowed at the first.
+    async fn serve(&self, mut connection: Connection, first: Open) {
+        let service_id = first.service_id;
+        let mut open = first;
+        loop {
+            if open.service_id != service_id {
+                count(&self.stats.foreign, 1);
+                return;
+            }
+            match self.answer(&mut connection, open).await {
+                Answered::GoOn => {}
+                Answered::Stop => return,
+            }
+            open = match connection.expect(Kind::Open).await {
+                Ok(open) => open,
+                Err(error) => {
+                    debug!(%error, "a data connection ended");
+                    return;
+                }
+            };
+        }
+    }
+
+    async fn answer(&self, connection: &mut Connection, open: Open) -> Answered {
+        let Open { connection_id, service_id, public_key } = open;
+        let counted = Counted::new(&self.wanted.0);
+        let admitted = if counted.streams() + self.links.len() > self.limits.connections {
+            Err(RefusedDial::Limit)
+        } else {
+            self.routes.admit(service_id).map_err(RefusedDial::from)
+        };
+        let connected = match admitted {
+            Ok((dial, leash)) => reach(&dial, &leash).await.map(|stream| (stream, dial, leash)),
+            Err(why) => Err(why),
+        };
+        let (stream, dial, leash) = match connected {
+            Ok(connected) => connected,
+            Err(why) => return self.refuse(connection, &connection_id, why).await,
+        };
+        let Ok((keys, ready)) = agree(public_key.as_deref(), &connection_id) else {
+            count(&self.stats.malformed, 1);
+            return Answered::Stop;
+        };
+        if connection.send(Kind::Ready, &ready).await.is_err() {
+            return Answered::Stop;
+        }
+        let _open = OpenStream::new(&self.stats);
+        let meter = Meter { from_hub: &self.stats.bytes_in, to_hub: &self.stats.bytes_out };
+        let outcome = pump::run(stream, connection, keys, &leash, meter).await;
+        debug!(link = connection_id, service = dial.name, %outcome, "stream ended");
+        match outcome {
+            Outcome::Done => Answered::GoOn,
+            Outcome::Broken(_) | Outcome::Forbidden => Answered::Stop,
+            Outcome::Lost(error) => {
+                if matches!(error, ReadError::Malformed(_)) {
+                    count(&self.stats.malformed, 1);
+                }
+                Answered::Stop
+            }
+        }
+    }
+
+    async fn refuse(&self, connection: &mut Connection, link: &str, why: RefusedDial) -> Answered {
+        self.stats.count_refused(why);
+        debug!(link, reason = why.reason(), "stream refused");
+        let refused = Refused { code: RefusedCode::Refused, message: why.message().to_owned() };
+        match connection.send(Kind::Refused, &refused).await {
+            Ok(()) => Answered::GoOn,
+            Err(_) => Answered::Stop,
+        }
+    }
+}
+
+/// Our half of the key agreement, when the joiner sent its own.
+fn agree(public_key: Option<&str>, connection_id: &str) -> Result<(Keys, Ready), Malformed> {
+    let offer = public_key.map(|_| Offer::generate());
+    let ready = Ready { public_key: offer.as_ref().map(Offer::public_key) };
+    Ok((Keys::agree(offer, public_key, connection_id, Side::Exposer)?, ready))
+}
+
+async fn reach(dial: &Dial, leash: &Leash) -> Result<TcpStream, RefusedDial> {
+    tokio::select! {
+        biased;
+        () = leash.cut() => Err(RefusedDial::ShareEnded),
+        connected = link::connect(&dial.targets) => connected,
+    }
+}
+
+// === impl Counted ===
+
+impl<'a> Counted<'a> {
+    fn new(counts: &'a Counts) -> Self {
+        counts.streams.fetch_add(1, Ordering::AcqRel);
+        Self(counts)
+    }
+
+    fn streams(&self) -> usize {
+        self.0.streams.load(Ordering::Acquire)
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.streams.fetch_sub(1, Ordering::AcqRel);
+    }
+}

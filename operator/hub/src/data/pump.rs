@@ -1,0 +1,193 @@
+//! Moves the bytes of one stream between a TCP stream and a data connection, both ways at once, until both are done.
+//!
+//! Guarantees as in [`crate::pump`]: bytes arrive whole and in order, or the TCP stream is reset. Here every direction
+//! holds at most one frame, and only while there is one; everything else waits in the kernel, where TCP bounds it.
+
+use std::fmt;
+use std::io;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
+
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::net::tcp::{ReadHalf, WriteHalf};
+use tokio::time::timeout;
+
+use super::buffers::Buffer;
+use super::connect::Connection;
+use super::frame::{Kind, Malformed};
+use super::keys::{Keys, MAX_TEXT_BYTES, Seal, TEXT_AT, Unseal};
+use super::reader::{FrameReader, ReadError};
+use crate::pump::{self, LINGER, Meter, Permission};
+use crate::tunnel::stats::count;
+
+/// Frames after which a stream lets others have their turn, however much it has: a quarter of a megabyte.
+const TURN: u32 = 4;
+
+/// How a stream went.
+#[derive(Debug)]
+pub(super) enum Outcome {
+    /// Both directions ended in order; the data connection can carry another stream.
+    Done,
+    /// The TCP stream broke.
+    Broken(io::Error),
+    /// The route may no longer be used.
+    Forbidden,
+    /// The data connection is over, or not what it should be.
+    Lost(ReadError),
+}
+
+/// Why one direction did not end in order.
+type Direction = Result<(), Outcome>;
+
+// === impl Outcome ===
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Done => f.write_str("done"),
+            Self::Broken(error) => write!(f, "broken: {error}"),
+            Self::Forbidden => f.write_str("no longer allowed"),
+            Self::Lost(error) => write!(f, "lost: {error}"),
+        }
+    }
+}
+
+/// Pumps until both directions ended, one broke, or `permission` ran out. Unless it is done, the data connection must
+/// be dropped, which tells the other side.
+pub(super) async fn run<P: Permission>(
+    mut stream: TcpStream,
+    connection: &mut Connection,
+    keys: Keys,
+    permission: &P,
+    meter: Meter<'_>,
+) -> Outcome {
+    let Keys { seal, unseal } = keys;
+    let Connection { reader, writer } = connection;
+    let (read, write) = stream.split();
+    let sent_all = AtomicBool::new(false);
+    let both = async {
+        tokio::try_join!(
+            outward(read, writer, seal, permission, meter, &sent_all),
+            inward(write, reader, unseal, permission, meter, &sent_all),
+        )
+    };
+    let outcome = tokio::select! {
+        biased;
+        () = permission.token().cancelled() => Outcome::Forbidden,
+        both = both => both.map_or_else(|outcome| outcome, |_| Outcome::Done),
+    };
+    if matches!(outcome, Outcome::Done) {
+        pump::linger(stream).await;
+    }
+    outcome
+}
+
+async fn outward<P: Permission>(
+    mut read: ReadHalf<'_>,
+    writer: &mut (impl AsyncWrite + Unpin),
+    mut seal: Seal,
+    permission: &P,
+    meter: Meter<'_>,
+    sent_all: &AtomicBool,
+) -> Direction {
+    let mut turn = 0;
+    loop {
+        let (mut buffer, length) = read_chunk(&mut read).await.map_err(Outcome::Broken)?;
+        if !permission.holds() {
+            return Err(Outcome::Forbidden);
+        }
+        let kind = if length == 0 { Kind::Fin } else { Kind::Data };
+        writer.write_all(seal.frame(kind, &mut buffer, length)).await.map_err(lost)?;
+        writer.flush().await.map_err(lost)?; // TLS may hold some back
+        if length == 0 {
+            sent_all.store(true, Ordering::Relaxed);
+            return Ok(());
+        }
+        count(meter.to_hub, length as u64);
+        take_turns(&mut turn).await;
+    }
+}
+
+/// Reads one chunk to where the text of a frame belongs; 0 at the end of the stream. No buffer is held before there
+/// is something to read.
+async fn read_chunk(read: &mut ReadHalf<'_>) -> io::Result<(Buffer, usize)> {
+    std::future::poll_fn(|context| {
+        let mut buffer = Buffer::take();
+        let mut room = ReadBuf::new(&mut buffer[TEXT_AT..TEXT_AT + MAX_TEXT_BYTES]);
+        let polled = Pin::new(&mut *read).poll_read(context, &mut room);
+        let length = room.filled().len();
+        match polled {
+            Poll::Ready(Ok(())) => Poll::Ready(Ok((buffer, length))),
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            Poll::Pending => Poll::Pending,
+        }
+    })
+    .await
+}
+
+async fn inward<P: Permission, R: AsyncRead + Unpin>(
+    mut write: WriteHalf<'_>,
+    reader: &mut FrameReader<R>,
+    mut unseal: Unseal,
+    permission: &P,
+    meter: Meter<'_>,
+    sent_all: &AtomicBool,
+) -> Direction {
+    let mut turn = 0;
+    loop {
+        let (kind, payload) = reader.next().await.map_err(Outcome::Lost)?;
+        if !permission.holds() {
+            return Err(Outcome::Forbidden);
+        }
+        match kind {
+            Kind::Data => {
+                let text = unseal.text(payload).map_err(malformed)?;
+                count(meter.from_hub, text.len() as u64);
+                if let Err(error) = write.write_all(text).await {
+                    return unwanted(error, reader, sent_all.load(Ordering::Relaxed)).await;
+                }
+            }
+            Kind::Fin => {
+                unseal.text(payload).map_err(malformed)?; // or somebody else would say where the stream ends
+                let _ = write.shutdown().await; // a stream that is gone both ways has ended, too
+                return Ok(());
+            }
+            Kind::Open | Kind::Ready | Kind::Refused => {
+                return Err(malformed(Malformed("a frame out of turn")));
+            }
+        }
+        take_turns(&mut turn).await;
+    }
+}
+
+/// The TCP stream takes no more bytes. When it had ended its own direction before, that end shall still arrive, so the
+/// other side gets some time to end, too; what it sends meanwhile is what nobody wanted.
+async fn unwanted<R: AsyncRead + Unpin>(
+    error: io::Error,
+    reader: &mut FrameReader<R>,
+    sent_all: bool,
+) -> Direction {
+    let ends = async { while !matches!(reader.next().await, Ok((Kind::Fin, _)) | Err(_)) {} };
+    if sent_all {
+        let _ = timeout(LINGER, ends).await; // whoever goes on sending is reset
+    }
+    Err(Outcome::Broken(error))
+}
+
+async fn take_turns(turn: &mut u32) {
+    *turn += 1;
+    if *turn >= TURN {
+        *turn = 0;
+        tokio::task::yield_now().await;
+    }
+}
+
+fn malformed(error: Malformed) -> Outcome {
+    Outcome::Lost(error.into())
+}
+
+fn lost(error: io::Error) -> Outcome {
+    Outcome::Lost(ReadError::Broken(error))
+}

@@ -1,0 +1,272 @@
+//! The joining side's data connections: some opened ahead of need, and pairs that carried a stream kept for the next.
+
+use std::collections::{HashMap, HashSet};
+use std::convert::Infallible;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::net::TcpStream;
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep, timeout};
+use tracing::debug;
+use uuid::Uuid;
+
+use super::connect::{Connection, Connector, Role};
+use super::frame::{self, Kind, Malformed, Open, Ready, Refused, RefusedCode};
+use super::keys::Keys;
+use super::pump::{self, Outcome};
+use super::reader::ReadError;
+use crate::agent;
+use crate::backoff::Backoff;
+use crate::e2e::{Offer, Side};
+use crate::join::Transport;
+use crate::pump::{Meter, Permission};
+
+/// Connections opened ahead: the first local connections cost no more round trips than later ones.
+const AHEAD: usize = 2;
+
+/// Pairs without a stream that are kept for the next one, over all services: a browser's, several times over.
+const MAX_RESTING: usize = 256;
+
+/// How long a pair is kept without a stream: between two clicks, and not for the hub to hold over lunch.
+const REST: Duration = Duration::from_secs(30);
+
+/// How often pairs that have rested too long are looked for.
+const SWEEP: Duration = Duration::from_secs(5);
+
+/// How long a stream may take to be opened: the hub waits 5 s for a connection of the exposer, which waits 5 s for its
+/// service.
+const READY_TIMEOUT: Duration = Duration::from_secs(12);
+
+/// Delays between attempts while the hub opens none.
+const RETRY: Backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(10));
+
+/// The data connections of one agent socket. Clones share them.
+#[derive(Clone)]
+pub(crate) struct Reaching(Arc<Shared>);
+
+struct Shared {
+    connector: Connector,
+    transport: Transport,
+    state: Mutex<State>,
+    /// `open` --one was taken--> `keep_ahead`.
+    taken: Notify,
+}
+
+#[derive(Default)]
+struct State {
+    /// Opened, and never used.
+    fresh: Vec<Connection>,
+    /// Used for the service, and since when not.
+    resting: HashMap<Uuid, Vec<(Connection, Instant)>>,
+    /// Services whose exposer knows the recorded protocol only.
+    recorded: HashSet<Uuid>,
+    /// The hub, or what stands before it, will have no data connections.
+    pointless: bool,
+}
+
+/// A stream that can be used.
+pub(crate) struct Opened {
+    shared: Arc<Shared>,
+    service_id: Uuid,
+    connection: Connection,
+    keys: Keys,
+}
+
+/// Why there is no stream.
+#[derive(Debug)]
+pub(crate) enum NotReached {
+    /// The recorded protocol may reach the service.
+    OtherWay,
+    /// Nothing will; for people.
+    Refused(String),
+}
+
+/// What came of asking for a stream.
+enum Asked {
+    Ready(Box<Keys>),
+    Refused(Refused),
+}
+
+// === impl Reaching ===
+
+impl Reaching {
+    pub(crate) fn new(connector: Connector, transport: Transport) -> Self {
+        Self(Arc::new(Shared { connector, transport, state: Mutex::default(), taken: Notify::new() }))
+    }
+
+    /// Opens a stream to a service. Bounded in time.
+    pub(crate) async fn open(&self, service_id: Uuid) -> Result<Opened, NotReached> {
+        let shared = &self.0;
+        loop {
+            let kept = shared.take(service_id)?;
+            let is_kept = kept.is_some();
+            let mut connection = match kept {
+                Some(connection) => connection,
+                None => shared.connect().await?,
+            };
+            match timeout(READY_TIMEOUT, shared.ask(&mut connection, service_id)).await {
+                Ok(Ok(Asked::Ready(keys))) => {
+                    return Ok(Opened { shared: Arc::clone(shared), service_id, connection, keys: *keys });
+                }
+                Ok(Ok(Asked::Refused(Refused { code, message }))) => {
+                    return Err(shared.refused(connection, service_id, code, message));
+                }
+                // The other side had left it meanwhile; nothing was sent yet, so another will do.
+                Ok(Err(error)) if is_kept => debug!(%error, "a data connection had ended"),
+                Ok(Err(error)) => {
+                    debug!(%error, "a data connection ended before its stream began");
+                    return Err(NotReached::Refused("the other end refused the connection".to_owned()));
+                }
+                Err(_) => {
+                    return Err(NotReached::Refused("the other end did not answer in time".to_owned()));
+                }
+            }
+        }
+    }
+
+    /// Opens connections ahead and lets go of those that rest too long; never returns.
+    pub(crate) async fn keep_ahead(&self) -> Infallible {
+        let shared = &self.0;
+        let mut failures = 0;
+        loop {
+            shared.lock().let_go(Instant::now());
+            if shared.lock().lacks_fresh() {
+                match shared.connector.connect(Role::Join).await {
+                    Ok(connection) => {
+                        failures = 0;
+                        shared.lock().fresh.push(connection);
+                    }
+                    Err(error) => {
+                        debug!(error = agent::chain(&error), "opening a data connection");
+                        shared.lock().pointless |= error.is_verdict();
+                        failures += 1;
+                        sleep(RETRY.delay(failures)).await;
+                    }
+                }
+                continue;
+            }
+            tokio::select! {
+                () = shared.taken.notified() => {}
+                () = sleep(SWEEP) => {}
+            }
+        }
+    }
+}
+
+// === impl Opened ===
+
+impl Opened {
+    /// Carries a local connection to its end.
+    pub(crate) async fn carry<P: Permission>(self, stream: TcpStream, permission: &P, meter: Meter<'_>) {
+        let Self { shared, service_id, mut connection, keys } = self;
+        let outcome = pump::run(stream, &mut connection, keys, permission, meter).await;
+        debug!(service = %service_id, %outcome, "stream ended");
+        if matches!(outcome, Outcome::Done) {
+            shared.lock().keep(service_id, connection);
+        }
+    }
+}
+
+// === impl Shared ===
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A connection that is there already.
+    fn take(&self, service_id: Uuid) -> Result<Option<Connection>, NotReached> {
+        let mut state = self.lock();
+        if state.pointless || state.recorded.contains(&service_id) {
+            return Err(NotReached::OtherWay);
+        }
+        let resting = state.resting.get_mut(&service_id);
+        if let Some(resting) = resting {
+            while let Some((mut connection, _)) = resting.pop() {
+                if connection.is_quiet() {
+                    return Ok(Some(connection));
+                }
+            }
+        }
+        let fresh = std::iter::from_fn(|| state.fresh.pop()).find_map(|mut connection| {
+            let quiet = connection.is_quiet();
+            quiet.then_some(connection)
+        });
+        self.taken.notify_one();
+        Ok(fresh)
+    }
+
+    async fn connect(&self) -> Result<Connection, NotReached> {
+        self.connector.connect(Role::Join).await.map_err(|error| {
+            debug!(error = agent::chain(&error), "opening a data connection");
+            self.lock().pointless |= error.is_verdict();
+            NotReached::OtherWay
+        })
+    }
+
+    async fn ask(&self, connection: &mut Connection, service_id: Uuid) -> Result<Asked, ReadError> {
+        let offer = self.transport.encryption.then(Offer::generate);
+        let connection_id = Uuid::new_v4().to_string();
+        let public_key = offer.as_ref().map(Offer::public_key);
+        let open = Open { connection_id, service_id, public_key };
+        connection.send(Kind::Open, &open).await.map_err(ReadError::Broken)?;
+        let (kind, payload) = connection.next().await?;
+        match kind {
+            Kind::Ready => {
+                let Ready { public_key } = frame::parse(payload)?;
+                let keys = Keys::agree(offer, public_key.as_deref(), &open.connection_id, Side::Joiner)?;
+                Ok(Asked::Ready(Box::new(keys)))
+            }
+            Kind::Refused => Ok(Asked::Refused(frame::parse(payload)?)),
+            Kind::Open | Kind::Data | Kind::Fin => Err(Malformed("a frame out of turn").into()),
+        }
+    }
+
+    /// A stream was refused in order, so its connection is as good as before.
+    fn refused(
+        &self,
+        connection: Connection,
+        service_id: Uuid,
+        code: RefusedCode,
+        message: String,
+    ) -> NotReached {
+        let mut state = self.lock();
+        match code {
+            RefusedCode::Refused => {
+                state.keep(service_id, connection);
+                return NotReached::Refused(message);
+            }
+            RefusedCode::Unsupported => {
+                state.recorded.insert(service_id);
+            }
+            RefusedCode::Unavailable => {}
+        }
+        if state.lacks_fresh() {
+            state.fresh.push(connection);
+        }
+        NotReached::OtherWay
+    }
+}
+
+// === impl State ===
+
+impl State {
+    fn lacks_fresh(&self) -> bool {
+        !self.pointless && self.fresh.len() < AHEAD
+    }
+
+    fn keep(&mut self, service_id: Uuid, connection: Connection) {
+        let resting: usize = self.resting.values().map(Vec::len).sum();
+        if resting < MAX_RESTING {
+            self.resting.entry(service_id).or_default().push((connection, Instant::now()));
+        }
+    }
+
+    fn let_go(&mut self, now: Instant) {
+        self.resting.retain(|_, resting| {
+            resting.retain(|(_, since)| now.duration_since(*since) < REST);
+            !resting.is_empty()
+        });
+    }
+}

@@ -1,0 +1,112 @@
+//! The two kinds of frame that the hub itself reads and writes: `open` and `refused`. All others pass unread.
+
+use std::io;
+
+use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncRead, AsyncReadExt as _};
+use uuid::Uuid;
+
+use crate::limits::DATA_MESSAGE_BYTES;
+
+/// Bytes before a payload: its type and its length.
+const HEADER_BYTES: usize = 4;
+const OPEN: u8 = 1;
+const REFUSED: u8 = 3;
+
+/// Why a joining agent gets no stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Code {
+    /// The exposing agent does not know data connections.
+    Unsupported,
+    /// It has none at the moment.
+    Unavailable,
+    /// No.
+    Refused,
+}
+
+/// What the hub must know of an `open`; the exposing agent gets all of it.
+#[derive(Debug, Clone, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct Open {
+    pub connection_id: String,
+    pub service_id: Uuid,
+}
+
+/// An `open` as it came, and what it says.
+#[derive(Debug, PartialEq, Eq)]
+pub struct OpenFrame {
+    pub open: Open,
+    pub bytes: Vec<u8>,
+}
+
+/// Reads single frames, and no byte beyond them.
+#[derive(Debug, Default)]
+pub struct FrameReader {
+    /// Bytes that came before anybody read frames.
+    pub early: Vec<u8>,
+}
+
+// === impl FrameReader ===
+
+impl FrameReader {
+    /// The next frame, which must be an `open`. Not cancel safe.
+    pub async fn open(&mut self, source: &mut (impl AsyncRead + Unpin)) -> io::Result<OpenFrame> {
+        let mut header = [0; HEADER_BYTES];
+        self.read(source, &mut header).await?;
+        let length = u32::from_be_bytes([0, header[1], header[2], header[3]]) as usize;
+        if header[0] != OPEN || length > DATA_MESSAGE_BYTES {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        let mut bytes = header.to_vec();
+        bytes.resize(HEADER_BYTES + length, 0);
+        self.read(source, &mut bytes[HEADER_BYTES..]).await?;
+        let open = serde_json::from_slice(&bytes[HEADER_BYTES..])?;
+        Ok(OpenFrame { open, bytes })
+    }
+
+    async fn read(&mut self, source: &mut (impl AsyncRead + Unpin), wanted: &mut [u8]) -> io::Result<()> {
+        let here = wanted.len().min(self.early.len());
+        wanted[..here].copy_from_slice(&self.early[..here]);
+        self.early.drain(..here);
+        source.read_exact(&mut wanted[here..]).await.map(drop)
+    }
+}
+
+/// The frame that refuses a stream.
+pub fn refused(code: Code, message: &str) -> Vec<u8> {
+    let payload = serde_json::json!({"code": code, "message": message}).to_string();
+    let [_, a, b, c] = u32::try_from(payload.len()).unwrap_or(u32::MAX).to_be_bytes();
+    [&[REFUSED, a, b, c], payload.as_bytes()].concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn read(bytes: &[u8], early: usize) -> io::Result<OpenFrame> {
+        let (early, mut rest) = (bytes[..early].to_vec(), &bytes[early..]);
+        FrameReader { early }.open(&mut rest).await
+    }
+
+    #[tokio::test]
+    async fn an_open_is_read_whole_wherever_it_is_cut() {
+        let json =
+            br#"{"connectionId":"c","serviceId":"00000000-0000-0000-0000-000000000001","publicKey":"k"}"#;
+        let frame = [&[OPEN, 0, 0, json.len() as u8], &json[..]].concat();
+        for early in 0..=frame.len() {
+            let OpenFrame { open, bytes } = read(&frame, early).await.expect("an open");
+            assert_eq!((open.connection_id.as_str(), open.service_id), ("c", Uuid::from_u128(1)));
+            assert_eq!(bytes, frame, "the exposing agent gets all of it");
+        }
+    }
+
+    #[tokio::test]
+    async fn anything_else_is_refused_without_reading_it() {
+        for frame in
+            [&[4, 0, 0, 1, 0][..], &[OPEN, 255, 255, 255], &[OPEN, 0, 0, 2, b'{', b'}'], &[], &[OPEN]]
+        {
+            assert!(read(frame, 0).await.is_err(), "{frame:?}");
+        }
+    }
+}

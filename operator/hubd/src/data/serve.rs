@@ -1,0 +1,94 @@
+//! A joining agent's data connection: `open` by `open`, until one is allowed; then it is half of a bridge.
+
+use std::sync::Arc;
+
+use tokio::io::AsyncWriteExt as _;
+
+use super::{
+    Connection,
+    frame::{Code, OpenFrame, refused},
+    pool::{Taken, Waiting},
+    relay,
+};
+use crate::{
+    agents::Session,
+    bridges::{self, DataBridge},
+    core::Core,
+    limits::{DATA_REFUSAL_TIMEOUT, DATA_WANTED_TIMEOUT},
+};
+
+/// Why a stream is not begun.
+type NotBegun = (Code, &'static str);
+
+/// Serves the connection until it ends, its bridge is cut, or its socket goes.
+pub async fn run(core: &Arc<Core>, joiner: &Arc<Session>, mut connection: Connection, waiting: Waiting) {
+    let killed = connection.stream.killed.clone();
+    let serving = async {
+        loop {
+            let Connection { reader, stream } = &mut connection;
+            let Ok(OpenFrame { open, bytes }) = reader.open(&mut stream.socket).await else { return };
+            match begin(core, joiner, &open.connection_id, open.service_id, &bytes).await {
+                Ok((begun, exposer)) => {
+                    drop(waiting);
+                    relay::run(&begun, connection, exposer).await;
+                    return;
+                }
+                Err((code, why)) => {
+                    let refusal = refused(code, why);
+                    let writing = stream.socket.write_all(&refusal);
+                    if !matches!(tokio::time::timeout(DATA_REFUSAL_TIMEOUT, writing).await, Ok(Ok(()))) {
+                        return;
+                    }
+                }
+            }
+        }
+    };
+    tokio::select! {
+        biased;
+        () = killed.cancelled() => {}
+        () = joiner.data.gone().cancelled() => {}
+        () = serving => {}
+    }
+}
+
+/// Finds out whether the joiner may, and who serves it; the `open` is with the exposing agent then.
+async fn begin(
+    core: &Arc<Core>,
+    joiner: &Arc<Session>,
+    id: &str,
+    service: uuid::Uuid,
+    open: &[u8],
+) -> Result<(DataBridge, Connection), NotBegun> {
+    let (begun, exposer) =
+        bridges::reach_by_data(core, joiner, id, service).await.map_err(|why| (Code::Refused, why))?;
+    let connection = tokio::select! {
+        biased;
+        () = begun.bridge.cut.cancelled() => return Err((Code::Refused, "Connection was closed")),
+        connection = hand_over(&exposer, open) => connection?,
+    };
+    Ok((begun, connection))
+}
+
+/// Gives the `open` to the exposing agent.
+async fn hand_over(exposer: &Session, open: &[u8]) -> Result<Connection, NotBegun> {
+    if !exposer.features.data_connections {
+        return Err((Code::Unsupported, "Exposing agent has no data connections"));
+    }
+    let unavailable = (Code::Unavailable, "Exposing agent has no data connection");
+    let until = tokio::time::Instant::now() + DATA_WANTED_TIMEOUT;
+    loop {
+        let mut connection = match exposer.data.take() {
+            Taken::Now(connection) => connection,
+            Taken::Never => return Err(unavailable),
+            Taken::Later(later) => {
+                let _ = exposer.emit("data_wanted", &serde_json::json!({}), 0); // one that is gone ends the wait
+                let later = tokio::time::timeout_at(until, later).await;
+                later.ok().and_then(Result::ok).ok_or(unavailable)?
+            }
+        };
+        let writing = connection.stream.socket.write_all(open);
+        if matches!(tokio::time::timeout_at(until, writing).await, Ok(Ok(()))) {
+            return Ok(connection);
+        }
+    }
+}
