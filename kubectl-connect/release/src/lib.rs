@@ -172,5 +172,6 @@ fn build(platform: Platform) -> Result<PathBuf> {
 }
 
 fn workspace() -> Result<&'static Path> {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("release/ is in the workspace")
+    let own = Path::new(env!("CARGO_MANIFEST_DIR"));
+    own.ancestors().nth(2).context("kubectl-connect/release/ is in the workspace")
 }
