@@ -62,9 +62,23 @@ pub struct RunArgs {
     /// Allow Services without a selector. Whoever may write their EndpointSlices then decides where connections go
     #[arg(long)]
     pub allow_selectorless_targets: bool,
+    /// What shares have at the hub
+    #[arg(long, value_enum, env = "CONNECT_SHARE_ISOLATION", default_value_t = ShareIsolation::Route)]
+    pub share_isolation: ShareIsolation,
     /// Print the addresses listened on as one line of JSON to stdout, once they are known
     #[arg(long)]
     pub print_addresses: bool,
+}
+
+/// What shares have at the hub. A share keeps until its end what it was opened with.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum ShareIsolation {
+    /// A service for each share and route: a connection is known to belong to a share, and ends with it
+    #[default]
+    Route,
+    /// A service for each route, which all shares have in common: fewer services at the hub. A connection is not known to
+    /// belong to a share, and ends with the last share of its route
+    Shared,
 }
 
 /// Which hub is the operator's own.

@@ -16,6 +16,7 @@ use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Api, Client, Resource, ResourceExt};
 use uuid::Uuid;
 
+use crate::args::ShareIsolation;
 use crate::backoff::Backoff;
 use crate::cluster::{FIELD_MANAGER, call};
 use crate::credentials::{HubSecretProblem, hub_endpoint};
@@ -41,6 +42,8 @@ pub struct Context {
     pub hubs: Arc<Hubs>,
     /// What may be dialled.
     pub policy: Policy,
+    /// What new shares have at their hub.
+    pub isolation: ShareIsolation,
     /// Whether hub Secrets may name http hubs on other machines.
     pub insecure: InsecureHttp,
     /// Failures per object.

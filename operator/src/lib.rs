@@ -174,6 +174,7 @@ fn start_tasks(
             stores,
             hubs: base.hubs.clone(),
             policy: base.policy.clone(),
+            isolation: args.share_isolation,
             insecure: insecure(&args.hub),
             backoff: Backoff::default(),
             metrics: base.metrics.clone(),

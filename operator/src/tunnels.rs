@@ -3,6 +3,7 @@
 mod connection;
 mod directory;
 mod problem;
+mod shared;
 mod token;
 
 use std::collections::HashMap;
@@ -18,6 +19,7 @@ use tokio_util::task::TaskTracker;
 pub use connection::HubConnection;
 pub use directory::{KnownService, Mark, hub_share_name};
 pub use problem::{HubProblem, HubState};
+pub use shared::service_key;
 
 use crate::credentials::{HubEndpoint, IdentityStore};
 
@@ -77,11 +79,17 @@ impl Hubs {
         self.connections.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 
+    /// Refuses a share's dials and cuts its connections, at whatever hub they are.
+    pub fn end_share(&self, share: &ShareKey, why: EndReason) {
+        for hub in self.all() {
+            hub.end_share(share, why);
+        }
+    }
+
     /// Cuts what is left of a share whose object is gone, and forgets it.
     pub fn forget_share(&self, share: &ShareKey) {
         for hub in self.all() {
-            hub.routes().end(share, EndReason::Withdrawn);
-            hub.routes().forget(share);
+            hub.forget_share(share);
         }
     }
 

@@ -19,4 +19,5 @@ pub mod scratch;
 pub mod services;
 pub mod teammate;
 pub mod toolchain;
+pub mod vendor_hub;
 pub mod wait;

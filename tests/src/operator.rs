@@ -131,8 +131,19 @@ impl Operator {
     /// # Errors
     /// It is not ready in time.
     pub async fn restart(self) -> Result<Self> {
-        let Self { process, setup, hub_url, .. } = self;
+        self.restart_with(&[]).await
+    }
+
+    /// As [`Self::restart`], with this in its environment as well; what is said last counts.
+    ///
+    /// # Errors
+    /// As [`Self::restart`].
+    pub async fn restart_with(self, environment: &[(&str, &str)]) -> Result<Self> {
+        let Self { process, mut setup, hub_url, .. } = self;
         drop(process);
+        setup
+            .environment
+            .extend(environment.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())));
         let address = match &setup.hub {
             HubChoice::Embedded => hub_url.strip_prefix("http://").context("an embedded hub speaks http")?,
             HubChoice::At { .. } => ANY_PORT,

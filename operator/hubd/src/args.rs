@@ -44,6 +44,9 @@ pub struct Serve {
     /// How many days an agent's token lives
     #[arg(long, value_name = "DAYS", default_value_t = 30, value_parser = clap::value_parser!(u16).range(1..=365))]
     pub agent_token_days: u16,
+    /// How many services one workspace may have
+    #[arg(long, value_name = "N", default_value_t = 1000, env = "CONNECT_HUB_SERVICES_PER_WORKSPACE")]
+    pub services_per_workspace: u32,
     /// Print one JSON line with the address once listening
     #[arg(long)]
     pub print_addresses: bool,

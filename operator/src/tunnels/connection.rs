@@ -4,6 +4,7 @@
 //! identity, registration, tunnel, lists, token. What objects ask for (a share, its end) is asked by their reconcilers
 //! through [`HubConnection::entered`].
 
+mod ends;
 mod entry;
 mod upkeep;
 
@@ -23,6 +24,7 @@ use crate::credentials::HubEndpoint;
 use crate::tunnels::HubChange;
 use crate::tunnels::directory::{Directory, KnownService};
 use crate::tunnels::problem::{HubProblem, HubState};
+use crate::tunnels::shared::SharedServices;
 
 /// Key of the only entry in this connection's backoff.
 const THIS: &str = "hub";
@@ -36,6 +38,8 @@ pub struct HubConnection {
     entered: RwLock<Option<Entered>>,
     directory: Mutex<Directory>,
     tunnel: OnceLock<Tunnel>,
+    shared: Mutex<SharedServices>,
+    commons: tokio::sync::Mutex<()>,
     /// HubConnection --changes--> controllers
     changes_tx: broadcast::Sender<HubChange>,
     backoff: Backoff,
@@ -65,6 +69,8 @@ impl HubConnection {
             entered: RwLock::default(),
             directory: Mutex::default(),
             tunnel: OnceLock::new(),
+            shared: Mutex::default(),
+            commons: tokio::sync::Mutex::default(),
             changes_tx,
             backoff: Backoff::default(),
             deletes_services: AtomicBool::new(true),

@@ -2,12 +2,14 @@
 
 mod bad_input;
 mod bench;
+mod capped;
 mod chart;
 mod command_line;
 mod completing;
 mod definitions;
 mod dist;
 mod gitops;
+mod isolation;
 mod joining;
 mod restart;
 mod support;

@@ -1,6 +1,7 @@
 //! A namespace with an operator of its own that serves nothing else, so that tests can kill what they like.
 
 use std::net::SocketAddr;
+use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
 use connect_crds::EnvironmentShare;
@@ -14,6 +15,7 @@ use connect_tests::services;
 use connect_tests::services::http::{self, Http};
 use connect_tests::wait::{SOON, eventually};
 use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::events::v1::Event;
 use kube::Api;
 use kube::api::ListParams;
 
@@ -33,7 +35,7 @@ pub struct World {
 impl World {
     /// With a hub in the operator's process.
     pub async fn start(purpose: &str) -> Result<Self> {
-        Self::with(purpose, None).await
+        Self::with(purpose, None, HubChoice::Embedded, &[]).await
     }
 
     /// With a hub of its own.
@@ -43,21 +45,44 @@ impl World {
 
     /// With a hub of its own that is started with these flags.
     pub async fn beside_a_hub_with(purpose: &str, flags: &[&str]) -> Result<Self> {
-        let cluster = control_plane::shared().await?;
-        let hub = Hub::start_with(&cluster.folder(purpose)?, &cluster.logs(), flags).await?;
-        Self::with(purpose, Some(hub)).await
+        Self::beside_a_hub_by(purpose, flags, &[]).await
     }
 
-    async fn with(purpose: &str, hub: Option<Hub>) -> Result<Self> {
+    /// As [`Self::beside_a_hub_with`], with this in the operator's environment.
+    pub async fn beside_a_hub_by(
+        purpose: &str,
+        flags: &[&str],
+        environment: &[(&str, &str)],
+    ) -> Result<Self> {
+        let cluster = control_plane::shared().await?;
+        let hub = Hub::start_with(&cluster.folder(purpose)?, &cluster.logs(), flags).await?;
+        let choice = HubChoice::from(&hub);
+        Self::with(purpose, Some(hub), choice, environment).await
+    }
+
+    /// With a hub that somebody else keeps.
+    pub async fn at_hub(purpose: &str, url: &str, key_file: &Path) -> Result<Self> {
+        let choice = HubChoice::At { url: url.to_owned(), key_file: key_file.to_owned() };
+        Self::with(purpose, None, choice, &[]).await
+    }
+
+    async fn with(
+        purpose: &str,
+        hub: Option<Hub>,
+        choice: HubChoice,
+        environment: &[(&str, &str)],
+    ) -> Result<Self> {
+        // Whatever is logged at any level is looked at.
+        let log = ("RUST_LOG", "trace");
+        let environment = environment.iter().chain([&log]);
         let cluster = control_plane::shared().await?;
         let namespace = Namespace::create(cluster, purpose).await?;
         let operator = Operator::start(Setup {
             site: cluster.site(namespace.name())?,
-            hub: hub.as_ref().map_or(HubChoice::Embedded, HubChoice::from),
+            hub: choice,
             namespace: namespace.name().to_owned(),
             watched: vec![namespace.name().to_owned()],
-            // Whatever is logged at any level is looked at.
-            environment: vec![("RUST_LOG".to_owned(), "trace".to_owned())],
+            environment: environment.map(|&(name, value)| (name.to_owned(), value.to_owned())).collect(),
         })
         .await?;
         let kubectl = plugin::with_plugin(&namespace.kubectl()).await?;
@@ -69,6 +94,14 @@ impl World {
         let Self { mut operator, hub, namespace, kubectl, cluster } = self;
         operator.process().kill()?;
         Ok(Self { operator: operator.restart().await?, hub, namespace, kubectl, cluster })
+    }
+
+    /// Ends the operator and starts it again with this in its environment.
+    pub async fn restart_the_operator_by(self, environment: &[(&str, &str)]) -> Result<Self> {
+        let Self { mut operator, hub, namespace, kubectl, cluster } = self;
+        operator.process().kill()?;
+        let operator = operator.restart_with(environment).await?;
+        Ok(Self { operator, hub, namespace, kubectl, cluster })
     }
 
     /// An HTTP server behind an exposed Service.
@@ -147,6 +180,20 @@ impl World {
         let data = secrets.get(&format!("{share}-share-code")).await?.data.unwrap_or_default();
         let value = data.get(key).with_context(|| format!("the Secret has no {key}"))?;
         String::from_utf8(value.0.clone()).context("it is no text")
+    }
+
+    /// Deletes a share and waits until it is gone.
+    pub async fn delete_share(&self, name: &str) -> Result<()> {
+        self.kubectl.run(["delete", "environmentshare", name, "--timeout=60s"]).await?.success().map(drop)
+    }
+
+    /// The notes of all Events with this reason, oldest first.
+    pub async fn events(&self, reason: &str) -> Result<Vec<String>> {
+        let events: Api<Event> = Api::namespaced(self.cluster.client().await?, self.namespace.name());
+        let mut events = events.list(&ListParams::default()).await?.items;
+        events.retain(|event| event.reason.as_deref() == Some(reason));
+        events.sort_by_key(|event| event.event_time.clone());
+        Ok(events.into_iter().filter_map(|event| event.note).collect())
     }
 
     /// Everything that anybody with some rights, but none to read Secrets, can see of the namespace.

@@ -7,6 +7,9 @@
 // prints {"url":"http://127.0.0.1:PORT"} once it listens; ends with its standard input. As newer hubs of the vendor do, it
 // relays what its agents say to each other about encryption; with --no-relay, as older ones do, it does not.
 //
+// Two of the vendor's limits can be set lower by the environment: HUB_MAX_SERVICES for each workspace, as its plans do, and
+// HUB_LONGEST_SECONDS, after which every share has ended, whatever it was asked for.
+//
 // It differs in one thing: no TCP listeners on tunnel ports, so that many hubs can run side by side.
 'use strict'
 
@@ -23,6 +26,8 @@ const LAST_TUNNEL_PORT = 23999
 const TOKEN_LIFE_MS = 30 * 24 * 3600 * 1000
 const HOUR_MS = 3600 * 1000
 const DIAL_TIMEOUT_MS = 10_000
+const MAX_SERVICES = Number(process.env.HUB_MAX_SERVICES ?? 1000)
+const LONGEST_MS = Number(process.env.HUB_LONGEST_SECONDS ?? 168 * 3600) * 1000
 const MAX_BODY_BYTES = 100 * 1024
 const RELAYS = !process.argv.includes('--no-relay')
 
@@ -139,7 +144,7 @@ const routes = [
     return {
       workspace: { id: workspace.slice(0, 11), name: 'lab', plan: 'PRO' },
       usage: { services: own.length, agents: [...agents.values()].filter(agent => agent.workspace === workspace).length },
-      limits: { maxServices: 1000, diagnosticHistoryLimit: 1000 },
+      limits: { maxServices: MAX_SERVICES, diagnosticHistoryLimit: 1000 },
       canAddService: true
     }
   }],
@@ -150,6 +155,8 @@ const routes = [
     if (!agents.has(body.agentId)) throw new Refusal(400, 'Foreign key constraint failed on the field: `agentId`')
     let service = [...services.values()].find(row => row.workspace === workspace && row.name === body.name)
     if (!service) {
+      const own = [...services.values()].filter(row => row.workspace === workspace)
+      if (own.length >= MAX_SERVICES) throw new Refusal(402, 'Service limit reached. Upgrade to PRO for more services.')
       if (nextTunnelPort > LAST_TUNNEL_PORT) throw new Refusal(400, 'No available tunnel ports')
       service = { id: crypto.randomUUID(), workspace, name: body.name, tunnelPort: nextTunnelPort++, createdAt: now() }
       services.set(service.id, service)
@@ -171,7 +178,7 @@ const routes = [
     check([shortText('name', body.name), atLeast('expiresInHours', hours, 1), atMost('expiresInHours', hours, 168)])
     const chosen = body.routes?.length > 0 ? body.routes : snapshot(agent.workspace)
     if (chosen.length === 0) throw new Refusal(400, 'No services to share. Expose some services first.')
-    const share = { code: makeCode(), name: body.name ?? null, creator: agent.id, createdAt: now(), expiresAt: after(Math.trunc(hours) * HOUR_MS), joins: [], routes: chosen }
+    const share = { code: makeCode(), name: body.name ?? null, creator: agent.id, createdAt: now(), expiresAt: after(Math.min(Math.trunc(hours) * HOUR_MS, LONGEST_MS)), joins: [], routes: chosen }
     shares.set(share.code, share)
     const told = chosen.map(({ serviceName, targetHost, targetPort, localPort, protocol = 'auto' }) => ({ serviceName, targetHost, targetPort, localPort, protocol }))
     return { success: true, share: { code: share.code, name: share.name, expiresAt: share.expiresAt, routes: told } }

@@ -16,8 +16,8 @@ use connect_hub::client::ShareRow;
 use secrecy::ExposeSecret;
 
 use self::secret::write_secret;
-use self::services::{follow_services, register_services, withdraw_services};
-use self::share::{Keeper, Settled};
+use self::services::{follow_services, free_services, hold_services, register_services};
+use self::share::{Keeper, Settled, renewal_due};
 use super::code_secret;
 use super::dereference::Found;
 use super::names::share_key;
@@ -29,6 +29,9 @@ use crate::error::Error;
 use crate::tunnels::{HubConnection, HubProblem, HubState};
 
 pub use self::end::close_at_hub;
+
+/// A timer may fire a little early; a look that comes before a renewal is due would be for nothing.
+const RENEWAL_SLACK: Duration = Duration::from_millis(10);
 
 /// What was done.
 #[derive(Clone, Debug, Default)]
@@ -66,6 +69,10 @@ pub async fn apply(
         Plan::Close(over) => end::close(share, found, over, context).await,
         Plan::Open => open(share, valid, found, context).await,
         Plan::Nothing => {
+            if let Ok((hub, _)) = &found.hub {
+                let kept = if found.code.is_some() { valid.routes.as_slice() } else { &[] };
+                hold_services(share, kept, None, found, hub);
+            }
             let look_again = valid.not_yet.as_ref().map(|(_, wait)| *wait);
             Ok(Done { problem: hub_problem(found), look_again, ..Done::default() })
         }
@@ -100,8 +107,8 @@ async fn open(
         if valid.rotates {
             end::retire_code(share, found, hub, (client, agent)).await?;
         }
-        let services = &register_services(share, &valid.routes, hub, (client, agent)).await?;
-        withdraw_services(share, &valid.routes, found, hub).await?;
+        let services = &register_services(share, &valid.routes, found, hub, (client, agent)).await?;
+        free_services(share, &valid.routes, found, hub).await?;
         Keeper { share, valid, found, ends_at, services, hub, client, agent }.settle().await
     };
     let settled = match at_hub.await {
@@ -114,21 +121,20 @@ async fn open(
             return Ok(Done { shared: true, row: found.rows.first().cloned(), ..Done::default() });
         }
         Settled::Ended(over) => {
-            hub.routes().end(&share_key(share), over.end_reason());
+            hub.end_share(&share_key(share), over.end_reason());
             return Ok(Done { ended_at_hub: Some(over), ..Done::default() });
         }
     };
     let names: Vec<String> = valid.routes.iter().map(|route| route.name.clone()).collect();
-    let wanted = code_secret::manifest(share, &row.code, hub.public_url(), ends_at, &names);
+    let wanted = code_secret::manifest(share, &row.code, hub.public_url(), ends_at, &names, found.isolation);
     if !found.stored_secret.as_deref().is_some_and(|stored| code_secret::is_current(stored, &wanted)) {
         write_secret(share, &wanted, context).await?;
     }
     let code_changed =
         found.code.as_ref().is_some_and(|had| had.code.expose_secret() != row.code.expose_secret());
-    // At a hub that takes hours only the share ends there before it ends here; look when that is due.
-    let renewal = row.expires_at.duration_since(context.now());
-    let look_again = (row.expires_at < ends_at)
-        .then(|| Duration::try_from(renewal).unwrap_or(Duration::ZERO) + Duration::from_secs(1));
+    let look_again = renewal_due(&row, ends_at, hub).map(|due| {
+        Duration::try_from(due.duration_since(context.now())).unwrap_or(Duration::ZERO) + RENEWAL_SLACK
+    });
     Ok(Done {
         shared: true,
         code_changed,

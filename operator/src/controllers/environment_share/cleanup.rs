@@ -26,9 +26,7 @@ use crate::tunnels::Mark;
 /// The API server refused or did not answer.
 pub async fn cleanup(share: &EnvironmentShare, context: &Context) -> Result<Action, Error> {
     let key = share_key(share);
-    for hub in context.hubs.all() {
-        hub.routes().end(&key, EndReason::Withdrawn);
-    }
+    context.hubs.end_share(&key, EndReason::Withdrawn);
     if !share.finalizers().iter().any(|name| name == FINALIZER) {
         return Ok(Action::await_change());
     }

@@ -14,11 +14,18 @@ use kube::api::ObjectMeta;
 use kube::{Resource, ResourceExt};
 use secrecy::{ExposeSecret, SecretString};
 
+use crate::args::ShareIsolation;
 use crate::cluster::FIELD_MANAGER;
 use crate::credentials::text;
 
 /// Annotation with the names of the shared routes, separated by commas.
 const ROUTES_ANNOTATION: &str = "connect.privateconnect.co/routes";
+
+/// Annotation of a share whose services at the hub are not its own.
+const ISOLATION_ANNOTATION: &str = "connect.privateconnect.co/share-isolation";
+
+/// Its value.
+const SHARED: &str = "shared";
 
 /// Label with the share's name, by which tools find the Secret.
 const SHARE_LABEL: &str = "connect.privateconnect.co/share";
@@ -37,6 +44,8 @@ pub struct CodeSecret {
     pub routes: Vec<String>,
     /// The wish for a new code that this code answers.
     pub rotation: Option<String>,
+    /// What the share was opened with.
+    pub isolation: ShareIsolation,
     /// The Secret's UID, for a deletion that hits no successor.
     pub uid: Option<String>,
 }
@@ -48,11 +57,13 @@ pub fn read(secret: &Secret, share: &EnvironmentShare) -> Option<CodeSecret> {
         return None;
     }
     let routes = secret.annotations().get(ROUTES_ANNOTATION).map(String::as_str).unwrap_or_default();
+    let is_shared = secret.annotations().get(ISOLATION_ANNOTATION).is_some_and(|value| value == SHARED);
     Some(CodeSecret {
         code: SecretString::from(text(secret, secret_key::CODE)?),
         hub_url: text(secret, secret_key::HUB_URL),
         routes: routes.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect(),
         rotation: secret.annotations().get(ROTATED_ANNOTATION).cloned(),
+        isolation: if is_shared { ShareIsolation::Shared } else { ShareIsolation::Route },
         uid: secret.uid(),
     })
 }
@@ -78,6 +89,7 @@ pub fn manifest(
     hub: &HubUrl,
     ends_at: Timestamp,
     routes: &[String],
+    isolation: ShareIsolation,
 ) -> Secret {
     let name = share.name_any();
     let code = code.expose_secret();
@@ -98,6 +110,9 @@ pub fn manifest(
         std::collections::BTreeMap::from([(ROUTES_ANNOTATION.to_owned(), routes.join(","))]);
     if let Some(rotation) = wanted_rotation(share) {
         annotations.insert(ROTATED_ANNOTATION.to_owned(), rotation.clone());
+    }
+    if isolation == ShareIsolation::Shared {
+        annotations.insert(ISOLATION_ANNOTATION.to_owned(), SHARED.to_owned());
     }
     Secret {
         metadata: ObjectMeta {
@@ -149,10 +164,14 @@ mod tests {
         let hub = HubUrl::parse("https://hub.example.com", InsecureHttp::Refused).expect("a URL");
         let end = Timestamp::from_second(1_800_000_000).expect("a date");
         let code = SecretString::from("k7mwx2pq9d");
-        let written = manifest(&share(), &code, &hub, end, &["api".to_owned(), "postgres".to_owned()]);
+        let routes = ["api".to_owned(), "postgres".to_owned()];
+        let written = manifest(&share(), &code, &hub, end, &routes, ShareIsolation::Route);
         let read_back = read(&written, &share()).expect("complete");
         assert_eq!(read_back.code.expose_secret(), "k7mwx2pq9d");
         assert_eq!(read_back.routes, ["api", "postgres"]);
+        assert_eq!(read_back.isolation, ShareIsolation::Route);
+        let common = manifest(&share(), &code, &hub, end, &routes, ShareIsolation::Shared);
+        assert_eq!(read(&common, &share()).expect("complete").isolation, ShareIsolation::Shared);
         assert_eq!(read_back.hub_url.as_deref(), Some("https://hub.example.com"));
         assert!(is_current(&written, &written));
         assert_eq!(
@@ -171,6 +190,7 @@ mod tests {
             &HubUrl::parse(HubUrl::DEFAULT, InsecureHttp::Refused).expect("a URL"),
             Timestamp::MAX,
             &[],
+            ShareIsolation::Route,
         );
         secret.metadata.owner_references.as_mut().expect("owned")[0].uid = "u-2".to_owned();
         assert!(read(&secret, &share()).is_none());

@@ -11,7 +11,9 @@ use kube::ResourceExt;
 use kube::runtime::reflector::ObjectRef;
 
 use super::code_secret::{self, CodeSecret};
-use super::names::service_prefix;
+use super::names::{is_common_name, service_prefix, share_key};
+use super::validate::over;
+use crate::args::ShareIsolation;
 use crate::context::Context;
 use crate::credentials::HubSecretProblem;
 use crate::error::Error;
@@ -30,8 +32,12 @@ pub struct Found {
     pub code: Option<CodeSecret>,
     /// Shares with this object's mark at the hub, oldest first.
     pub rows: Vec<ShareRow>,
-    /// Services at the hub that are this share's, by their names there.
+    /// What the share has at the hub.
+    pub isolation: ShareIsolation,
+    /// Services at the hub that are this share's or, in common with others, its namespace's; by their names there.
     pub services: Vec<(String, KnownService)>,
+    /// Whether another live share may use services in common of which nobody knows yet: after a start.
+    pub has_strangers: bool,
 }
 
 /// Fetches what the spec names.
@@ -49,16 +55,45 @@ pub async fn dereference(share: &EnvironmentShare, context: &Context) -> Result<
     }
     let secret = context.stores.codes.get(&ObjectRef::new(&share.code_secret_name()).within(&namespace));
     let code = secret.as_deref().and_then(|secret| code_secret::read(secret, share));
-    let (rows, services) = match &hub {
-        Ok(hub) => hub.with_directory(|directory| {
-            (directory.shares(&Mark::of(&uid)).to_vec(), directory.services_below(&service_prefix(share)))
-        }),
-        Err(_) => (Vec::new(), Vec::new()),
+    let rows = match &hub {
+        Ok(hub) => hub.with_directory(|directory| directory.shares(&Mark::of(&uid)).to_vec()),
+        Err(_) => Vec::new(),
     };
+    let below = |prefix: &str| match &hub {
+        Ok(hub) => hub.with_directory(|directory| directory.services_below(prefix)),
+        Err(_) => Vec::new(),
+    };
+    let mut services = below(&service_prefix(share));
+    // A share keeps what it was opened with; services of its own say so as well, should its Secret be gone.
+    let isolation = match &code {
+        Some(code) => code.isolation,
+        None if !services.is_empty() => ShareIsolation::Route,
+        None => context.isolation,
+    };
+    let mut has_strangers = false;
+    if isolation == ShareIsolation::Shared {
+        services = below(&format!("{namespace}/"));
+        services.retain(|(name, _)| is_common_name(&namespace, name));
+        has_strangers = hub.as_ref().is_ok_and(|hub| strangers(share, hub, context));
+    }
     let hub = hub.map(|hub| {
         let state = hub.state();
         (hub, state)
     });
     let stored_secret = secret.filter(|_| code.is_some());
-    Ok(Found { hub, exposes, stored_secret, code, rows, services })
+    Ok(Found { hub, exposes, stored_secret, code, rows, isolation, services, has_strangers })
+}
+
+/// Whether there are other live shares of the namespace of which the hub's connection does not know what they use.
+fn strangers(share: &EnvironmentShare, hub: &HubConnection, context: &Context) -> bool {
+    let now = context.now();
+    let is_stranger = |other: &EnvironmentShare| {
+        other.metadata.namespace == share.metadata.namespace
+            && other.metadata.uid != share.metadata.uid
+            && other.metadata.deletion_timestamp.is_none()
+            && other.spec.hub_ref == share.spec.hub_ref
+            && over(other, other.ends_at(now).ok(), now).is_none()
+            && !hub.knows_use_of(&share_key(other))
+    };
+    context.stores.shares.find(is_stranger).is_some()
 }

@@ -40,6 +40,24 @@ pub fn service_name(share: &EnvironmentShare, route: &str) -> String {
     format!("{}{route}", service_prefix(share))
 }
 
+/// The name at the hub of a service that all shares of a route have in common.
+pub fn common_name(namespace: &str, route: &str) -> String {
+    let full = format!("{namespace}/{route}");
+    if full.len() <= MAX_SERVICE_NAME {
+        return full;
+    }
+    let hash = crate::credentials::hex(&Sha256::digest(full.as_bytes())[..4]);
+    let kept: String = full.chars().take(MAX_SERVICE_NAME - hash.len() - 1).collect();
+    format!("{kept}~{hash}")
+}
+
+/// Whether this is the name of a service in common of the namespace. Those of single shares have another slash.
+pub fn is_common_name(namespace: &str, name: &str) -> bool {
+    name.strip_prefix(namespace)
+        .and_then(|rest| rest.strip_prefix('/'))
+        .is_some_and(|route| !route.contains('/'))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -68,5 +86,22 @@ mod tests {
         assert_eq!(names.len(), 8);
         assert!(names.iter().all(|name| name.len() <= MAX_SERVICE_NAME), "{names:?}");
         assert!(names.contains("shop/demo/postgres"));
+    }
+
+    #[test]
+    fn services_in_common_are_told_from_those_of_single_shares_and_of_other_namespaces() {
+        let long = "n".repeat(63);
+        for namespace in ["shop", &long] {
+            for route in ["postgres", &"r".repeat(63)] {
+                let name = common_name(namespace, route);
+                assert!(name.len() <= MAX_SERVICE_NAME && is_common_name(namespace, &name), "{name}");
+                assert!(!is_common_name("sho", &name));
+            }
+            for share in [share(namespace, "demo"), share(namespace, &long)] {
+                let name = service_name(&share, "postgres");
+                assert!(!is_common_name(namespace, &name), "{name}");
+            }
+        }
+        assert_ne!(common_name(&long, &"r".repeat(63)), common_name(&long, &"r".repeat(62)));
     }
 }

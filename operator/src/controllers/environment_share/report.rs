@@ -269,7 +269,10 @@ fn notices(old: &EnvironmentShareStatus, new: &EnvironmentShareStatus, done: &Do
     if let Some(condition) = ready.filter(|condition| condition.status == "False") {
         let why = match condition.reason.as_str() {
             reason::HUB_UNREACHABLE => Some(reason::HUB_UNREACHABLE),
-            reason::HUB_REJECTED => Some(reason::HUB_REJECTED),
+            // Says what a human is needed for, where one is.
+            reason::HUB_REJECTED => Some(
+                done.problem.as_ref().and_then(|problem| problem.stalled).unwrap_or(reason::HUB_REJECTED),
+            ),
             _ => None,
         };
         if let Some(why) = why {

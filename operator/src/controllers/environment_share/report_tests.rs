@@ -7,6 +7,7 @@ use connect_hub::client::Join;
 use secrecy::SecretString;
 
 use super::*;
+use crate::args::ShareIsolation;
 use crate::context::Notice;
 use crate::controllers::environment_share::code_secret::CodeSecret;
 use crate::controllers::environment_share::validate::validate;
@@ -56,11 +57,21 @@ fn found(
         hub_url: None,
         routes: routes.iter().map(|&name| name.to_owned()).collect(),
         rotation: None,
+        isolation: ShareIsolation::Route,
         uid: None,
     });
     // The hub itself plays no part in the pure steps; a missing one is a case of its own below.
     let hub = Err(crate::credentials::HubSecretProblem::NotFound("team".to_owned()));
-    Found { hub, exposes, stored_secret: None, code, rows: Vec::new(), services: Vec::new() }
+    Found {
+        hub,
+        exposes,
+        stored_secret: None,
+        code,
+        rows: Vec::new(),
+        isolation: ShareIsolation::Route,
+        services: Vec::new(),
+        has_strangers: false,
+    }
 }
 
 fn said(share: &EnvironmentShare, found: &Found, done: &Done) -> Vec<(String, String, String)> {

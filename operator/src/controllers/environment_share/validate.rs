@@ -6,12 +6,15 @@ use std::time::Duration;
 use connect_crds::condition::{Verdict, find, kind, reason};
 use connect_crds::{EnvironmentShare, Membership, ServiceExpose};
 use connect_hub::tunnel::routes::EndReason;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 
 use super::code_secret;
 use super::dereference::Found;
 use crate::target::Target;
+
+/// Longest life of a share at a hub that takes whole hours only (contract A.3).
+pub const HUB_LONGEST: SignedDuration = SignedDuration::from_hours(168);
 
 /// How long the set of ServiceExposes must have been still before a snapshot is taken, by their creation times. A
 /// directory of manifests that is applied at once arrives within it, whatever the order of its files.
@@ -110,10 +113,10 @@ pub fn validate(share: &EnvironmentShare, found: &Found, now: Timestamp) -> Vali
         .max(joins);
     Validated {
         over,
-        refused: ends
-            .as_ref()
-            .err()
-            .map(|error| Verdict::no(kind::ACCEPTED, reason::INVALID_EXPIRATION, error.to_string())),
+        refused: match &ends {
+            Err(error) => Some(Verdict::no(kind::ACCEPTED, reason::INVALID_EXPIRATION, error.to_string())),
+            Ok(end) => too_long(share, *end).filter(|_| is_capped(found)),
+        },
         ends_at: ends.ok(),
         not_yet: if found.code.is_some() { None } else { not_yet(share, &selection, now) },
         outdated: opened.and_then(|code| outdated(&code.routes, &selection.routes)),
@@ -133,7 +136,7 @@ fn rotates(share: &EnvironmentShare, found: &Found) -> bool {
 }
 
 /// Whether and how the share has ended. What status has once said stays: an ended share is not opened again.
-fn over(share: &EnvironmentShare, ends_at: Option<Timestamp>, now: Timestamp) -> Option<Over> {
+pub fn over(share: &EnvironmentShare, ends_at: Option<Timestamp>, now: Timestamp) -> Option<Over> {
     if share.spec.revoked {
         return Some(Over::Revoked);
     }
@@ -147,6 +150,25 @@ fn over(share: &EnvironmentShare, ends_at: Option<Timestamp>, now: Timestamp) ->
         _ => {}
     }
     ends_at.is_some_and(|end| end <= now).then_some(Over::Expired)
+}
+
+/// Whether the hub ends every share after [`HUB_LONGEST`], as far as known.
+fn is_capped(found: &Found) -> bool {
+    found.hub.as_ref().is_ok_and(|(hub, _)| hub.entered().is_some() && !hub.has("expires-at"))
+}
+
+/// Why the share cannot be kept to its end at a capped hub. Others get a new code there before the old one ends; but the hub
+/// counts the joins of each code anew, so a limit of joins would not be one.
+fn too_long(share: &EnvironmentShare, ends_at: Timestamp) -> Option<Verdict> {
+    let limit = share.spec.max_joins?;
+    let lives = ends_at.duration_since(share.creation_timestamp()?.0);
+    (lives > HUB_LONGEST).then(|| {
+        let message = format!(
+            "this hub ends every share after {} hours, and would count to maxJoins {limit} anew for the code after that; choose expires: 7d or less, leave maxJoins out, or use a hub without that limit, such as the embedded one",
+            HUB_LONGEST.as_hours()
+        );
+        Verdict::no(kind::ACCEPTED, reason::EXPIRATION_TOO_LONG, message)
+    })
 }
 
 /// What the spec selects today.
@@ -273,5 +295,29 @@ fn outdated(snapshot: &[String], today: &[Route]) -> Option<String> {
         (false, false) => {
             Some(format!("not in the snapshot: {}; withdrawn since: {}", added.join(", "), gone.join(", ")))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_limit_of_joins_forbids_a_second_code() {
+        let share = |spec: &str| -> EnvironmentShare {
+            let text = format!(
+                "apiVersion: connect.privateconnect.co/v1alpha1\nkind: EnvironmentShare\nmetadata: {{name: demo, creationTimestamp: '2026-01-01T00:00:00Z'}}\nspec: {spec}\n"
+            );
+            serde_saphyr::from_str(&text).expect("fixture")
+        };
+        let refused = |spec: &str| {
+            let share = share(spec);
+            let end = share.ends_at(Timestamp::UNIX_EPOCH).expect("an end");
+            too_long(&share, end).map(|verdict| verdict.reason)
+        };
+        assert_eq!(refused("{expires: 14d, maxJoins: 3}"), Some("ExpirationTooLong"));
+        assert_eq!(refused("{expires: 169h, maxJoins: 3}"), Some("ExpirationTooLong"));
+        assert_eq!(refused("{expires: 7d, maxJoins: 3}"), None);
+        assert_eq!(refused("{expires: 14d}"), None);
     }
 }

@@ -8,6 +8,8 @@ use uuid::Uuid;
 
 use super::Done;
 use super::secret::delete_secret;
+use super::services::{free_services, has_services_to_free};
+use crate::args::ShareIsolation;
 use crate::context::Context;
 use crate::controllers::HUB_RETRY;
 use crate::controllers::environment_share::dereference::Found;
@@ -28,14 +30,16 @@ pub async fn close(
 ) -> Result<Done, Error> {
     if let Ok((hub, _)) = &found.hub {
         // First of all: no new connection, and the open ones are cut. Nothing below can delay this.
-        hub.routes().end(&share_key(share), over.end_reason());
+        hub.end_share(&share_key(share), over.end_reason());
     }
     if let Err(problem) = close_at_hub(share, found).await {
         return Ok(Done { problem: Some(problem), look_again: Some(HUB_RETRY), ..Done::default() });
     }
     delete_secret(share, found, context).await?;
     // At a hub that keeps the rows of ended shares, their services are refused like unknown ones.
-    if let Ok((hub, _)) = &found.hub {
+    if let Ok((hub, _)) = &found.hub
+        && found.isolation == ShareIsolation::Route
+    {
         for (_, known) in &found.services {
             hub.routes().remove(known.id);
         }
@@ -50,8 +54,7 @@ pub async fn close(
 pub async fn close_at_hub(share: &EnvironmentShare, found: &Found) -> Result<(), HubProblem> {
     // A hub whose Secret is gone cannot be told; its share ends there by its own expiry.
     let Ok((hub, state)) = &found.hub else { return Ok(()) };
-    let services = if hub.deletes_services() { found.services.as_slice() } else { &[] };
-    if found.code.is_none() && found.rows.is_empty() && services.is_empty() {
+    if found.code.is_none() && found.rows.is_empty() && !has_services_to_free(found, hub) {
         return Ok(());
     }
     let Some((client, agent)) = hub.entered() else {
@@ -65,10 +68,7 @@ pub async fn close_at_hub(share: &EnvironmentShare, found: &Found) -> Result<(),
             revoke(client, agent, code).await?;
         }
         close_rows(share, &found.rows, hub, (client, agent)).await?;
-        for (name, known) in services {
-            hub.free_service(name, *known).await?;
-        }
-        Ok::<(), connect_hub::Error>(())
+        free_services(share, &[], found, hub).await
     };
     told.await.map_err(|error| hub.problem(&error))
 }

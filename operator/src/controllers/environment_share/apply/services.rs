@@ -3,51 +3,88 @@
 use connect_crds::EnvironmentShare;
 use connect_hub::client::{Client, NewService, ServiceReach};
 use connect_hub::tunnel::routes::Route as DialRoute;
+use jiff::Timestamp;
+use kube::ResourceExt;
 use uuid::Uuid;
 
+use crate::args::ShareIsolation;
 use crate::controllers::environment_share::dereference::Found;
-use crate::controllers::environment_share::names::{service_name, share_key};
+use crate::controllers::environment_share::names::{common_name, service_name, share_key};
 use crate::controllers::environment_share::validate::{Route, Validated};
-use crate::tunnels::{HubConnection, KnownService};
+use crate::tunnels::{HubConnection, KnownService, service_key};
+
+/// The name of a route's service at the hub.
+fn name_at_hub(share: &EnvironmentShare, found: &Found, route: &str) -> String {
+    match found.isolation {
+        ShareIsolation::Route => service_name(share, route),
+        ShareIsolation::Shared => common_name(&share.namespace().unwrap_or_default(), route),
+    }
+}
 
 /// Tells the data plane the share's end and where its known services lead now. Costs no call, so it is done whatever the hub's
 /// state: a Service that was withdrawn is cut even while the hub is away.
 pub fn follow_services(share: &EnvironmentShare, valid: &Validated, found: &Found, hub: &HubConnection) {
-    let key = share_key(share);
     if let Some(end) = valid.ends_at {
-        hub.routes().set_end(&key, end);
+        hub.routes().set_end(&share_key(share), end);
     }
+    hold_services(share, &valid.routes, valid.ends_at, found, hub);
     for (name, known) in &found.services {
-        match valid.routes.iter().find(|route| service_name(share, &route.name) == *name) {
-            Some(route) => hub.routes().set(known.id, dial_route(share, route, *known)),
-            None => hub.routes().remove(known.id),
+        match valid.routes.iter().find(|route| name_at_hub(share, found, &route.name) == *name) {
+            Some(route) => hub.routes().set(known.id, dial_route(share, found, route, *known)),
+            None if found.isolation == ShareIsolation::Route => hub.routes().remove(known.id),
+            // Another share's.
+            None => {}
         }
     }
 }
 
-fn dial_route(share: &EnvironmentShare, route: &Route, known: KnownService) -> DialRoute {
+/// Notes which services the share has in common with others; without an end they are kept for it and not opened.
+pub fn hold_services(
+    share: &EnvironmentShare,
+    routes: &[Route],
+    ends_at: Option<Timestamp>,
+    found: &Found,
+    hub: &HubConnection,
+) {
+    if found.isolation == ShareIsolation::Shared {
+        let names = routes.iter().map(|route| name_at_hub(share, found, &route.name)).collect();
+        hub.uses_in_common(&share_key(share), ends_at, names);
+    }
+}
+
+fn dial_route(share: &EnvironmentShare, found: &Found, route: &Route, known: KnownService) -> DialRoute {
+    let name = name_at_hub(share, found, &route.name);
+    let key = match found.isolation {
+        ShareIsolation::Route => share_key(share),
+        ShareIsolation::Shared => service_key(&name),
+    };
     DialRoute {
-        share: Some(share_key(share)),
-        name: service_name(share, &route.name),
+        share: Some(key),
+        name,
         tunnel_port: known.tunnel_port,
         protocol: route.protocol.as_hub_str().to_owned(),
         targets: route.target.as_ref().map(|target| target.addresses.clone()).unwrap_or_default(),
     }
 }
 
-/// Every route's own service at the hub; those that are known already cost nothing.
+/// Every route's service at the hub; those that are known already cost nothing.
 ///
 /// # Errors
 /// The hub refused or did not answer.
 pub async fn register_services(
     share: &EnvironmentShare,
     routes: &[Route],
+    found: &Found,
     hub: &HubConnection,
     (client, agent): (&Client, Uuid),
 ) -> Result<Vec<Uuid>, connect_hub::Error> {
+    let _commons = match found.isolation {
+        ShareIsolation::Route => None,
+        ShareIsolation::Shared => Some(hub.commons().await),
+    };
     let mut ids = Vec::with_capacity(routes.len());
     for route in routes {
-        let name = service_name(share, &route.name);
+        let name = name_at_hub(share, found, &route.name);
         let known = match hub.with_directory(|directory| directory.service(&name)) {
             Some(known) => known,
             None => {
@@ -65,28 +102,51 @@ pub async fn register_services(
                 known
             }
         };
-        hub.routes().set(known.id, dial_route(share, route, known));
+        hub.routes().set(known.id, dial_route(share, found, route, known));
         ids.push(known.id);
     }
     Ok(ids)
 }
 
-/// Frees the services of routes that are no longer shared, where the hub can.
+/// Frees the services that no route of `routes` needs any more, where the hub can.
 ///
 /// # Errors
 /// The hub refused or did not answer.
-pub async fn withdraw_services(
+pub async fn free_services(
     share: &EnvironmentShare,
     routes: &[Route],
     found: &Found,
     hub: &HubConnection,
 ) -> Result<(), connect_hub::Error> {
-    for (name, known) in &found.services {
-        if !routes.iter().any(|route| service_name(share, &route.name) == *name) {
-            hub.free_service(name, *known).await?;
+    match found.isolation {
+        ShareIsolation::Route => {
+            for (name, known) in &found.services {
+                if !routes.iter().any(|route| service_name(share, &route.name) == *name) {
+                    hub.free_service(name, *known).await?;
+                }
+            }
+        }
+        // What others use is not known of all of them yet; whoever looks next frees what is left.
+        ShareIsolation::Shared if found.has_strangers => {}
+        ShareIsolation::Shared => {
+            let _commons = hub.commons().await;
+            for (name, known) in found.services.iter().filter(|(name, _)| !hub.is_used(name)) {
+                hub.free_service(name, *known).await?;
+            }
         }
     }
     Ok(())
+}
+
+/// Whether [`free_services`] would have something to ask of the hub when the share needs no route any more.
+pub fn has_services_to_free(found: &Found, hub: &HubConnection) -> bool {
+    hub.deletes_services()
+        && match found.isolation {
+            ShareIsolation::Route => !found.services.is_empty(),
+            ShareIsolation::Shared => {
+                !found.has_strangers && found.services.iter().any(|(name, _)| !hub.is_used(name))
+            }
+        }
 }
 
 /// The port that the hub is told a route leads to.

@@ -11,11 +11,20 @@ use super::end::close_rows;
 use super::services::target_port;
 use crate::controllers::environment_share::code_secret::wanted_rotation;
 use crate::controllers::environment_share::dereference::Found;
-use crate::controllers::environment_share::validate::{Over, Route, Validated};
+use crate::controllers::environment_share::validate::{HUB_LONGEST, Over, Route, Validated};
 use crate::tunnels::{HubConnection, Mark, hub_share_name};
 
-/// Longest life of a share at a hub that takes whole hours only, in hours (contract A.3). Longer ones are renewed.
-const HOURS_CAP: i64 = 168;
+/// The most hours that such a hub takes.
+const HOURS_CAP: i64 = HUB_LONGEST.as_hours();
+
+/// How long before the hub closes a share another one is opened there, so that the code in the Secret is always good ...
+const RENEW_AHEAD: SignedDuration = SignedDuration::from_secs(60);
+
+/// ... but not before nine tenths of its time, at hubs whose shares are short ...
+const RENEW_AFTER_TENTHS: i32 = 9;
+
+/// ... nor before this: a hub that closes shares at once must not be flooded with new ones.
+const RENEW_AT_MOST_EVERY: SignedDuration = SignedDuration::from_secs(10);
 
 /// How it stands with the share at the hub.
 pub enum Settled {
@@ -60,7 +69,7 @@ impl Keeper<'_> {
             close_rows(share, &found.rows, hub, (client, agent)).await?;
             return Ok(Settled::Limit);
         }
-        let Some(keep) = self.row_to_keep() else { return self.create().await };
+        let Some(keep) = self.row_to_keep(Timestamp::now()) else { return self.create().await };
         for (_, extra) in found.rows.iter().enumerate().filter(|(index, _)| *index != keep) {
             client.revoke_share(agent, &extra.code).await?;
         }
@@ -75,16 +84,19 @@ impl Keeper<'_> {
         Ok(Settled::Open(row))
     }
 
-    /// The row whose code people have, or else the oldest. While the code rotates: one that an earlier try has made.
-    fn row_to_keep(&self) -> Option<usize> {
-        let rows = &self.found.rows;
+    /// The row whose code people have, or else the oldest. One whose time at the hub is nearly over is not kept: another
+    /// takes its place, and it is closed once that other's code is in the Secret. While the code rotates: one that an earlier
+    /// try has made.
+    fn row_to_keep(&self, now: Timestamp) -> Option<usize> {
         let known = self.found.code.as_ref().map(|code| code.code.expose_secret());
+        let lasting = |row: &ShareRow| renewal_due(row, self.ends_at, self.hub).is_none_or(|due| now < due);
+        let rows = || self.found.rows.iter().enumerate().filter(|(_, row)| lasting(row));
+        let is_known = |row: &ShareRow| Some(row.code.expose_secret()) == known;
         if self.valid.rotates {
-            return rows.iter().position(|row| Some(row.code.expose_secret()) != known);
+            return rows().find(|(_, row)| !is_known(row)).map(|(index, _)| index);
         }
-        rows.iter()
-            .position(|row| Some(row.code.expose_secret()) == known)
-            .or((!rows.is_empty()).then_some(0))
+        let (index, _) = rows().find(|(_, row)| is_known(row)).or_else(|| rows().next())?;
+        Some(index)
     }
 
     fn mark(&self) -> Mark {
@@ -171,6 +183,21 @@ fn idempotency_key(uid: &str, rotation: Option<&String>) -> String {
     }
 }
 
+/// When another share must take this one's place, because the hub will close it before its end and cannot change that.
+pub fn renewal_due(row: &ShareRow, ends_at: Timestamp, hub: &HubConnection) -> Option<Timestamp> {
+    if hub.has("update-share") { None } else { renewal_time(row.created_at, row.expires_at, ends_at) }
+}
+
+/// As [`renewal_due`]. That the hub closes it a moment too early, as clocks differ, is no reason for a new code.
+fn renewal_time(created_at: Timestamp, expires_at: Timestamp, ends_at: Timestamp) -> Option<Timestamp> {
+    if ends_at.duration_since(expires_at) < RENEW_AHEAD {
+        return None;
+    }
+    let life = expires_at.duration_since(created_at);
+    let late = expires_at - RENEW_AHEAD.min(life / 10 * (10 - RENEW_AFTER_TENTHS));
+    Some(late.max(created_at + RENEW_AT_MOST_EVERY))
+}
+
 /// The hours that a hub must be asked for so that its share does not end before ours, capped at what hubs take.
 fn whole_hours(ends_at: Timestamp, now: Timestamp) -> u32 {
     let seconds = ends_at.duration_since(now).as_secs().max(1);
@@ -191,5 +218,18 @@ mod tests {
         assert_eq!(after(3601), 2);
         assert_eq!(after(14 * 24 * 3600), 168);
         assert_eq!(after(-5), 1);
+    }
+
+    #[test]
+    fn a_share_is_renewed_shortly_before_the_hub_closes_it_and_never_all_the_time() {
+        let second = |second| Timestamp::from_second(1_800_000_000 + second).expect("a date");
+        let due = |life: i64, end: i64| renewal_time(second(0), second(life), second(end));
+        let week = HUB_LONGEST.as_secs();
+        assert_eq!(due(week, 2 * week), Some(second(week - 60)));
+        assert_eq!(due(100, week), Some(second(90)));
+        assert_eq!(due(0, week), Some(second(10)), "a hub that closes at once");
+        assert_eq!(due(week, week), None);
+        assert_eq!(due(week - 5, week), None, "clocks that differ");
+        assert_eq!(due(week, 3600), None);
     }
 }
