@@ -47,6 +47,9 @@ pub struct Serve {
     /// How many services one workspace may have
     #[arg(long, value_name = "N", default_value_t = 1000, env = "CONNECT_HUB_SERVICES_PER_WORKSPACE")]
     pub services_per_workspace: u32,
+    /// Carry every connection by the recorded protocol, as a vendor's hub does; for measurements
+    #[arg(long, hide = true)]
+    pub recorded_protocol_only: bool,
     /// Print one JSON line with the address once listening
     #[arg(long)]
     pub print_addresses: bool,

@@ -117,6 +117,8 @@ pub struct Limits {
     pub services_per_workspace: u32,
     /// How long an agent's token lives; agents rotate theirs before.
     pub token_life: Duration,
+    /// Whether agents may have data connections. Without them every connection goes by the recorded protocol.
+    pub data_connections: bool,
     /// How long a receiver may take nothing while it holds up its sender, before its bridge is reset.
     pub stall: Duration,
     /// Failed previews and joins from one address in ten minutes.
@@ -131,6 +133,7 @@ impl Default for Limits {
             trusted_proxies: 0,
             services_per_workspace: 1000,
             token_life: TOKEN_LIFE,
+            data_connections: true,
             // Half of the ping timeout: a stalled reader is gone before it can cost its sender the session.
             stall: Duration::from_secs(10),
             failures_per_address: FAILURES_PER_ADDRESS,

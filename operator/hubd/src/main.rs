@@ -42,6 +42,7 @@ async fn run(serve: Serve) -> anyhow::Result<ExitCode> {
         trusted_proxies,
         agent_token_days,
         services_per_workspace,
+        recorded_protocol_only,
         print_addresses,
         log,
         log_format,
@@ -53,7 +54,13 @@ async fn run(serve: Serve) -> anyhow::Result<ExitCode> {
     let mut interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
 
     let token_life = Duration::from_secs(u64::from(agent_token_days) * 24 * 60 * 60);
-    let limits = Limits { trusted_proxies, token_life, services_per_workspace, ..Limits::default() };
+    let limits = Limits {
+        trusted_proxies,
+        token_life,
+        services_per_workspace,
+        data_connections: !recorded_protocol_only,
+        ..Limits::default()
+    };
     let tls = tls_cert.zip(tls_key).map(|(certificate, key)| TlsFiles { certificate, key });
     let scheme = if tls.is_some() { "https" } else { "http" };
     let hub = Hub::start_with_tls(HubConfig { listen, public_url, data, limits }, tls).await?;

@@ -167,7 +167,7 @@ impl Ours {
 fn flags(protocol: Protocol) -> &'static [&'static str] {
     match protocol {
         Protocol::Negotiated => &[],
-        Protocol::Recorded => &[],
+        Protocol::Recorded => &["--recorded-protocol-only"],
     }
 }
 

@@ -132,7 +132,8 @@ async fn welcome(
     agent: AgentRow,
     features: &[String],
 ) {
-    let features = Features::from_names(features.iter().map(String::as_str));
+    let mut features = Features::from_names(features.iter().map(String::as_str));
+    features.data_connections &= core.limits.data_connections;
     let ticket = match Ticket::generate() {
         Ok(ticket) => ticket,
         Err(error) => {

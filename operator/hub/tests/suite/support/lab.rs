@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use connect_hub::client::{Client, ClientOptions, NewService};
 use connect_hub::identity::Identity;
-use connect_hub::join::{Join, JoinConfig, LocalRoute};
+use connect_hub::join::{Join, JoinConfig, LocalRoute, Timing, Transport};
 use connect_hub::tunnel::{Clock, Limits, Route, Routes, ShareKey, SystemClock, Tunnel, TunnelConfig};
 use connect_hub::url::HubUrl;
 use jiff::{Timestamp, ToSpan};
@@ -196,6 +196,13 @@ impl Lab {
     pub async fn join(&self, routes: Vec<LocalRoute>) -> Join {
         let config = self.join_config(routes).await;
         within("a join", Join::start(config)).await.expect("joined")
+    }
+
+    /// A join whose connections all go over the agents' sockets, whatever the hub can do.
+    pub async fn join_recorded(&self, routes: Vec<LocalRoute>) -> Join {
+        let config = self.join_config(routes).await;
+        let transport = Transport { data_connections: false, ..Transport::default() };
+        within("a join", Join::start_over(config, Timing::default(), transport)).await.expect("joined")
     }
 }
 
