@@ -109,11 +109,12 @@ pub async fn run(mut settings: JoinSettings, cluster: ClusterSettings, printer: 
 async fn go_through(through: Through, cluster: ClusterSettings, printer: Printer) -> Outcome<Forward> {
     let Through { namespace, destination } = through;
     let namespace = cluster.namespace.clone().unwrap_or(namespace);
+    let settings = ClusterSettings { namespace: Some(namespace.clone()), ..cluster };
+    let cluster = Cluster::connect(settings).await?;
     printer.talk(&format!(
         "[!] Going to Service {} in namespace {namespace} through the cluster's API server: slower than a hub's own address\n",
         Clean::new(&destination.service)
     ));
-    let cluster = Cluster::connect(ClusterSettings { namespace: Some(namespace), ..cluster }).await?;
     forward::open(cluster, destination, printer).await
 }
 
