@@ -94,11 +94,11 @@ impl Connector {
         let stream = TcpStream::connect((host.as_str(), *port)).await?;
         stream.set_nodelay(true)?;
         if !tls {
-            return Ok(DataStream::Plain(stream));
+            return Ok(DataStream::Left(stream));
         }
         let name = ServerName::try_from(host.clone()).map_err(io::Error::other)?;
         let connector = tokio_rustls::TlsConnector::from(Arc::clone(&self.target.tls));
-        Ok(DataStream::Tls(Box::new(connector.connect(name, stream).await?)))
+        Ok(DataStream::Right(Box::new(connector.connect(name, stream).await?)))
     }
 
     async fn upgrade(&self, stream: DataStream, role: Role) -> Result<Connection, ConnectError> {

@@ -13,7 +13,11 @@ use std::{
 
 use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 
-use super::{Connection, buffers::Buffer, stream::Socket};
+use super::{
+    Connection,
+    buffers::Buffer,
+    stream::{Socket, tcp},
+};
 use crate::bridges::{Bridge, DataBridge};
 
 /// Reads after which a direction lets others have their turn.
@@ -64,7 +68,7 @@ pub async fn run(begun: &DataBridge, joiner: Connection, exposer: Connection) {
     }
     for socket in [&joiner.socket, &exposer.socket] {
         // Neither what waits here nor what waits in the kernel may arrive any more; one that is gone needs no reset.
-        let _ = socket.tcp().set_zero_linger();
+        let _ = tcp(socket).set_zero_linger();
     }
 }
 

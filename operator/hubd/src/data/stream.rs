@@ -1,20 +1,19 @@
 //! A TCP connection after its upgrade, taken out of everything that HTTP and the recorded protocol put around it.
 
 use std::{
-    io,
     pin::Pin,
-    task::{Context, Poll, Waker},
+    task::{Context, Waker},
 };
 
 use hyper::upgrade::{Parts, Upgraded};
 use hyper_util::rt::TokioIo;
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
+    io::{AsyncRead as _, ReadBuf},
     net::TcpStream,
     sync::OwnedSemaphorePermit,
 };
 use tokio_rustls::server::TlsStream;
-use tokio_util::sync::CancellationToken;
+use tokio_util::{either::Either, sync::CancellationToken};
 
 use super::{Connection, frame::FrameReader};
 use crate::wire::{Wire, WireIo};
@@ -29,21 +28,17 @@ pub struct DataStream {
     _place: OwnedSemaphorePermit,
 }
 
-/// What the bytes go over.
-#[derive(Debug)]
-pub enum Socket {
-    Plain(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
-}
+/// What the bytes go over: plain, or TLS.
+pub type Socket = Either<TcpStream, Box<TlsStream<TcpStream>>>;
 
 /// The connection under an upgrade; `None` for one that did not come from our listener.
 pub fn after(upgraded: Upgraded, wire: &Wire) -> Option<Connection> {
     let killed = wire.closed();
     match upgraded.downcast::<TokioIo<WireIo<TcpStream>>>() {
-        Ok(parts) => Some(unwrap(parts, Socket::Plain, killed)),
+        Ok(parts) => Some(unwrap(parts, Socket::Left, killed)),
         Err(upgraded) => {
             let parts = upgraded.downcast::<TokioIo<WireIo<TlsStream<TcpStream>>>>().ok()?;
-            Some(unwrap(parts, |stream| Socket::Tls(Box::new(stream)), killed))
+            Some(unwrap(parts, |stream| Socket::Right(Box::new(stream)), killed))
         }
     }
 }
@@ -70,50 +65,10 @@ impl Connection {
     }
 }
 
-// === impl Socket ===
-
-impl Socket {
-    /// The TCP connection, encrypted or not.
-    pub fn tcp(&self) -> &TcpStream {
-        match self {
-            Self::Plain(stream) => stream,
-            Self::Tls(stream) => stream.get_ref().0,
-        }
-    }
-}
-
-impl AsyncRead for Socket {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        room: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_read(context, room),
-            Self::Tls(stream) => Pin::new(stream).poll_read(context, room),
-        }
-    }
-}
-
-impl AsyncWrite for Socket {
-    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_write(context, bytes),
-            Self::Tls(stream) => Pin::new(stream).poll_write(context, bytes),
-        }
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_flush(context),
-            Self::Tls(stream) => Pin::new(stream).poll_flush(context),
-        }
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_shutdown(context),
-            Self::Tls(stream) => Pin::new(stream).poll_shutdown(context),
-        }
+/// The TCP connection, encrypted or not.
+pub fn tcp(socket: &Socket) -> &TcpStream {
+    match socket {
+        Either::Left(stream) => stream,
+        Either::Right(stream) => stream.get_ref().0,
     }
 }
