@@ -33,8 +33,8 @@ pub enum HubChange {
     Hub,
     /// The hub says something new of one share: it was joined, or closed.
     Share(Mark),
-    /// One share reached its end at the data plane.
-    Ended(ShareKey, EndReason),
+    /// The data plane ended one share, because its time is up.
+    Expired(ShareKey),
 }
 
 /// All hub connections of this process.

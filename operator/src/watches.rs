@@ -106,7 +106,7 @@ pub async fn follow_hubs(hubs: Arc<Hubs>, triggers: Triggers, stores: Stores) {
                     triggers.share(Trigger::One(ObjectRef::from_obj(&*share))).await;
                 }
             }
-            Ok(HubChange::Ended(key, _)) => {
+            Ok(HubChange::Expired(key)) => {
                 if let Some(share) = object_of(&key) {
                     triggers.share(Trigger::One(share)).await;
                 }

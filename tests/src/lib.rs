@@ -17,6 +17,7 @@ pub mod process;
 pub mod progress;
 pub mod scratch;
 pub mod services;
+pub mod tap;
 pub mod teammate;
 pub mod toolchain;
 pub mod vendor_hub;

@@ -6,6 +6,7 @@ mod capped;
 mod chart;
 mod command_line;
 mod completing;
+mod counts;
 mod definitions;
 mod dist;
 mod gitops;

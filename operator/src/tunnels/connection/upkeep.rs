@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use connect_hub::client::{Client, Join};
+use connect_hub::tunnel::routes::{EndReason, ShareEnded};
 use connect_hub::tunnel::{TunnelEvent, TunnelState};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::Instant;
@@ -51,7 +52,7 @@ impl HubConnection {
                     continue;
                 }
                 end = ended.recv() => {
-                    self.tell(end.map_or(HubChange::Hub, |end| HubChange::Ended(end.share, end.why)));
+                    self.pass_on(end);
                     continue;
                 }
                 _ = refresh.tick() => {}
@@ -143,6 +144,15 @@ impl HubConnection {
             }
             // Missed events are in the lists, which are read every minute.
             Err(_) => {}
+        }
+    }
+
+    /// Tells of shares that ended by the clock. Whoever ends one otherwise is at work on it, and needs no telling.
+    fn pass_on(&self, end: Result<ShareEnded, RecvError>) {
+        match end {
+            Ok(ShareEnded { share, why: EndReason::Expired }) => self.tell(HubChange::Expired(share)),
+            Ok(_) => {}
+            Err(_) => self.tell(HubChange::Hub),
         }
     }
 
