@@ -41,7 +41,8 @@ use crate::port::{LocalPort, PortRef};
         json_path = ".status.conditions[?(@.type==\"Ready\")].message",
         priority = 1
     ),
-    printcolumn(name = "Hub", type_ = "string", json_path = ".spec.hubRef.name", priority = 1)
+    printcolumn(name = "Hub", type_ = "string", json_path = ".spec.hubRef.name", priority = 1),
+    printcolumn(name = "Connections", type_ = "integer", json_path = ".status.connections", priority = 1)
 )]
 #[kube(validation = Rule::new("size(self.metadata.name) <= 63").message("metadata.name must have at most 63 characters, because it is the default name of the route"))]
 #[x_kube(validation = Rule::new("has(self.routeName) == has(oldSelf.routeName) && (!has(self.routeName) || self.routeName == oldSelf.routeName)").message("routeName is immutable: teammates and shares know the route by it; create a new ServiceExpose instead"))]
@@ -163,7 +164,7 @@ pub struct ServiceExposeStatus {
     /// The public URL that the hub gave; only when public was asked for.
     #[serde(default, rename = "publicURL", skip_serializing_if = "Option::is_none")]
     pub public_url: Option<String>,
-    /// Connections open when this status was last written; written with other changes, at most once a minute.
+    /// Connections open to the route, through all shares; counted every 30 seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connections: Option<i64>,
     /// What the route says about itself: Accepted, ResolvedRefs, Programmed, Ready, and Stalled while a human is needed.

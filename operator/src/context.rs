@@ -19,7 +19,9 @@ use uuid::Uuid;
 use crate::args::ShareIsolation;
 use crate::backoff::Backoff;
 use crate::cluster::{FIELD_MANAGER, call};
+use crate::connections::Connections;
 use crate::credentials::{HubSecretProblem, hub_endpoint};
+use crate::definitions::Definitions;
 use crate::error::Error;
 use crate::lease::Leadership;
 use crate::metrics::Metrics;
@@ -52,6 +54,10 @@ pub struct Context {
     pub metrics: Arc<Metrics>,
     /// Proof that this replica leads.
     pub leadership: Leadership,
+    /// What the installed definitions lack.
+    pub definitions: Arc<Definitions>,
+    /// Open connections of each route, as counted last.
+    pub connections: Connections,
     /// Ready addresses of headless Services, until their EndpointSlices change.
     pub endpoints: Arc<Endpoints>,
 }

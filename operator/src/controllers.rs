@@ -128,16 +128,22 @@ where
     let api: Api<K> =
         Api::namespaced(context.client.clone(), &object.namespace().ok_or(Error::Incomplete("namespace"))?);
     // The UID keeps a status from landing on a successor of the same name.
-    let patch = serde_json::json!({
+    let mut patch = serde_json::json!({
         "apiVersion": K::api_version(&()),
         "kind": K::kind(&()),
         "metadata": { "uid": object.uid() },
         "status": status,
     });
+    context.definitions.leave_out_unknown::<K>(&mut patch);
     let params = PatchParams::apply(FIELD_MANAGER).force();
     match call("writing status", api.patch_status(&object.name_any(), &params, &Patch::Apply(&patch))).await {
         Ok(_) => Ok(()),
         Err(error) if error.is_not_found() || error.is_conflict() => Ok(()),
-        Err(error) => Err(error),
+        Err(error) => {
+            if error.is_unknown_field() {
+                context.definitions.look_now();
+            }
+            Err(error)
+        }
     }
 }

@@ -65,6 +65,11 @@ impl Error {
         matches!(self, Error::Kube { source, .. } if matches!(source.as_ref(), kube::Error::Api(status) if status.code == 404))
     }
 
+    /// Whether the API server does not know a field of what was applied: it has no code for that, only a sentence.
+    pub fn is_unknown_field(&self) -> bool {
+        matches!(self, Error::Kube { source, .. } if matches!(source.as_ref(), kube::Error::Api(status) if status.message.contains("field not declared in schema")))
+    }
+
     /// Whether the API server said that somebody else was faster.
     pub fn is_conflict(&self) -> bool {
         matches!(self, Error::Kube { source, .. } if matches!(source.as_ref(), kube::Error::Api(status) if status.code == 409))

@@ -14,9 +14,11 @@ pub mod admin;
 pub mod args;
 pub mod backoff;
 pub mod cluster;
+pub mod connections;
 pub mod context;
 pub mod controllers;
 pub mod credentials;
+pub mod definitions;
 pub mod embedded;
 pub mod error;
 pub mod finalizer;
@@ -44,8 +46,10 @@ use tokio_util::sync::CancellationToken;
 use crate::admin::Admin;
 use crate::args::{Command, HubArgs, RunArgs};
 use crate::backoff::Backoff;
+use crate::connections::Connections;
 use crate::context::{Context, Endpoints};
 use crate::credentials::HubEndpoint;
+use crate::definitions::Definitions;
 use crate::embedded::EmbeddedHub;
 use crate::lease::Leadership;
 use crate::metrics::Metrics;
@@ -112,11 +116,14 @@ async fn lead(
     print_addresses(args, embedded.as_ref(), admin_address);
     let hubs = Arc::new(Hubs::new(client.clone(), &args.cluster.namespace, own, stop.clone()));
     hubs.own();
-    let metrics = admin.metrics.get_or_init(|| Arc::new(Metrics::new(hubs.clone()))).clone();
+    let definitions = Arc::new(Definitions::default());
+    let metrics =
+        admin.metrics.get_or_init(|| Arc::new(Metrics::new(hubs.clone(), definitions.clone()))).clone();
     let base = Base {
         client,
         hubs: hubs.clone(),
         metrics,
+        definitions,
         leadership: leadership.clone(),
         policy: policy(args, config),
     };
@@ -145,6 +152,7 @@ struct Base {
     client: Client,
     hubs: Arc<Hubs>,
     metrics: Arc<Metrics>,
+    definitions: Arc<Definitions>,
     leadership: Leadership,
     policy: Policy,
 }
@@ -179,10 +187,17 @@ fn start_tasks(
             backoff: Backoff::default(),
             metrics: base.metrics.clone(),
             leadership: base.leadership.clone(),
+            definitions: base.definitions.clone(),
+            connections: Connections::default(),
             endpoints,
         });
         tasks.spawn(one_scope(context, triggers, triggered, admin.unfilled.clone(), stop.clone()));
     }
+    let (definitions, client) = (base.definitions.clone(), base.client.clone());
+    tasks.spawn(async move {
+        definitions.keep(&client).await;
+        Ok(())
+    });
     let sweeper =
         sweeper::run(base.hubs.clone(), base.client.clone(), namespaces.clone(), base.leadership.clone());
     tasks.spawn(async move {
@@ -220,6 +235,8 @@ async fn one_scope(
         controllers::environment_share::reconcile,
     );
     let hubs = watches::follow_hubs(context.hubs.clone(), triggers.clone(), stores);
+    let definitions = watches::follow_definitions(context.definitions.clone(), triggers.clone());
+    let counting = connections::keep_counting(context, triggers.clone());
     let opened = async {
         triggers.open().await;
         std::future::pending::<()>().await;
@@ -227,6 +244,8 @@ async fn one_scope(
     tokio::select! {
         ((), ()) = futures::future::join(exposes, shares) => {}
         () = hubs => {}
+        () = definitions => {}
+        () = counting => {}
         () = opened => {}
     }
     Ok(())

@@ -14,6 +14,7 @@ use prometheus_client::registry::Registry;
 
 use connect_hub::tunnel::Stats;
 
+use crate::definitions::Definitions;
 use crate::tunnels::{HubState, Hubs};
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -32,11 +33,12 @@ pub struct Metrics {
 
 impl Metrics {
     /// Counters at zero; what the tunnels count is read when it is asked for.
-    pub fn new(hubs: Arc<Hubs>) -> Self {
+    pub fn new(hubs: Arc<Hubs>, definitions: Arc<Definitions>) -> Self {
         let mut registry = Registry::with_prefix("private_connect");
         let reconciliations = Family::default();
         registry.register("reconciliations", "Reconciliations by kind and result", reconciliations.clone());
         registry.register_collector(Box::new(TunnelCollector { hubs }));
+        registry.register_collector(Box::new(DefinitionsCollector { definitions }));
         Self { registry, reconciliations }
     }
 
@@ -54,6 +56,30 @@ impl Metrics {
         let mut text = String::new();
         encode(&mut text, &self.registry)?;
         Ok(text)
+    }
+}
+
+/// Says what the installed definitions lack.
+struct DefinitionsCollector {
+    definitions: Arc<Definitions>,
+}
+
+impl std::fmt::Debug for DefinitionsCollector {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("DefinitionsCollector")
+    }
+}
+
+impl Collector for DefinitionsCollector {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let help = "Fields that the installed CustomResourceDefinition of a kind lacks, and so drops";
+        let mut family =
+            encoder.encode_descriptor("definition_missing_fields", help, None, MetricType::Gauge)?;
+        for kind in ["ServiceExpose", "EnvironmentShare"] {
+            let missing = i64::try_from(self.definitions.lacks(kind)).unwrap_or(i64::MAX);
+            ConstGauge::new(missing).encode(family.encode_family(&[("kind", kind)])?)?;
+        }
+        Ok(())
     }
 }
 

@@ -31,6 +31,7 @@ use self::feed::{Feed, endpoints_changed};
 use crate::cluster::watch_config;
 use crate::context::{Endpoints, Stores};
 use crate::controllers::environment_share::object_of;
+use crate::definitions::Definitions;
 use crate::tunnels::{HubChange, Hubs, Mark};
 
 /// How long the caches may take to fill before the operator gives up and is restarted.
@@ -116,6 +117,14 @@ pub async fn follow_hubs(hubs: Arc<Hubs>, triggers: Triggers, stores: Stores) {
             }
             Err(tokio::sync::broadcast::error::RecvError::Closed) => return,
         }
+    }
+}
+
+/// Looks at everything whenever the installed definitions turn out older than we are, or are no longer.
+pub async fn follow_definitions(definitions: Arc<Definitions>, triggers: Triggers) {
+    let mut changes = definitions.changes();
+    while changes.changed().await.is_ok() {
+        triggers.all().await;
     }
 }
 

@@ -25,7 +25,7 @@ use connect_crds::{EnvironmentShare, FINALIZER};
 use kube::ResourceExt;
 use kube::runtime::controller::Action;
 
-pub use names::{object_of, share_key};
+pub use names::{common_name, object_of, service_name, share_key};
 
 use crate::context::Context;
 use crate::controllers::RESYNC;

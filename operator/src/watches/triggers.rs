@@ -57,14 +57,16 @@ impl Triggers {
         self.ready.load(Ordering::Acquire)
     }
 
-    pub(super) async fn all(&self) {
+    /// Everything is to be looked at.
+    pub async fn all(&self) {
         self.expose(Trigger::All).await;
         self.share(Trigger::All).await;
     }
 
-    // A closed channel means that the operator stops.
-    pub(super) async fn expose(&self, trigger: Trigger<ServiceExpose>) {
+    /// A ServiceExpose is to be looked at, or all of them.
+    pub async fn expose(&self, trigger: Trigger<ServiceExpose>) {
         if self.are_open() {
+            // A closed channel means that the operator stops.
             let _ = self.exposes_tx.send(trigger).await;
         }
     }

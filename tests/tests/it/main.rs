@@ -12,6 +12,7 @@ mod dist;
 mod gitops;
 mod isolation;
 mod joining;
+mod outdated;
 mod restart;
 mod support;
 mod through_cluster;

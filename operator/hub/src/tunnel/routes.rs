@@ -237,6 +237,14 @@ impl Routes {
         self.shared.lock().services.get(&service_id).map_or(0, |entry| entry.open.load(Ordering::Acquire))
     }
 
+    /// The names of all services with open connections, and how many.
+    pub fn carried(&self) -> Vec<(String, usize)> {
+        let table = self.shared.lock();
+        let entries =
+            table.services.values().map(|entry| (&entry.route.name, entry.open.load(Ordering::Acquire)));
+        entries.filter(|(_, open)| *open > 0).map(|(name, open)| (name.clone(), open)).collect()
+    }
+
     /// Decides a dial by the clock and, in the same step, ties the connection to the route.
     pub(crate) fn admit(&self, service_id: Uuid) -> Result<(Dial, Leash), Refusal> {
         let now = self.shared.clock.now();

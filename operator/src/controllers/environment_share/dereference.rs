@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use connect_crds::condition::Verdict;
 use connect_crds::{EnvironmentShare, ServiceExpose};
 use connect_hub::client::ShareRow;
 use k8s_openapi::api::core::v1::Secret;
@@ -38,6 +39,8 @@ pub struct Found {
     pub services: Vec<(String, KnownService)>,
     /// Whether another live share may use services in common of which nobody knows yet: after a start.
     pub has_strangers: bool,
+    /// What the installed definition lacks.
+    pub outdated: Option<Verdict>,
 }
 
 /// Fetches what the spec names.
@@ -80,8 +83,9 @@ pub async fn dereference(share: &EnvironmentShare, context: &Context) -> Result<
         let state = hub.state();
         (hub, state)
     });
+    let outdated = context.definitions.stalled::<EnvironmentShare>();
     let stored_secret = secret.filter(|_| code.is_some());
-    Ok(Found { hub, exposes, stored_secret, code, rows, isolation, services, has_strangers })
+    Ok(Found { hub, exposes, stored_secret, code, rows, isolation, services, has_strangers, outdated })
 }
 
 /// Whether there are other live shares of the namespace of which the hub's connection does not know what they use.

@@ -138,7 +138,9 @@ fn verdicts(share: &EnvironmentShare, valid: &Validated, found: &Found, done: &D
             ),
         });
     }
-    verdicts.extend(done.problem.as_ref().and_then(|problem| problem.stalled()));
+    verdicts.extend(
+        done.problem.as_ref().and_then(|problem| problem.stalled()).or_else(|| found.outdated.clone()),
+    );
     verdicts
 }
 

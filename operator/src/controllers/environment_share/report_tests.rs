@@ -71,6 +71,7 @@ fn found(
         isolation: ShareIsolation::Route,
         services: Vec::new(),
         has_strangers: false,
+        outdated: None,
     }
 }
 

@@ -14,6 +14,12 @@ use crate::credentials::HubSecretProblem;
 use crate::error::Error;
 use crate::tunnels::{HubConnection, HubProblem, HubState};
 
+/// What is looked at elsewhere, at other times.
+struct Seen {
+    connections: Option<i64>,
+    outdated: Option<Verdict>,
+}
+
 /// Writes status if it differs.
 ///
 /// # Errors
@@ -30,7 +36,11 @@ pub async fn report(
     if state == Ok(HubState::Starting) && said_before {
         return Ok(());
     }
-    let new = status(expose, valid, &state, done, context.now());
+    let seen = Seen {
+        connections: context.connections.of(expose),
+        outdated: context.definitions.stalled::<ServiceExpose>(),
+    };
+    let new = status(expose, valid, &state, done, seen, context.now());
     if expose.status.as_ref() != Some(&new) {
         write_status(context, expose, &new).await?;
     }
@@ -38,11 +48,12 @@ pub async fn report(
 }
 
 /// The status that says how it stands. Pure.
-pub fn status(
+fn status(
     expose: &ServiceExpose,
     valid: &Validated,
     hub: &Result<HubState, HubSecretProblem>,
     done: &Done,
+    seen: Seen,
     now: Timestamp,
 ) -> ServiceExposeStatus {
     let old = expose.status.clone().unwrap_or_default();
@@ -53,12 +64,17 @@ pub fn status(
         service_id: done.service_id.clone(),
         target: valid.target.as_ref().ok().map(|target| target.display.clone()),
         public_url: done.public_url.clone(),
-        connections: old.connections,
-        conditions: merge(&old.conditions, verdicts(valid, hub, done), generation, now),
+        connections: Some(seen.connections.or(old.connections).unwrap_or(0)),
+        conditions: merge(&old.conditions, verdicts(valid, hub, done, seen.outdated), generation, now),
     }
 }
 
-fn verdicts(valid: &Validated, hub: &Result<HubState, HubSecretProblem>, done: &Done) -> Vec<Verdict> {
+fn verdicts(
+    valid: &Validated,
+    hub: &Result<HubState, HubSecretProblem>,
+    done: &Done,
+    outdated: Option<Verdict>,
+) -> Vec<Verdict> {
     let accepted = valid
         .refused
         .clone()
@@ -89,7 +105,7 @@ fn verdicts(valid: &Validated, hub: &Result<HubState, HubSecretProblem>, done: &
         ),
         None => Verdict::yes(kind::READY, reason::EXPOSED, "the route can be shared"),
     };
-    let stalled = done.problem.as_ref().and_then(HubProblem::stalled);
+    let stalled = done.problem.as_ref().and_then(HubProblem::stalled).or(outdated);
     [accepted, resolved, programmed, ready].into_iter().chain(stalled).collect()
 }
 
