@@ -38,6 +38,8 @@ pub mod reason {
     pub const ROUTE_NAME_CONFLICT: &str = "RouteNameConflict";
     /// Accepted: the Service is of a kind that may not be shared.
     pub const TARGET_NOT_ALLOWED: &str = "TargetNotAllowed";
+    /// Accepted: the Service's label asks for this route, and an annotation beside it cannot be read.
+    pub const INVALID_ANNOTATION: &str = "InvalidAnnotation";
     /// ResolvedRefs: everything named exists.
     pub const ALL_ROUTES_RESOLVED: &str = "AllRoutesResolved";
     /// ResolvedRefs: no such Service.

@@ -9,6 +9,7 @@ pub mod condition;
 pub mod environment_share;
 pub mod expiry;
 pub mod gitops;
+pub mod labelled;
 pub mod port;
 pub mod service_expose;
 

@@ -62,6 +62,13 @@ pub struct RunArgs {
     /// Allow Services without a selector. Whoever may write their EndpointSlices then decides where connections go
     #[arg(long)]
     pub allow_selectorless_targets: bool,
+    /// Make a ServiceExpose for every Service with the label connect.privateconnect.co/expose=true
+    #[arg(long, env = "CONNECT_LABELLED_SERVICES")]
+    pub labelled_services: bool,
+    /// A label that a Service must have to be shared, as KEY=VALUE or KEY, in one namespace as NAMESPACE:KEY=VALUE. May be
+    /// given several times; all that apply must be there
+    #[arg(long, env = "CONNECT_REQUIRE_SERVICE_LABEL", value_name = "LABEL")]
+    pub require_service_label: Vec<crate::target::RequiredLabel>,
     /// What shares have at the hub
     #[arg(long, value_enum, env = "CONNECT_SHARE_ISOLATION", default_value_t = ShareIsolation::Route)]
     pub share_isolation: ShareIsolation,

@@ -14,13 +14,15 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kube::api::{ListParams, ObjectMeta, PostParams};
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Api, Client, Resource, ResourceExt};
+use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use crate::args::ShareIsolation;
 use crate::backoff::Backoff;
 use crate::cluster::{FIELD_MANAGER, call};
 use crate::connections::Connections;
-use crate::credentials::{HubSecretProblem, hub_endpoint};
+use crate::controllers::labelled_service;
+use crate::credentials::{HubSecretProblem, hex, hub_endpoint};
 use crate::definitions::Definitions;
 use crate::error::Error;
 use crate::lease::Leadership;
@@ -33,6 +35,9 @@ pub const SERVICE_NAME_LABEL: &str = "kubernetes.io/service-name";
 
 /// Longest note of an Event, in characters; the API server takes 1,024 bytes.
 const MAX_NOTE: usize = 250;
+
+/// Bytes of the hash in the name of an Event that is told once.
+const EVENT_HASH: usize = 8;
 
 /// What every reconciliation gets.
 pub struct Context {
@@ -137,6 +142,10 @@ impl Context {
         let namespace = expose.namespace().ok_or(Error::Incomplete("namespace"))?;
         let reference = &expose.spec.service_ref;
         let service = self.stores.services.get(&ObjectRef::new(&reference.name).within(&namespace));
+        let complaint = service.as_ref().and_then(|service| labelled_service::complaint(expose, service));
+        if let Some(why) = complaint {
+            return Ok(Err(Problem::Annotation { service: reference.name.clone(), why }));
+        }
         let endpoints = match &service {
             Some(service) if target::is_headless(service) => {
                 let slices = self.endpoints.of(&self.client, &namespace, &reference.name).await?;
@@ -166,11 +175,22 @@ impl Context {
     /// Tells an Event. It is told best effort: an Event that cannot be written is logged and not tried again. Every Event is
     /// an object of its own, because each says another thing: who has joined, what has changed.
     pub async fn tell<K: Resource<DynamicType = ()>>(&self, object: &K, notice: Notice) {
+        self.tell_as(object, notice, &Uuid::new_v4().simple().to_string()).await;
+    }
+
+    /// As [`Self::tell`], but what was told of this object already is not told again for as long as that Event is kept.
+    pub async fn tell_once<K: Resource<DynamicType = ()>>(&self, object: &K, notice: Notice) {
+        let told = format!("{:?} {} {}", object.uid(), notice.reason, notice.note);
+        let suffix = hex(&Sha256::digest(told.as_bytes())[..EVENT_HASH]);
+        self.tell_as(object, notice, &suffix).await;
+    }
+
+    async fn tell_as<K: Resource<DynamicType = ()>>(&self, object: &K, notice: Notice, suffix: &str) {
         let Notice { warning, reason, action, note } = notice;
         let regarding = object.object_ref(&());
         let event = Event {
             metadata: ObjectMeta {
-                name: Some(format!("{}.{}", object.name_any(), Uuid::new_v4().simple())),
+                name: Some(format!("{}.{suffix}", object.name_any())),
                 namespace: regarding.namespace.clone(),
                 ..ObjectMeta::default()
             },
@@ -185,8 +205,12 @@ impl Context {
             ..Event::default()
         };
         let api: Api<Event> = Api::namespaced(self.client.clone(), &object.namespace().unwrap_or_default());
-        if let Err(error) = call("writing an Event", api.create(&PostParams::default(), &event)).await {
-            tracing::warn!(reason, error = crate::error::chain(&error), "cannot write an Event");
+        match call("writing an Event", api.create(&PostParams::default(), &event)).await {
+            Ok(_) => {}
+            Err(error) if error.is_conflict() => {}
+            Err(error) => {
+                tracing::warn!(reason, error = crate::error::chain(&error), "cannot write an Event");
+            }
         }
     }
 

@@ -1,6 +1,7 @@
-//! The two controllers, and what they have in common: the loop, the status write, the retry.
+//! The controllers, and what they have in common: the loop, the status write, the retry.
 
 pub mod environment_share;
+pub mod labelled_service;
 pub mod service_expose;
 
 use std::fmt::Debug;

@@ -65,6 +65,11 @@ impl Error {
         matches!(self, Error::Kube { source, .. } if matches!(source.as_ref(), kube::Error::Api(status) if status.code == 404))
     }
 
+    /// Whether the API server refuses what was asked: it is invalid, or a policy forbids it. Asking again changes nothing.
+    pub fn is_refusal(&self) -> bool {
+        matches!(self, Error::Kube { source, .. } if matches!(source.as_ref(), kube::Error::Api(status) if matches!(status.code, 400 | 403 | 422)))
+    }
+
     /// Whether the API server does not know a field of what was applied: it has no code for that, only a sentence.
     pub fn is_unknown_field(&self) -> bool {
         matches!(self, Error::Kube { source, .. } if matches!(source.as_ref(), kube::Error::Api(status) if status.message.contains("field not declared in schema")))

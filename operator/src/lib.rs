@@ -37,6 +37,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use connect_hub::url::{HubUrl, InsecureHttp};
+use futures::future::Either;
 use kube::Client;
 use secrecy::SecretString;
 use tokio::net::TcpListener;
@@ -173,7 +174,7 @@ fn start_tasks(
     };
     admin.unfilled.store(scopes.len(), Ordering::Release);
     for scope in scopes {
-        let (triggers, triggered) = watches::triggers();
+        let (triggers, triggered) = watches::triggers(args.labelled_services);
         let endpoints = Arc::new(Endpoints::default());
         let stores =
             watches::start(&base.client, scope, &triggers, endpoints.clone(), base.hubs.clone(), &mut tasks);
@@ -207,7 +208,7 @@ fn start_tasks(
     tasks
 }
 
-/// Both controllers of one scope, once its caches are filled.
+/// The controllers of one scope, once its caches are filled.
 async fn one_scope(
     context: Arc<Context>,
     triggers: watches::Triggers,
@@ -219,7 +220,7 @@ async fn one_scope(
     // Waited for here and nowhere else: of two that wait for one cache, the library wakes only one.
     watches::filled(&stores).await?;
     unfilled.fetch_sub(1, Ordering::AcqRel);
-    let watches::Triggered { exposes_rx, shares_rx } = triggered;
+    let watches::Triggered { exposes_rx, shares_rx, services_rx } = triggered;
     let exposes = controllers::run(
         stores.exposes.clone(),
         exposes_rx,
@@ -234,6 +235,16 @@ async fn one_scope(
         stop.clone(),
         controllers::environment_share::reconcile,
     );
+    let services = match services_rx {
+        Some(services_rx) => Either::Left(controllers::run(
+            stores.services.clone(),
+            services_rx,
+            context.clone(),
+            stop.clone(),
+            controllers::labelled_service::reconcile,
+        )),
+        None => Either::Right(stop.clone().cancelled_owned()),
+    };
     let hubs = watches::follow_hubs(context.hubs.clone(), triggers.clone(), stores);
     let definitions = watches::follow_definitions(context.definitions.clone(), triggers.clone());
     let counting = connections::keep_counting(context, triggers.clone());
@@ -242,7 +253,7 @@ async fn one_scope(
         std::future::pending::<()>().await;
     };
     tokio::select! {
-        ((), ()) = futures::future::join(exposes, shares) => {}
+        ((), (), ()) = futures::future::join3(exposes, shares, services) => {}
         () = hubs => {}
         () = definitions => {}
         () = counting => {}
@@ -324,6 +335,7 @@ fn policy(args: &RunArgs, config: &kube::Config) -> Policy {
             .map(|ip| ip.to_canonical())
             .collect(),
         own_namespace: args.cluster.namespace.clone(),
+        required_labels: args.require_service_label.clone(),
     }
 }
 

@@ -5,12 +5,17 @@
 //! (ExternalName), Services without a selector (whoever writes their EndpointSlices would steer us), loopback and
 //! link-local addresses, the API server, and the operator itself.
 
+mod required_label;
+
+use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
 
 use connect_crds::condition::reason;
 use connect_crds::{PortRef, ServiceRef};
 use k8s_openapi::api::core::v1::{Service, ServicePort};
 use kube::ResourceExt;
+
+pub use required_label::RequiredLabel;
 
 /// Value of `spec.clusterIP` of a headless Service.
 const HEADLESS: &str = "None";
@@ -31,6 +36,8 @@ pub struct Policy {
     pub forbidden: Vec<IpAddr>,
     /// The operator's own namespace.
     pub own_namespace: String,
+    /// Labels without which a Service is not shared.
+    pub required_labels: Vec<RequiredLabel>,
 }
 
 /// A Service port that may be dialled.
@@ -78,7 +85,15 @@ pub enum Problem {
         /// The Service.
         service: String,
         /// The rule that forbids it.
-        why: &'static str,
+        why: Cow<'static, str>,
+    },
+    /// The Service's label asks for a route that cannot be made.
+    #[error("Service {service} is labelled to be exposed, but {why}")]
+    Annotation {
+        /// The Service.
+        service: String,
+        /// What cannot be read.
+        why: String,
     },
 }
 
@@ -89,6 +104,7 @@ impl Problem {
             Problem::ServiceNotFound(_) => reason::SERVICE_NOT_FOUND,
             Problem::PortNotFound { .. } => reason::PORT_NOT_FOUND,
             Problem::NotTcp { .. } | Problem::NotAllowed { .. } => reason::TARGET_NOT_ALLOWED,
+            Problem::Annotation { .. } => reason::INVALID_ANNOTATION,
         }
     }
 }
@@ -115,7 +131,7 @@ pub fn judge(
 ) -> Result<Target, Problem> {
     let name = &reference.name;
     let service = service.ok_or_else(|| Problem::ServiceNotFound(name.clone()))?;
-    let not_allowed = |why| Problem::NotAllowed { service: name.clone(), why };
+    let not_allowed = |why: &'static str| Problem::NotAllowed { service: name.clone(), why: why.into() };
     let spec = service.spec.as_ref().ok_or_else(|| Problem::ServiceNotFound(name.clone()))?;
     if spec.type_.as_deref() == Some("ExternalName") {
         return Err(not_allowed("it is of type ExternalName, which names something outside the cluster"));
@@ -127,6 +143,10 @@ pub fn judge(
     }
     if !policy.allow_selectorless && spec.selector.as_ref().is_none_or(|selector| selector.is_empty()) {
         return Err(not_allowed("it has no selector, so its endpoints could be set to any address"));
+    }
+    if let Some(label) = policy.required_labels.iter().find(|label| !label.allows(service)) {
+        let why = format!("it lacks the label {}, which is required here", label.label());
+        return Err(Problem::NotAllowed { service: name.clone(), why: why.into() });
     }
     let ports = spec.ports.as_deref().unwrap_or_default();
     let port = ports.iter().find(|port| reference.port.matches(port.port, port.name.as_deref())).ok_or_else(
@@ -333,6 +353,26 @@ spec:
                 assert!(judged(allowing).is_ok(), "{yaml}");
             }
         }
+    }
+
+    #[test]
+    fn a_required_label_is_asked_for_in_a_sentence() {
+        let required_labels = vec!["shop:share=yes".parse().expect("a label")];
+        let policy = Policy { required_labels, ..Policy::default() };
+        let judged = |service: &Service| {
+            judge(&reference("postgres", PortRef::number(5432)), Some(service), &[], &policy)
+        };
+        let mut postgres = service(POSTGRES);
+        let problem = judged(&postgres).expect_err("it has no label");
+        assert_eq!(
+            problem.to_string(),
+            "Service postgres cannot be shared: it lacks the label share=yes, which is required here"
+        );
+        postgres.labels_mut().insert("share".to_owned(), "yes".to_owned());
+        assert!(judged(&postgres).is_ok());
+        postgres.labels_mut().clear();
+        postgres.metadata.namespace = Some("elsewhere".to_owned());
+        assert!(judged(&postgres).is_ok(), "the rule is for another namespace");
     }
 
     #[test]

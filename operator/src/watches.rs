@@ -7,12 +7,11 @@
 mod feed;
 mod triggers;
 
-use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
 
-use connect_crds::{EnvironmentShare, HUB_SECRET_TYPE, SHARE_CODE_SECRET_TYPE, ServiceExpose};
+use connect_crds::{EnvironmentShare, GROUP, HUB_SECRET_TYPE, SHARE_CODE_SECRET_TYPE, ServiceExpose};
 use futures::Stream;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::{Secret, Service};
@@ -156,9 +155,9 @@ fn drop_bulk<K: Resource>(object: &mut K) {
     object.annotations_mut().remove(LAST_APPLIED);
 }
 
-/// Leaves of a Service what a dial needs.
+/// Leaves of a Service what a dial needs, and our own annotations.
 fn keep_what_is_dialled(service: &mut Service) {
     drop_bulk(service);
-    *service.annotations_mut() = BTreeMap::new();
+    service.annotations_mut().retain(|name, _| name.starts_with(GROUP));
     service.status = None;
 }

@@ -98,7 +98,7 @@ writes and deletes only the codes of its shares.
 {{- define "private-connect.rules" -}}
 - apiGroups: [connect.privateconnect.co]
   resources: [serviceexposes]
-  verbs: [list, watch, patch]
+  verbs: [list, watch, patch{{ if .Values.labelledServices.enabled }}, create, delete{{ end }}]
 - apiGroups: [connect.privateconnect.co]
   resources: [environmentshares]
   verbs: [list, watch, patch, delete]

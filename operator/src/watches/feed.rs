@@ -71,6 +71,9 @@ impl Feed {
 
     pub(super) async fn expose_changed(&self, expose: &ServiceExpose) {
         self.triggers.expose(Trigger::One(ObjectRef::from_obj(expose))).await;
+        // A label may have asked for it, or wait for its name.
+        let namesake = ObjectRef::new(&expose.name_any()).within(&expose.namespace().unwrap_or_default());
+        self.triggers.service(Trigger::One(namesake)).await;
         self.shares_of(expose.namespace().as_deref()).await;
         self.rivals_of(expose).await;
     }
@@ -94,6 +97,7 @@ impl Feed {
     }
 
     pub(super) async fn service_changed(&self, service: &Service) {
+        self.triggers.service(Trigger::One(ObjectRef::from_obj(service))).await;
         self.service_named(service.namespace().as_deref(), &service.name_any()).await;
     }
 
@@ -224,7 +228,7 @@ mod tests {
         let (codes, _) = reflector::store();
         let (hub_secrets, _) = reflector::store();
         let stores = Stores { exposes, shares, services, codes, hub_secrets };
-        let (triggers, _triggered) = triggers();
+        let (triggers, _triggered) = triggers(false);
         let hubs = hubs();
         let scope = Some("shop".to_owned());
         let feed = Feed { triggers: triggers.clone(), stores, hubs: hubs.clone(), scope };

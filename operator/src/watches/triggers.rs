@@ -1,9 +1,10 @@
-//! Reasons to reconcile, and the two bounded channels over which they come.
+//! Reasons to reconcile, and the bounded channels over which they come.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use connect_crds::{EnvironmentShare, ServiceExpose};
+use k8s_openapi::api::core::v1::Service;
 use kube::Resource;
 use kube::runtime::reflector::ObjectRef;
 use tokio::sync::mpsc;
@@ -27,6 +28,8 @@ pub struct Triggers {
     pub exposes_tx: mpsc::Sender<Trigger<ServiceExpose>>,
     /// watches --which EnvironmentShares to look at--> controller
     pub shares_tx: mpsc::Sender<Trigger<EnvironmentShare>>,
+    /// watches --which Services to look at--> controller; none when labels on Services are not asked for
+    services_tx: Option<mpsc::Sender<Trigger<Service>>>,
     ready: Arc<AtomicBool>,
 }
 
@@ -36,13 +39,19 @@ pub struct Triggered {
     pub exposes_rx: mpsc::Receiver<Trigger<ServiceExpose>>,
     /// Which EnvironmentShares to look at.
     pub shares_rx: mpsc::Receiver<Trigger<EnvironmentShare>>,
+    /// Which Services to look at, when labels on them are asked for.
+    pub services_rx: Option<mpsc::Receiver<Trigger<Service>>>,
 }
 
-/// Both ends of the triggers.
-pub fn triggers() -> (Triggers, Triggered) {
+/// Both ends of the triggers; those of Services only when labels on them are asked for.
+pub fn triggers(labelled_services: bool) -> (Triggers, Triggered) {
     let (exposes_tx, exposes_rx) = mpsc::channel(TRIGGERS_CAPACITY);
     let (shares_tx, shares_rx) = mpsc::channel(TRIGGERS_CAPACITY);
-    (Triggers { exposes_tx, shares_tx, ready: Arc::default() }, Triggered { exposes_rx, shares_rx })
+    let (services_tx, services_rx) = labelled_services.then(|| mpsc::channel(TRIGGERS_CAPACITY)).unzip();
+    (
+        Triggers { exposes_tx, shares_tx, services_tx, ready: Arc::default() },
+        Triggered { exposes_rx, shares_rx, services_rx },
+    )
 }
 
 impl Triggers {
@@ -61,6 +70,7 @@ impl Triggers {
     pub async fn all(&self) {
         self.expose(Trigger::All).await;
         self.share(Trigger::All).await;
+        self.service(Trigger::All).await;
     }
 
     /// A ServiceExpose is to be looked at, or all of them.
@@ -68,6 +78,12 @@ impl Triggers {
         if self.are_open() {
             // A closed channel means that the operator stops.
             let _ = self.exposes_tx.send(trigger).await;
+        }
+    }
+
+    pub(super) async fn service(&self, trigger: Trigger<Service>) {
+        if let Some(services_tx) = self.services_tx.as_ref().filter(|_| self.are_open()) {
+            let _ = services_tx.send(trigger).await;
         }
     }
 

@@ -12,6 +12,7 @@ mod dist;
 mod gitops;
 mod isolation;
 mod joining;
+mod labelled;
 mod outdated;
 mod restart;
 mod support;

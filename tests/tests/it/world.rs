@@ -90,9 +90,14 @@ impl World {
     }
 
     /// Kills the operator without warning and starts it again.
-    pub async fn kill_and_restart_the_operator(self) -> Result<Self> {
-        let Self { mut operator, hub, namespace, kubectl, cluster } = self;
-        operator.process().kill()?;
+    pub async fn kill_and_restart_the_operator(mut self) -> Result<Self> {
+        self.operator.process().kill()?;
+        self.start_the_operator_again().await
+    }
+
+    /// Starts an operator that was killed.
+    pub async fn start_the_operator_again(self) -> Result<Self> {
+        let Self { operator, hub, namespace, kubectl, cluster } = self;
         Ok(Self { operator: operator.restart().await?, hub, namespace, kubectl, cluster })
     }
 

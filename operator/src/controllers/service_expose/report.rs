@@ -2,14 +2,16 @@
 
 use std::sync::Arc;
 
-use connect_crds::condition::{Verdict, kind, merge, reason};
+use connect_crds::condition::{Verdict, find, kind, merge, reason};
 use connect_crds::{Reach, ServiceExpose, ServiceExposeStatus};
 use jiff::Timestamp;
+use kube::ResourceExt;
+use kube::runtime::reflector::ObjectRef;
 
 use super::apply::Done;
 use super::validate::Validated;
 use crate::context::Context;
-use crate::controllers::write_status;
+use crate::controllers::{labelled_service, write_status};
 use crate::credentials::HubSecretProblem;
 use crate::error::Error;
 use crate::tunnels::{HubConnection, HubProblem, HubState};
@@ -43,8 +45,27 @@ pub async fn report(
     let new = status(expose, valid, &state, done, seen, context.now());
     if expose.status.as_ref() != Some(&new) {
         write_status(context, expose, &new).await?;
+        tell_the_service(expose, &new, context).await;
     }
     Ok(())
+}
+
+/// Whoever labelled a Service looks there: what keeps its route from being shared is told to it as well.
+async fn tell_the_service(expose: &ServiceExpose, status: &ServiceExposeStatus, context: &Context) {
+    let namespace = expose.namespace().unwrap_or_default();
+    let service = ObjectRef::new(&expose.spec.service_ref.name).within(&namespace);
+    let Some(service) = context.stores.services.get(&service) else { return };
+    if !labelled_service::is_owned_by(expose, &service) {
+        return;
+    }
+    let wrong = [kind::ACCEPTED, kind::RESOLVED_REFS]
+        .into_iter()
+        .filter_map(|kind| find(&status.conditions, kind))
+        .find(|condition| condition.status == "False");
+    if let Some(wrong) = wrong {
+        let note = format!("{}: {}", wrong.reason, wrong.message);
+        context.tell_once(&*service, labelled_service::warning("ExposeRefused", note)).await;
+    }
 }
 
 /// The status that says how it stands. Pure.

@@ -29,7 +29,10 @@ pub fn validate(
     let refused = if expose.spec.protocol == Protocol::Udp {
         let message = "UDP cannot be exposed: hubs carry TCP connections only; use TCP, HTTP, HTTPS or Auto";
         Some(Verdict::no(kind::ACCEPTED, reason::TARGET_NOT_ALLOWED, message))
-    } else if let Err(problem @ (Problem::NotAllowed { .. } | Problem::NotTcp { .. })) = &target {
+    } else if let Err(
+        problem @ (Problem::NotAllowed { .. } | Problem::NotTcp { .. } | Problem::Annotation { .. }),
+    ) = &target
+    {
         Some(Verdict::no(kind::ACCEPTED, problem.reason(), problem.to_string()))
     } else {
         rival(expose, reach, all).map(|rival| {

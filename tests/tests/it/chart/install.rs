@@ -61,14 +61,18 @@ async fn what_helm_installs_is_enough_and_not_too_much() -> Result<()> {
 /// The first installation of a stranger: README's words.
 async fn cluster_wide_with_its_own_hub(cluster: &ControlPlane, helm: &Helm) -> Result<()> {
     let namespace = "private-connect";
-    let settings = ["--set", "embeddedHub.enabled=true"];
+    let settings = ["--set", "embeddedHub.enabled=true,labelledServices.enabled=true"];
     let install = ["install", RELEASE, OPERATOR, "--namespace", namespace, "--create-namespace"];
     helm.run(&[&install[..], &settings].concat()).await?;
     let mut pod = Pod::start(cluster, namespace).await?;
 
     let team = cluster.kubectl().in_namespace("team-anywhere");
     cluster.kubectl().run(["create", "namespace", "team-anywhere"]).await?.success()?;
-    let story = use_everything(&team, &pod.hub).await;
+    let story = async {
+        use_everything(&team, &pod.hub).await?;
+        label_a_service(&team).await
+    };
+    let story = story.await;
     // A refusal of the API server, if there was one, says why the story ended early.
     rights(cluster, helm, namespace, &settings).await?;
     story?;
@@ -171,6 +175,17 @@ async fn expose(team: &Kubectl, name: &str) -> Result<()> {
         "spec": {"serviceRef": {"name": name, "port": 8080}, "reach": "Workspace"},
     });
     team.apply(&object.to_string()).await.map(drop)
+}
+
+/// The label makes a ServiceExpose, and takes it along.
+async fn label_a_service(team: &Kubectl) -> Result<()> {
+    services::service(team, "labelled", 8080).await?;
+    team.run(["label", "service", "labelled", "connect.privateconnect.co/expose=true"]).await?.success()?;
+    let words = ["wait", "--for=create", "svcexpose/labelled", "--timeout=60s"];
+    team.run(words).await?.success()?;
+    team.run(["wait", "--for=condition=Ready", "svcexpose/labelled", "--timeout=60s"]).await?.success()?;
+    team.run(["label", "service", "labelled", "connect.privateconnect.co/expose-"]).await?.success()?;
+    team.run(["wait", "--for=delete", "svcexpose/labelled", "--timeout=60s"]).await?.success().map(drop)
 }
 
 async fn make_share(team: &Kubectl, name: &str, spec: Value) -> Result<()> {

@@ -50,13 +50,14 @@ fn ways() -> Vec<(&'static str, Vec<&'static str>)> {
                 "topologySpreadConstraints[0].maxSkew=1,topologySpreadConstraints[0].topologyKey=zone",
                 "topologySpreadConstraints[0].whenUnsatisfiable=ScheduleAnyway,fullnameOverride=other",
                 "affinity.podAntiAffinity.requiredDuringSchedulingIgnoredDuringExecution[0].topologyKey=host",
-                "aggregateRoles=false",
+                "aggregateRoles=false,labelledServices.enabled=true",
+                "requiredServiceLabels={share,payments:example.com/share=allowed}",
             ]),
         ),
         (
             "policies",
             set(&[
-                "policies.enabled=true,policies.maxExpiration=7d,policies.forbiddenNamespaces={kube-system,payments}",
+                "policies.enabled=true,labelledServices.enabled=true,policies.maxExpiration=7d,policies.forbiddenNamespaces={kube-system,payments}",
             ]),
         ),
         (
@@ -235,6 +236,7 @@ async fn values_that_cannot_work_are_refused_with_a_sentence() -> Result<()> {
         ("serviceMonitor.interval=often", "at '/serviceMonitor/interval'"),
         ("policies.maxExpiration=2weeks", "at '/policies/maxExpiration': '2weeks' does not match pattern"),
         ("policies.forbiddenNamespaces={Team_A}", "at '/policies/forbiddenNamespaces/0'"),
+        ("requiredServiceLabels={a=b=c}", "at '/requiredServiceLabels/0': 'a=b=c' does not match pattern"),
         ("policies.enabled=true,watchNamespaces={a}", "policies.enabled is for a cluster-wide installation"),
         ("embeddedHub.persistence.size=big", "at '/embeddedHub/persistence/size'"),
         ("embeddedHub.enabled=true,replicas=2", "replicas must be 1 with embeddedHub.enabled"),
