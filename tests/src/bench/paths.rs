@@ -145,10 +145,14 @@ impl Ours {
         Ok(())
     }
 
+    /// The first teammate.
+    pub(super) fn first(&self) -> Result<&Joined> {
+        self.joins.first().context("nobody has joined")
+    }
+
     /// The first route of the first teammate.
     pub(super) fn address(&self) -> Result<SocketAddr> {
-        let first = self.joins.first().and_then(|joined| joined.routes.first());
-        first.copied().context("nobody has joined")
+        self.first()?.routes.first().copied().context("the share has no route")
     }
 
     /// All routes, in the order of their numbers.

@@ -82,9 +82,14 @@ impl Wish {
     pub(super) async fn connect(self, address: SocketAddr) -> Result<TcpStream> {
         let mut stream =
             TcpStream::connect(address).await.with_context(|| format!("cannot connect to {address}"))?;
-        stream.set_nodelay(true).context("a socket without options")?;
-        stream.write_all(&self.encode()).await.context("cannot say what the connection is for")?;
+        self.say(&mut stream).await?;
         Ok(stream)
+    }
+
+    /// Says the wish on a new connection.
+    pub(super) async fn say(self, stream: &mut TcpStream) -> Result<()> {
+        stream.set_nodelay(true).context("a socket without options")?;
+        stream.write_all(&self.encode()).await.context("cannot say what the connection is for")
     }
 }
 

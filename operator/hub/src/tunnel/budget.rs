@@ -122,6 +122,14 @@ impl Budget {
         Self { all: Arc::new(Semaphore::new(all_bytes)), all_bytes, link_bytes }
     }
 
+    /// Waits until there is room for a chunk of so many bytes, or nobody has made any for as long as it takes a connection to
+    /// be still.
+    pub(crate) async fn room_for(&self, bytes: usize) -> Result<(), NotAccepted> {
+        let permits = u32::try_from(charge(bytes)).map_err(|_| NotAccepted::OverLimit)?;
+        let found = timeout(STILL, self.all.acquire_many(permits)).await;
+        found.map_err(|_| NotAccepted::Crowded)?.map(drop).map_err(|_| NotAccepted::Gone)
+    }
+
     /// Bytes waiting now.
     pub(crate) fn used(&self) -> usize {
         self.all_bytes - self.all.available_permits()
@@ -135,7 +143,8 @@ fn charge(bytes: usize) -> usize {
 // === impl InboxTx ===
 
 impl InboxTx {
-    /// Hands a chunk over, waiting for room as long as the connection moves. Cancel safe: nothing is half handed over.
+    /// Hands a chunk over, waiting for room of the connection's own as long as it moves. Cancel safe: nothing is half
+    /// handed over.
     pub(crate) async fn push(&self, budget: &Budget, bytes: Bytes) -> Result<(), NotAccepted> {
         let cost = charge(bytes.len());
         if cost > self.link_bytes {
@@ -146,15 +155,8 @@ impl InboxTx {
         }
         let permits = u32::try_from(cost).map_err(|_| NotAccepted::OverLimit)?;
         let link = self.room_here(permits).await?;
-        let all = Arc::clone(&budget.all);
-        let all = match Arc::clone(&all).try_acquire_many_owned(permits) {
-            Ok(permit) => permit,
-            Err(_) => match timeout(STILL, all.acquire_many_owned(permits)).await {
-                Ok(Ok(permit)) => permit,
-                Ok(Err(_)) => return Err(NotAccepted::Gone),
-                Err(_) => return Err(NotAccepted::Crowded),
-            },
-        };
+        let all =
+            Arc::clone(&budget.all).try_acquire_many_owned(permits).map_err(|_| NotAccepted::Crowded)?;
         let item = Item::Chunk(bytes, Charge { _all: all, _link: link });
         // There is a place for every chunk that found room.
         self.items_tx.try_send(item).map_err(|_| NotAccepted::Gone)

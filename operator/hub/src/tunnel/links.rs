@@ -12,7 +12,8 @@ use tracing::warn;
 use super::budget::{Budget, InboxTx, NotAccepted};
 use crate::protocol::Data;
 
-/// Connections given up, at a second each, to make room for one chunk; then the chunk's own connection goes.
+/// Connections given up to make room for one chunk, each wait at most as long as it takes one to be still; then the chunk's own
+/// connection goes.
 const MAX_EVICTIONS: usize = 8;
 
 /// The table. Clones share it.
@@ -47,7 +48,11 @@ impl Links {
         for _ in 0..MAX_EVICTIONS {
             match inbox.push(budget, bytes.clone()).await {
                 Ok(()) | Err(NotAccepted::Gone) => return Ok(()),
-                Err(NotAccepted::Crowded) => self.give_up_largest_still(),
+                Err(NotAccepted::Crowded) => {
+                    // Whoever has not moved for long goes at once, for everybody waits meanwhile.
+                    self.give_up_largest_still();
+                    let _ = budget.room_for(bytes.len()).await; // by then somebody is still, or the next look finds room
+                }
                 Err(NotAccepted::Stalled | NotAccepted::OverLimit) => break,
             }
         }
@@ -95,5 +100,57 @@ impl Links {
 impl Drop for Registration {
     fn drop(&mut self) {
         self.links.lock().remove(&self.connection_id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use bytes::Bytes;
+    use tokio::time::{Instant, advance};
+
+    use super::*;
+    use crate::tunnel::budget::inbox;
+
+    const CHUNK: usize = 16 * 1024;
+
+    fn data(connection_id: &'static str) -> Data<'static> {
+        Data { connection_id: connection_id.into(), bytes: Bytes::from(vec![1; CHUNK]) }
+    }
+
+    /// A connection that takes nothing, and goes when it is given up.
+    fn still(links: &Links, budget: &Budget, connection_id: &'static str) -> tokio::task::JoinHandle<()> {
+        let (inbox_tx, inbox_rx) = inbox(budget);
+        let registration = links.register(connection_id.to_owned(), inbox_tx);
+        tokio::spawn(async move {
+            inbox_rx.given_up().cancelled().await;
+            drop((registration, inbox_rx));
+        })
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn those_that_do_not_move_make_room_at_once_however_many_there_are() {
+        const STILL_ONES: [&str; 4] = ["a", "b", "c", "d"];
+        let budget = Budget::new(STILL_ONES.len() * CHUNK, 2 * CHUNK);
+        let links = Links::default();
+        let still_ones = STILL_ONES.map(|id| still(&links, &budget, id));
+        for id in STILL_ONES {
+            links.deliver(&budget, data(id)).await.expect("it is ours");
+        }
+        assert_eq!(budget.used(), STILL_ONES.len() * CHUNK, "there is no room");
+        advance(Duration::from_secs(2)).await;
+
+        let before = Instant::now();
+        let _neighbours = ["e", "f"].map(|id| still(&links, &budget, id));
+        for id in ["e", "f", "e", "f"] {
+            links.deliver(&budget, data(id)).await.expect("it is ours");
+        }
+        assert_eq!(before.elapsed(), Duration::ZERO, "nobody waited");
+        for ended in still_ones {
+            ended.await.expect("given up");
+        }
+        assert_eq!(links.len(), 2, "the neighbours are there");
+        assert_eq!(budget.used(), 4 * CHUNK, "with all their bytes");
     }
 }

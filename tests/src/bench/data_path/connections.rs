@@ -1,10 +1,13 @@
 //! D6: connections per second, and how soon a dial that leads nowhere is answered.
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use tokio::io::AsyncReadExt;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 use super::{Paths, nobody, taken};
 use crate::bench::Bench;
@@ -12,7 +15,6 @@ use crate::bench::figure::{Goal, Measure, Row, Unit};
 use crate::bench::load::connections;
 use crate::bench::paths::{FAST, Ours, R2};
 use crate::bench::peers::RATHOLE;
-use crate::bench::service::Wish;
 use crate::bench::statistics::Spread;
 use crate::wait::{SOON, eventually};
 
@@ -81,10 +83,16 @@ async fn refused(ours: &mut Ours) -> Result<Row> {
 /// Milliseconds from connecting to the end of the connection.
 async fn until_refused(address: SocketAddr) -> Result<f64> {
     let begun = Instant::now();
-    let mut stream = Wish::Idle.connect(address).await?;
-    let mut byte = [0];
-    let end = tokio::time::timeout(NO_ANSWER, stream.read(&mut byte)).await;
-    // An end and a reset are both an answer; a byte is none.
-    ensure!(!matches!(end.context("a dial that leads nowhere has no answer")?, Ok(1..)), "somebody answered");
+    let answer = async {
+        let mut stream = TcpStream::connect(address).await?;
+        stream.read(&mut [0]).await
+    };
+    match timeout(NO_ANSWER, answer).await.context("a dial that leads nowhere has no answer")? {
+        Ok(1..) => bail!("somebody answered"),
+        Ok(0) => {}
+        // It may come so soon that connecting itself reports it.
+        Err(error) if error.kind() == ErrorKind::ConnectionReset => {}
+        Err(error) => return Err(error).context("cannot connect"),
+    }
     Ok(begun.elapsed().as_secs_f64() * 1e3)
 }

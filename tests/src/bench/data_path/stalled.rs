@@ -6,14 +6,14 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use futures::future::join_all;
 use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
-use tokio::time::{sleep, timeout};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::taken;
 use crate::bench::Bench;
 use crate::bench::figure::{Goal, Measure, Row, Unit};
-use crate::bench::load::{open, round_trips};
-use crate::bench::machine::resident_kib;
+use crate::bench::load::{SMALL, open, round_trip, round_trips};
+use crate::bench::machine::{resident_kib, ticks};
 use crate::bench::paths::{FAST, Ours, Protocol, RECORDED, Route, Service};
 use crate::bench::service::{BLOCK, Wish};
 
@@ -23,14 +23,33 @@ const ROUND_TRIPS: usize = 1000;
 /// Round trips that are not over by then count as blocked for this long.
 const BLOCKED: Duration = Duration::from_secs(8);
 
-/// Readers that have stopped, and what the rows call them.
-const STALLED: [(usize, &str); 3] = [(1, "1"), (10, "10"), (100, "100")];
+/// So many readers that stop, and what round trips beside them are called.
+struct Readers {
+    count: usize,
+    stopping: &'static str,
+    stopped: &'static str,
+}
+
+const STALLED: &[Readers] = &[
+    Readers { count: 1, stopping: "stopping-1", stopped: "stopped-1" },
+    Readers { count: 10, stopping: "stopping-10", stopped: "stopped-10" },
+    Readers { count: 100, stopping: "stopping-100", stopped: "stopped-100" },
+];
 
 /// Without any.
 const ALONE: &str = "alone";
 
-/// How long queues and buffers may fill before it counts.
-const FILLING: Duration = Duration::from_millis(1500);
+/// How long queues and buffers may fill before it counts in any case.
+const FILLING: Duration = Duration::from_secs(15);
+
+/// Our processes have come to rest when they computed hardly anything for so long.
+const QUIET: Duration = Duration::from_millis(500);
+
+/// Hardly anything, between two looks: heartbeats and a round trip.
+const IDLE_TICKS: u64 = 2;
+
+/// A reader that has stopped leaves the kernel this much to fill, so that it is stopped soon.
+const RECEIVE_BUFFER: u32 = 64 * 1024;
 
 /// Readers that have stopped where memory counts.
 const READERS: usize = 100;
@@ -51,13 +70,62 @@ const READER_KIB: f64 = 256.0;
 /// MiB for all connections of one agent: its whole budget.
 const AGENT_MIB: f64 = 64.0;
 
-/// The 99th percentile of round trips beside so many stalled readers, in milliseconds.
-async fn round_trips_beside(address: SocketAddr, stalled: usize) -> Result<f64> {
-    let _stalled = stall(address, stalled).await?;
-    sleep(FILLING).await;
-    match timeout(BLOCKED, round_trips(address, ROUND_TRIPS)).await {
-        Ok(taken) => Ok(taken?.p99()),
-        Err(_) => Ok(BLOCKED.as_secs_f64() * 1e3),
+/// Round trips beside readers that come to a stop, and beside them when they have stopped.
+struct Beside {
+    /// The slowest while queues and buffers filled, in milliseconds.
+    stopping: f64,
+    /// The 99th percentile afterwards, in milliseconds.
+    stopped: f64,
+}
+
+async fn round_trips_beside(ours: &Ours, readers: usize) -> Result<Beside> {
+    let address = ours.address()?;
+    let mut neighbour = Wish::Echo(SMALL as u64).connect(address).await?;
+    round_trip(&mut neighbour).await?;
+    let _stalled = stall(address, readers).await?;
+    let stopping = {
+        let trips = async {
+            let mut slowest: f64 = 0.0;
+            let begun = Instant::now();
+            let mut quiet = Quiet::default();
+            while begun.elapsed() < FILLING && !quiet.is_lasting(ours)? {
+                slowest = slowest.max(round_trip(&mut neighbour).await?);
+                sleep(LOOK).await;
+            }
+            anyhow::Ok(slowest)
+        };
+        timeout(FILLING + BLOCKED, trips).await.unwrap_or(Ok(millis(FILLING + BLOCKED)))?
+    };
+    let stopped = match timeout(BLOCKED, round_trips(address, ROUND_TRIPS)).await {
+        Ok(taken) => taken?.p99(),
+        Err(_) => millis(BLOCKED),
+    };
+    Ok(Beside { stopping, stopped })
+}
+
+fn millis(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1e3
+}
+
+/// Whether our processes have had nothing to do for a while.
+#[derive(Default)]
+struct Quiet {
+    ticks: u64,
+    since: Option<Instant>,
+}
+
+impl Quiet {
+    /// Looks; the round trips between two looks cost less than [`IDLE_TICKS`].
+    fn is_lasting(&mut self, ours: &Ours) -> Result<bool> {
+        let processes = [ours.hub.id(), ours.exposer.process.id(), ours.first()?.process.id()];
+        let ticks: Option<u64> = processes.into_iter().map(ticks).sum();
+        let ticks = ticks.context("this system does not tell how much a process computes")?;
+        let since = *self.since.get_or_insert_with(Instant::now);
+        if ticks - self.ticks > IDLE_TICKS {
+            (self.ticks, self.since) = (ticks, Some(Instant::now()));
+            return Ok(false);
+        }
+        Ok(since.elapsed() >= QUIET)
     }
 }
 
@@ -74,28 +142,36 @@ pub(super) async fn round_trips_rows(bench: &Bench) -> Result<Vec<Row>> {
     let rounds = bench
         .interleaved(&routes, ALONE, async |route| {
             let alone = round_trips(route.address, ROUND_TRIPS).await?;
-            if route.name == crate::bench::paths::RAW {
+            let ours = match route.name {
+                FAST => &ours,
+                RECORDED => &recorded,
                 // The 99th percentile of loopback varies by itself; its middle tells whether the machine was busy.
-                return Ok(vec![(ALONE, alone.p50())]);
-            }
+                _ => return Ok(vec![(ALONE, alone.p50())]),
+            };
             let mut figures = vec![(ALONE, alone.p99())];
-            for (stalled, name) in STALLED {
-                figures.push((name, round_trips_beside(route.address, stalled).await?));
+            for Readers { count, stopping, stopped } in STALLED {
+                let beside = round_trips_beside(ours, *count).await?;
+                figures.extend([(*stopping, beside.stopping), (*stopped, beside.stopped)]);
             }
             Ok(figures)
         })
         .await?;
     let mut rows = Vec::new();
     for (path, words) in [(FAST, "negotiated path"), (RECORDED, "recorded protocol")] {
-        for (_, stalled) in STALLED {
-            let Some(ratio) = rounds.ratio((path, stalled), (path, ALONE)) else { continue };
-            let what = format!("{words}, p99 beside {stalled} stalled reader(s) / without");
+        for Readers { count, stopping, stopped } in STALLED {
+            let Some(ratio) = rounds.ratio((path, stopped), (path, ALONE)) else { continue };
+            let what = format!("{words}, p99 beside {count} stalled reader(s) / without");
             let row =
                 Row::new("D1", what, Measure::new(Unit::Ratio, ratio, rounds.count()), Goal::AtMost(1.5))
-                    .ours(taken(&rounds, Unit::Milliseconds, path, stalled))
+                    .ours(taken(&rounds, Unit::Milliseconds, path, stopped))
                     .beside(ALONE, taken(&rounds, Unit::Milliseconds, path, ALONE))
                     .void_if(rounds.is_void(), rounds.variation());
             rows.push(row);
+            let Some(slowest) = taken(&rounds, Unit::Milliseconds, path, stopping) else { continue };
+            let what = format!("{words}, slowest while {count} reader(s) come to a stop");
+            rows.push(
+                Row::new("D1", what, slowest, Goal::None).void_if(rounds.is_void(), rounds.variation()),
+            );
         }
     }
     Ok(rows)
@@ -176,7 +252,7 @@ fn memory(ours: &Ours) -> Result<Memory> {
     Ok(Memory {
         hub: kib(ours.hub.id())?,
         exposer: kib(ours.exposer.process.id())?,
-        joiner: kib(ours.joins.first().context("nobody has joined")?.process.id())?,
+        joiner: kib(ours.first()?.process.id())?,
     })
 }
 
@@ -194,7 +270,11 @@ async fn highest(ours: &Ours) -> Result<Memory> {
 async fn stall(address: SocketAddr, count: usize) -> Result<Vec<TcpStream>> {
     let mut streams = Vec::with_capacity(count);
     for _ in 0..count {
-        streams.push(Wish::Send(u64::MAX).connect(address).await?);
+        let socket = TcpSocket::new_v4().context("no socket")?;
+        socket.set_recv_buffer_size(RECEIVE_BUFFER).context("a socket without options")?;
+        let mut stream = socket.connect(address).await.context("cannot connect")?;
+        Wish::Send(u64::MAX).say(&mut stream).await?;
+        streams.push(stream);
     }
     Ok(streams)
 }
