@@ -10,6 +10,7 @@ pub mod environment_share;
 pub mod expiry;
 pub mod gitops;
 pub mod labelled;
+pub mod mark;
 pub mod port;
 pub mod service_expose;
 
@@ -18,6 +19,7 @@ pub use environment_share::{
     RouteSelection, RouteStatus, Selector,
 };
 pub use expiry::{Expiry, InvalidExpiry};
+pub use mark::Mark;
 pub use port::{LocalPort, PortRef};
 pub use service_expose::{
     HubRef, Protocol, Reach, ServiceExpose, ServiceExposeSpec, ServiceExposeStatus, ServiceRef,
@@ -51,6 +53,13 @@ pub const ROTATE_ANNOTATION: &str = "connect.privateconnect.co/rotate";
 /// Annotation of a share's code Secret: the text of [`ROTATE_ANNOTATION`] for which its code was made.
 pub const ROTATED_ANNOTATION: &str = "connect.privateconnect.co/rotated";
 
+/// Name of the Secret that holds the operator's identity at its hub, in its own namespace; identities at other hubs have a
+/// suffix.
+pub const IDENTITY_SECRET: &str = "private-connect-identity";
+
+/// Name of the Secret that holds the API key of the operator's embedded hub, in its own namespace.
+pub const EMBEDDED_HUB_SECRET: &str = "private-connect-embedded-hub";
+
 /// Keys in a share's code Secret and in a hub Secret.
 pub mod secret_key {
     /// The share code.
@@ -61,6 +70,8 @@ pub mod secret_key {
     pub const EXPIRATION_TIME: &str = "expirationTime";
     /// The hub a teammate connects to.
     pub const HUB_URL: &str = "hubUrl";
+    /// Identity Secret: the operator's id at the hub.
+    pub const AGENT_ID: &str = "agentId";
     /// Hub Secret: the hub's URL.
     pub const URL: &str = "url";
     /// Hub Secret: an API key of the hub.

@@ -231,7 +231,7 @@ _kubectl__connect() {
             return 0
             ;;
         kubectl__subcmd__connect__subcmd__expose)
-            opts="-n -h --name --local-port --protocol --public --timeout --no-wait --namespace --context --cluster --user --kubeconfig --as --as-group --request-timeout --help"
+            opts="-o -n -h --name --local-port --protocol --public --dry-run --output --timeout --wait --no-wait --namespace --context --cluster --user --kubeconfig --as --as-group --request-timeout --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -249,8 +249,24 @@ _kubectl__connect() {
                     COMPREPLY=($(compgen -W "auto tcp http https" -- "${cur}"))
                     return 0
                     ;;
+                --dry-run)
+                    COMPREPLY=($(compgen -W "none client server" -- "${cur}"))
+                    return 0
+                    ;;
+                --output)
+                    COMPREPLY=($(compgen -W "json yaml name" -- "${cur}"))
+                    return 0
+                    ;;
+                -o)
+                    COMPREPLY=($(compgen -W "json yaml name" -- "${cur}"))
+                    return 0
+                    ;;
                 --timeout)
                     COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --wait)
+                    COMPREPLY=($(compgen -W "true false" -- "${cur}"))
                     return 0
                     ;;
                 --namespace)
@@ -297,7 +313,7 @@ _kubectl__connect() {
             return 0
             ;;
         kubectl__subcmd__connect__subcmd__extend)
-            opts="-n -h --force --timeout --no-wait --namespace --context --cluster --user --kubeconfig --as --as-group --request-timeout --help"
+            opts="-n -h --force --timeout --wait --no-wait --namespace --context --cluster --user --kubeconfig --as --as-group --request-timeout --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -305,6 +321,10 @@ _kubectl__connect() {
             case "${prev}" in
                 --timeout)
                     COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --wait)
+                    COMPREPLY=($(compgen -W "true false" -- "${cur}"))
                     return 0
                     ;;
                 --namespace)
@@ -615,7 +635,7 @@ _kubectl__connect() {
             return 0
             ;;
         kubectl__subcmd__connect__subcmd__revoke)
-            opts="-n -h --timeout --no-wait --namespace --context --cluster --user --kubeconfig --as --as-group --request-timeout --help"
+            opts="-n -h --timeout --wait --no-wait --namespace --context --cluster --user --kubeconfig --as --as-group --request-timeout --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -623,6 +643,10 @@ _kubectl__connect() {
             case "${prev}" in
                 --timeout)
                     COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --wait)
+                    COMPREPLY=($(compgen -W "true false" -- "${cur}"))
                     return 0
                     ;;
                 --namespace)
@@ -669,7 +693,7 @@ _kubectl__connect() {
             return 0
             ;;
         kubectl__subcmd__connect__subcmd__rotate)
-            opts="-o -n -h --force --output --show-code --timeout --no-wait --namespace --context --cluster --user --kubeconfig --as --as-group --request-timeout --help"
+            opts="-o -n -h --force --output --show-code --timeout --wait --no-wait --namespace --context --cluster --user --kubeconfig --as --as-group --request-timeout --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -685,6 +709,10 @@ _kubectl__connect() {
                     ;;
                 --timeout)
                     COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --wait)
+                    COMPREPLY=($(compgen -W "true false" -- "${cur}"))
                     return 0
                     ;;
                 --namespace)
@@ -731,7 +759,7 @@ _kubectl__connect() {
             return 0
             ;;
         kubectl__subcmd__connect__subcmd__share)
-            opts="-l -A -w -o -n -h --name --expires --service --selector --hub --config --list --all-namespaces --watch --revoke --dry-run --output --show-code --timeout --no-wait --namespace --context --cluster --user --kubeconfig --as --as-group --request-timeout --help"
+            opts="-l -A -w -o -n -h --name --expires --service --selector --hub --config --list --all-namespaces --watch --revoke --dry-run --output --show-code --timeout --wait --no-wait --namespace --context --cluster --user --kubeconfig --as --as-group --request-timeout --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -783,6 +811,10 @@ _kubectl__connect() {
                     ;;
                 --timeout)
                     COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --wait)
+                    COMPREPLY=($(compgen -W "true false" -- "${cur}"))
                     return 0
                     ;;
                 --namespace)
@@ -895,14 +927,30 @@ _kubectl__connect() {
             return 0
             ;;
         kubectl__subcmd__connect__subcmd__unexpose)
-            opts="-n -h --timeout --no-wait --namespace --context --cluster --user --kubeconfig --as --as-group --request-timeout --help"
+            opts="-o -n -h --dry-run --output --timeout --wait --no-wait --namespace --context --cluster --user --kubeconfig --as --as-group --request-timeout --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --dry-run)
+                    COMPREPLY=($(compgen -W "none client server" -- "${cur}"))
+                    return 0
+                    ;;
+                --output)
+                    COMPREPLY=($(compgen -W "json yaml name" -- "${cur}"))
+                    return 0
+                    ;;
+                -o)
+                    COMPREPLY=($(compgen -W "json yaml name" -- "${cur}"))
+                    return 0
+                    ;;
                 --timeout)
                     COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --wait)
+                    COMPREPLY=($(compgen -W "true false" -- "${cur}"))
                     return 0
                     ;;
                 --namespace)

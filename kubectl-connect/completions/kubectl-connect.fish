@@ -55,7 +55,7 @@ complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand share" -
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand share" -l hub -d 'Hub to use: its URL, or a Secret of type connect.privateconnect.co/hub. Default: the operator\'s hub' -r
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand share" -l config -d 'Config file whose hubUrl is used when --hub is not given' -r -F
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand share" -l revoke -d 'Revoke a share, named by its code or its name' -r
-complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand share" -l dry-run -d 'Show what would be shared and change nothing: client asks for no more than what it needs to know, server lets the cluster judge it' -r -f -a "none\t''
+complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand share" -l dry-run -d 'Change nothing: client shows what would be sent to the cluster, server lets the cluster judge it' -r -f -a "none\t''
 client\t''
 server\t''"
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand share" -s o -l output -d 'Form of the output. Default: for people' -r -f -a "json\t''
@@ -64,6 +64,8 @@ name\t''
 wide\t''
 md\t''"
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand share" -l timeout -d 'Longest wait for the operator, such as 30s or 2m. Default: 60s, for expose 10s' -r
+complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand share" -l wait -d 'Wait for the operator' -r -f -a "true\t''
+false\t''"
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand share" -s n -l namespace -d 'Namespace. Default: that of the kubeconfig\'s context' -r
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand share" -l context -d 'Context of the kubeconfig' -r
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand share" -l cluster -d 'Cluster of the kubeconfig' -r
@@ -76,7 +78,7 @@ complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand share" -
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand share" -s A -l all-namespaces -d 'With --list: the shares of all namespaces'
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand share" -s w -l watch -d 'With --list: go on showing what changes'
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand share" -l show-code -d 'With -o md: the code as well. Whoever reads the page can then join'
-complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand share" -l no-wait -d 'Return as soon as the cluster has taken the wish, without waiting for the operator'
+complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand share" -l no-wait -d 'Return as soon as the cluster has taken the wish: the same as --wait=false'
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand share" -s h -l help -d 'Print help'
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand status" -s l -l selector -d 'The shares with these labels' -r
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand status" -s o -l output -d 'Form of the output. Default: for people' -r -f -a "json\t''
@@ -97,6 +99,8 @@ complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand status" 
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand status" -l show-code -d 'With -o md: the code as well. Whoever reads the page can then join'
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand status" -s h -l help -d 'Print help'
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand extend" -l timeout -d 'Longest wait for the operator, such as 30s or 2m. Default: 60s, for expose 10s' -r
+complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand extend" -l wait -d 'Wait for the operator' -r -f -a "true\t''
+false\t''"
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand extend" -s n -l namespace -d 'Namespace. Default: that of the kubeconfig\'s context' -r
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand extend" -l context -d 'Context of the kubeconfig' -r
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand extend" -l cluster -d 'Cluster of the kubeconfig' -r
@@ -106,7 +110,7 @@ complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand extend" 
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand extend" -l as-group -d 'Group to impersonate; can be repeated' -r
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand extend" -l request-timeout -d 'Longest wait for one answer of the cluster, such as 5s or 1m' -r
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand extend" -l force -d 'Change it although Argo CD or Flux manages it, which may put it back'
-complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand extend" -l no-wait -d 'Return as soon as the cluster has taken the wish, without waiting for the operator'
+complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand extend" -l no-wait -d 'Return as soon as the cluster has taken the wish: the same as --wait=false'
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand extend" -s h -l help -d 'Print help'
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand rotate" -s o -l output -d 'Form of the output. Default: for people' -r -f -a "json\t''
 yaml\t''
@@ -114,6 +118,8 @@ name\t''
 wide\t''
 md\t''"
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand rotate" -l timeout -d 'Longest wait for the operator, such as 30s or 2m. Default: 60s, for expose 10s' -r
+complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand rotate" -l wait -d 'Wait for the operator' -r -f -a "true\t''
+false\t''"
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand rotate" -s n -l namespace -d 'Namespace. Default: that of the kubeconfig\'s context' -r
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand rotate" -l context -d 'Context of the kubeconfig' -r
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand rotate" -l cluster -d 'Cluster of the kubeconfig' -r
@@ -124,9 +130,11 @@ complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand rotate" 
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand rotate" -l request-timeout -d 'Longest wait for one answer of the cluster, such as 5s or 1m' -r
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand rotate" -l force -d 'Change it although Argo CD or Flux manages it, which may put it back'
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand rotate" -l show-code -d 'With -o md: the code as well. Whoever reads the page can then join'
-complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand rotate" -l no-wait -d 'Return as soon as the cluster has taken the wish, without waiting for the operator'
+complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand rotate" -l no-wait -d 'Return as soon as the cluster has taken the wish: the same as --wait=false'
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand rotate" -s h -l help -d 'Print help'
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand revoke" -l timeout -d 'Longest wait for the operator, such as 30s or 2m. Default: 60s, for expose 10s' -r
+complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand revoke" -l wait -d 'Wait for the operator' -r -f -a "true\t''
+false\t''"
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand revoke" -s n -l namespace -d 'Namespace. Default: that of the kubeconfig\'s context' -r
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand revoke" -l context -d 'Context of the kubeconfig' -r
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand revoke" -l cluster -d 'Cluster of the kubeconfig' -r
@@ -135,7 +143,7 @@ complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand revoke" 
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand revoke" -l as -d 'User to impersonate' -r
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand revoke" -l as-group -d 'Group to impersonate; can be repeated' -r
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand revoke" -l request-timeout -d 'Longest wait for one answer of the cluster, such as 5s or 1m' -r
-complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand revoke" -l no-wait -d 'Return as soon as the cluster has taken the wish, without waiting for the operator'
+complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand revoke" -l no-wait -d 'Return as soon as the cluster has taken the wish: the same as --wait=false'
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand revoke" -s h -l help -d 'Print help'
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand expose" -l name -d 'Name of the route as teammates see it. Default: the Service\'s name' -r
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand expose" -l local-port -d 'Port suggested for the teammate\'s machine. Default: the Service\'s port' -r
@@ -143,7 +151,15 @@ complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand expose" 
 tcp\t''
 http\t''
 https\t''"
+complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand expose" -l dry-run -d 'Change nothing: client shows what would be sent to the cluster, server lets the cluster judge it' -r -f -a "none\t''
+client\t''
+server\t''"
+complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand expose" -s o -l output -d 'Form of the output. Default: for people' -r -f -a "json\t''
+yaml\t''
+name\t''"
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand expose" -l timeout -d 'Longest wait for the operator, such as 30s or 2m. Default: 60s, for expose 10s' -r
+complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand expose" -l wait -d 'Wait for the operator' -r -f -a "true\t''
+false\t''"
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand expose" -s n -l namespace -d 'Namespace. Default: that of the kubeconfig\'s context' -r
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand expose" -l context -d 'Context of the kubeconfig' -r
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand expose" -l cluster -d 'Cluster of the kubeconfig' -r
@@ -153,9 +169,17 @@ complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand expose" 
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand expose" -l as-group -d 'Group to impersonate; can be repeated' -r
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand expose" -l request-timeout -d 'Longest wait for one answer of the cluster, such as 5s or 1m' -r
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand expose" -l public -d 'Ask the hub for a public URL. Everybody on the internet can then read from the route'
-complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand expose" -l no-wait -d 'Return as soon as the cluster has taken the wish, without waiting for the operator'
+complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand expose" -l no-wait -d 'Return as soon as the cluster has taken the wish: the same as --wait=false'
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand expose" -s h -l help -d 'Print help'
+complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand unexpose" -l dry-run -d 'Change nothing: client shows what would be sent to the cluster, server lets the cluster judge it' -r -f -a "none\t''
+client\t''
+server\t''"
+complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand unexpose" -s o -l output -d 'Form of the output. Default: for people' -r -f -a "json\t''
+yaml\t''
+name\t''"
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand unexpose" -l timeout -d 'Longest wait for the operator, such as 30s or 2m. Default: 60s, for expose 10s' -r
+complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand unexpose" -l wait -d 'Wait for the operator' -r -f -a "true\t''
+false\t''"
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand unexpose" -s n -l namespace -d 'Namespace. Default: that of the kubeconfig\'s context' -r
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand unexpose" -l context -d 'Context of the kubeconfig' -r
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand unexpose" -l cluster -d 'Cluster of the kubeconfig' -r
@@ -164,7 +188,7 @@ complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand unexpose
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand unexpose" -l as -d 'User to impersonate' -r
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand unexpose" -l as-group -d 'Group to impersonate; can be repeated' -r
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand unexpose" -l request-timeout -d 'Longest wait for one answer of the cluster, such as 5s or 1m' -r
-complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand unexpose" -l no-wait -d 'Return as soon as the cluster has taken the wish, without waiting for the operator'
+complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand unexpose" -l no-wait -d 'Return as soon as the cluster has taken the wish: the same as --wait=false'
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand unexpose" -s h -l help -d 'Print help'
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand join" -l hub -d 'Hub to use. Default: $CONNECT_HUB_URL, else the config file\'s, else https://hub.privateconnect.co' -r
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand join" -l config -d 'Config file. Default: ~/.config/kubectl-connect/config.json, and the connect tool\'s ~/.private-connect/config.json' -r -F

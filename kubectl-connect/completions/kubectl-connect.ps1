@@ -59,10 +59,11 @@ Register-ArgumentCompleter -Native -CommandName 'kubectl-connect' -ScriptBlock {
             [CompletionResult]::new('--hub', '--hub', [CompletionResultType]::ParameterName, 'Hub to use: its URL, or a Secret of type connect.privateconnect.co/hub. Default: the operator''s hub')
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'Config file whose hubUrl is used when --hub is not given')
             [CompletionResult]::new('--revoke', '--revoke', [CompletionResultType]::ParameterName, 'Revoke a share, named by its code or its name')
-            [CompletionResult]::new('--dry-run', '--dry-run', [CompletionResultType]::ParameterName, 'Show what would be shared and change nothing: client asks for no more than what it needs to know, server lets the cluster judge it')
+            [CompletionResult]::new('--dry-run', '--dry-run', [CompletionResultType]::ParameterName, 'Change nothing: client shows what would be sent to the cluster, server lets the cluster judge it')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Form of the output. Default: for people')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Form of the output. Default: for people')
             [CompletionResult]::new('--timeout', '--timeout', [CompletionResultType]::ParameterName, 'Longest wait for the operator, such as 30s or 2m. Default: 60s, for expose 10s')
+            [CompletionResult]::new('--wait', '--wait', [CompletionResultType]::ParameterName, 'Wait for the operator')
             [CompletionResult]::new('-n', '-n', [CompletionResultType]::ParameterName, 'Namespace. Default: that of the kubeconfig''s context')
             [CompletionResult]::new('--namespace', '--namespace', [CompletionResultType]::ParameterName, 'Namespace. Default: that of the kubeconfig''s context')
             [CompletionResult]::new('--context', '--context', [CompletionResultType]::ParameterName, 'Context of the kubeconfig')
@@ -78,7 +79,7 @@ Register-ArgumentCompleter -Native -CommandName 'kubectl-connect' -ScriptBlock {
             [CompletionResult]::new('-w', '-w', [CompletionResultType]::ParameterName, 'With --list: go on showing what changes')
             [CompletionResult]::new('--watch', '--watch', [CompletionResultType]::ParameterName, 'With --list: go on showing what changes')
             [CompletionResult]::new('--show-code', '--show-code', [CompletionResultType]::ParameterName, 'With -o md: the code as well. Whoever reads the page can then join')
-            [CompletionResult]::new('--no-wait', '--no-wait', [CompletionResultType]::ParameterName, 'Return as soon as the cluster has taken the wish, without waiting for the operator')
+            [CompletionResult]::new('--no-wait', '--no-wait', [CompletionResultType]::ParameterName, 'Return as soon as the cluster has taken the wish: the same as --wait=false')
             [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help')
             [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help')
             break
@@ -108,6 +109,7 @@ Register-ArgumentCompleter -Native -CommandName 'kubectl-connect' -ScriptBlock {
         }
         'kubectl-connect;extend' {
             [CompletionResult]::new('--timeout', '--timeout', [CompletionResultType]::ParameterName, 'Longest wait for the operator, such as 30s or 2m. Default: 60s, for expose 10s')
+            [CompletionResult]::new('--wait', '--wait', [CompletionResultType]::ParameterName, 'Wait for the operator')
             [CompletionResult]::new('-n', '-n', [CompletionResultType]::ParameterName, 'Namespace. Default: that of the kubeconfig''s context')
             [CompletionResult]::new('--namespace', '--namespace', [CompletionResultType]::ParameterName, 'Namespace. Default: that of the kubeconfig''s context')
             [CompletionResult]::new('--context', '--context', [CompletionResultType]::ParameterName, 'Context of the kubeconfig')
@@ -118,7 +120,7 @@ Register-ArgumentCompleter -Native -CommandName 'kubectl-connect' -ScriptBlock {
             [CompletionResult]::new('--as-group', '--as-group', [CompletionResultType]::ParameterName, 'Group to impersonate; can be repeated')
             [CompletionResult]::new('--request-timeout', '--request-timeout', [CompletionResultType]::ParameterName, 'Longest wait for one answer of the cluster, such as 5s or 1m')
             [CompletionResult]::new('--force', '--force', [CompletionResultType]::ParameterName, 'Change it although Argo CD or Flux manages it, which may put it back')
-            [CompletionResult]::new('--no-wait', '--no-wait', [CompletionResultType]::ParameterName, 'Return as soon as the cluster has taken the wish, without waiting for the operator')
+            [CompletionResult]::new('--no-wait', '--no-wait', [CompletionResultType]::ParameterName, 'Return as soon as the cluster has taken the wish: the same as --wait=false')
             [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help')
             [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help')
             break
@@ -127,6 +129,7 @@ Register-ArgumentCompleter -Native -CommandName 'kubectl-connect' -ScriptBlock {
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Form of the output. Default: for people')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Form of the output. Default: for people')
             [CompletionResult]::new('--timeout', '--timeout', [CompletionResultType]::ParameterName, 'Longest wait for the operator, such as 30s or 2m. Default: 60s, for expose 10s')
+            [CompletionResult]::new('--wait', '--wait', [CompletionResultType]::ParameterName, 'Wait for the operator')
             [CompletionResult]::new('-n', '-n', [CompletionResultType]::ParameterName, 'Namespace. Default: that of the kubeconfig''s context')
             [CompletionResult]::new('--namespace', '--namespace', [CompletionResultType]::ParameterName, 'Namespace. Default: that of the kubeconfig''s context')
             [CompletionResult]::new('--context', '--context', [CompletionResultType]::ParameterName, 'Context of the kubeconfig')
@@ -138,13 +141,14 @@ Register-ArgumentCompleter -Native -CommandName 'kubectl-connect' -ScriptBlock {
             [CompletionResult]::new('--request-timeout', '--request-timeout', [CompletionResultType]::ParameterName, 'Longest wait for one answer of the cluster, such as 5s or 1m')
             [CompletionResult]::new('--force', '--force', [CompletionResultType]::ParameterName, 'Change it although Argo CD or Flux manages it, which may put it back')
             [CompletionResult]::new('--show-code', '--show-code', [CompletionResultType]::ParameterName, 'With -o md: the code as well. Whoever reads the page can then join')
-            [CompletionResult]::new('--no-wait', '--no-wait', [CompletionResultType]::ParameterName, 'Return as soon as the cluster has taken the wish, without waiting for the operator')
+            [CompletionResult]::new('--no-wait', '--no-wait', [CompletionResultType]::ParameterName, 'Return as soon as the cluster has taken the wish: the same as --wait=false')
             [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help')
             [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help')
             break
         }
         'kubectl-connect;revoke' {
             [CompletionResult]::new('--timeout', '--timeout', [CompletionResultType]::ParameterName, 'Longest wait for the operator, such as 30s or 2m. Default: 60s, for expose 10s')
+            [CompletionResult]::new('--wait', '--wait', [CompletionResultType]::ParameterName, 'Wait for the operator')
             [CompletionResult]::new('-n', '-n', [CompletionResultType]::ParameterName, 'Namespace. Default: that of the kubeconfig''s context')
             [CompletionResult]::new('--namespace', '--namespace', [CompletionResultType]::ParameterName, 'Namespace. Default: that of the kubeconfig''s context')
             [CompletionResult]::new('--context', '--context', [CompletionResultType]::ParameterName, 'Context of the kubeconfig')
@@ -154,7 +158,7 @@ Register-ArgumentCompleter -Native -CommandName 'kubectl-connect' -ScriptBlock {
             [CompletionResult]::new('--as', '--as', [CompletionResultType]::ParameterName, 'User to impersonate')
             [CompletionResult]::new('--as-group', '--as-group', [CompletionResultType]::ParameterName, 'Group to impersonate; can be repeated')
             [CompletionResult]::new('--request-timeout', '--request-timeout', [CompletionResultType]::ParameterName, 'Longest wait for one answer of the cluster, such as 5s or 1m')
-            [CompletionResult]::new('--no-wait', '--no-wait', [CompletionResultType]::ParameterName, 'Return as soon as the cluster has taken the wish, without waiting for the operator')
+            [CompletionResult]::new('--no-wait', '--no-wait', [CompletionResultType]::ParameterName, 'Return as soon as the cluster has taken the wish: the same as --wait=false')
             [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help')
             [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help')
             break
@@ -163,7 +167,11 @@ Register-ArgumentCompleter -Native -CommandName 'kubectl-connect' -ScriptBlock {
             [CompletionResult]::new('--name', '--name', [CompletionResultType]::ParameterName, 'Name of the route as teammates see it. Default: the Service''s name')
             [CompletionResult]::new('--local-port', '--local-port', [CompletionResultType]::ParameterName, 'Port suggested for the teammate''s machine. Default: the Service''s port')
             [CompletionResult]::new('--protocol', '--protocol', [CompletionResultType]::ParameterName, 'What is spoken on the port')
+            [CompletionResult]::new('--dry-run', '--dry-run', [CompletionResultType]::ParameterName, 'Change nothing: client shows what would be sent to the cluster, server lets the cluster judge it')
+            [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Form of the output. Default: for people')
+            [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Form of the output. Default: for people')
             [CompletionResult]::new('--timeout', '--timeout', [CompletionResultType]::ParameterName, 'Longest wait for the operator, such as 30s or 2m. Default: 60s, for expose 10s')
+            [CompletionResult]::new('--wait', '--wait', [CompletionResultType]::ParameterName, 'Wait for the operator')
             [CompletionResult]::new('-n', '-n', [CompletionResultType]::ParameterName, 'Namespace. Default: that of the kubeconfig''s context')
             [CompletionResult]::new('--namespace', '--namespace', [CompletionResultType]::ParameterName, 'Namespace. Default: that of the kubeconfig''s context')
             [CompletionResult]::new('--context', '--context', [CompletionResultType]::ParameterName, 'Context of the kubeconfig')
@@ -174,13 +182,17 @@ Register-ArgumentCompleter -Native -CommandName 'kubectl-connect' -ScriptBlock {
             [CompletionResult]::new('--as-group', '--as-group', [CompletionResultType]::ParameterName, 'Group to impersonate; can be repeated')
             [CompletionResult]::new('--request-timeout', '--request-timeout', [CompletionResultType]::ParameterName, 'Longest wait for one answer of the cluster, such as 5s or 1m')
             [CompletionResult]::new('--public', '--public', [CompletionResultType]::ParameterName, 'Ask the hub for a public URL. Everybody on the internet can then read from the route')
-            [CompletionResult]::new('--no-wait', '--no-wait', [CompletionResultType]::ParameterName, 'Return as soon as the cluster has taken the wish, without waiting for the operator')
+            [CompletionResult]::new('--no-wait', '--no-wait', [CompletionResultType]::ParameterName, 'Return as soon as the cluster has taken the wish: the same as --wait=false')
             [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help')
             [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help')
             break
         }
         'kubectl-connect;unexpose' {
+            [CompletionResult]::new('--dry-run', '--dry-run', [CompletionResultType]::ParameterName, 'Change nothing: client shows what would be sent to the cluster, server lets the cluster judge it')
+            [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Form of the output. Default: for people')
+            [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Form of the output. Default: for people')
             [CompletionResult]::new('--timeout', '--timeout', [CompletionResultType]::ParameterName, 'Longest wait for the operator, such as 30s or 2m. Default: 60s, for expose 10s')
+            [CompletionResult]::new('--wait', '--wait', [CompletionResultType]::ParameterName, 'Wait for the operator')
             [CompletionResult]::new('-n', '-n', [CompletionResultType]::ParameterName, 'Namespace. Default: that of the kubeconfig''s context')
             [CompletionResult]::new('--namespace', '--namespace', [CompletionResultType]::ParameterName, 'Namespace. Default: that of the kubeconfig''s context')
             [CompletionResult]::new('--context', '--context', [CompletionResultType]::ParameterName, 'Context of the kubeconfig')
@@ -190,7 +202,7 @@ Register-ArgumentCompleter -Native -CommandName 'kubectl-connect' -ScriptBlock {
             [CompletionResult]::new('--as', '--as', [CompletionResultType]::ParameterName, 'User to impersonate')
             [CompletionResult]::new('--as-group', '--as-group', [CompletionResultType]::ParameterName, 'Group to impersonate; can be repeated')
             [CompletionResult]::new('--request-timeout', '--request-timeout', [CompletionResultType]::ParameterName, 'Longest wait for one answer of the cluster, such as 5s or 1m')
-            [CompletionResult]::new('--no-wait', '--no-wait', [CompletionResultType]::ParameterName, 'Return as soon as the cluster has taken the wish, without waiting for the operator')
+            [CompletionResult]::new('--no-wait', '--no-wait', [CompletionResultType]::ParameterName, 'Return as soon as the cluster has taken the wish: the same as --wait=false')
             [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help')
             [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help')
             break

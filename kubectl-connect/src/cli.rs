@@ -6,12 +6,13 @@ mod share;
 use std::convert::Infallible;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use secrecy::SecretString;
 
 pub use join::{HubArgs, JoinArgs, LoginArgs, LogoutArgs};
 pub use share::{
-    DoctorArgs, DryRunArg, ExtendArgs, OutputArg, OutputArgs, RevokeArgs, RotateArgs, ShareArgs, StatusArgs,
+    DoctorArgs, DryRunArg, DryRunArgs, ExtendArgs, OutputArg, OutputArgs, RevokeArgs, RotateArgs, ShareArgs,
+    StatusArgs,
 };
 
 /// Shown under the help of every command, so that scripts can rely on it.
@@ -86,7 +87,8 @@ pub enum Command {
 const EXPOSE_EXAMPLES: &str = "\
 Examples:
   kubectl connect expose postgres:5432
-  kubectl connect expose svc/api:http --name feature-api --local-port 8080 --protocol http";
+  kubectl connect expose svc/api:http --name feature-api --local-port 8080 --protocol http
+  kubectl connect expose redis -o yaml --dry-run=client";
 
 const COMPLETION_EXAMPLES: &str = "\
 For `kubectl connect <TAB>`, where kubectl completes already (see kubectl completion --help), put
@@ -146,7 +148,10 @@ pub struct WaitArgs {
     /// Longest wait for the operator, such as 30s or 2m. Default: 60s, for expose 10s
     #[arg(long, value_name = "DURATION")]
     pub timeout: Option<String>,
-    /// Return as soon as the cluster has taken the wish, without waiting for the operator
+    /// Wait for the operator
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_value_t = true, default_missing_value = "true", require_equals = true, action = ArgAction::Set)]
+    pub wait: bool,
+    /// Return as soon as the cluster has taken the wish: the same as --wait=false
     #[arg(long)]
     pub no_wait: bool,
 }
@@ -169,6 +174,12 @@ pub struct ExposeArgs {
     /// Ask the hub for a public URL. Everybody on the internet can then read from the route
     #[arg(long)]
     pub public: bool,
+    /// Whether to change nothing.
+    #[command(flatten)]
+    pub dry_run: DryRunArgs,
+    /// How it is printed.
+    #[command(flatten)]
+    pub output: ObjectOutputArgs,
     /// How long to wait.
     #[command(flatten)]
     pub wait: WaitArgs,
@@ -190,9 +201,31 @@ pub struct UnexposeArgs {
     /// The route's name
     #[arg(value_name = "ROUTE")]
     pub name: String,
+    /// Whether to change nothing.
+    #[command(flatten)]
+    pub dry_run: DryRunArgs,
+    /// How it is printed.
+    #[command(flatten)]
+    pub output: ObjectOutputArgs,
     /// How long to wait.
     #[command(flatten)]
     pub wait: WaitArgs,
+}
+
+/// How an object that was made or removed is printed.
+#[derive(Debug, Default, Args)]
+pub struct ObjectOutputArgs {
+    /// Form of the output. Default: for people
+    #[arg(short, long, value_enum, ignore_case = true, value_name = "FORMAT")]
+    pub output: Option<ObjectOutputArg>,
+}
+
+/// Forms in which kubectl prints an object. The variants explain themselves in `--help`'s list of values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ObjectOutputArg {
+    Json,
+    Yaml,
+    Name,
 }
 
 /// Takes any text, and keeps it out of every `Debug`.

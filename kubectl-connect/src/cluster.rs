@@ -7,6 +7,7 @@ pub mod codes;
 pub mod failure;
 pub mod follow;
 pub mod forward;
+mod login;
 pub mod shares;
 pub mod wait;
 
@@ -16,7 +17,7 @@ use std::time::Duration;
 use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
 use kube::{Client, Config};
 
-use crate::failure::{Failure, Outcome, chain};
+use crate::failure::{Failure, Outcome, chain, words_of};
 use crate::settings::ClusterSettings;
 use failure::Call;
 
@@ -148,7 +149,7 @@ fn is_absent(error: &KubeconfigError) -> bool {
 fn unusable(error: &KubeconfigError, options: &KubeConfigOptions) -> Failure {
     match error {
         KubeconfigError::ReadConfig(error, path) => {
-            Failure::new(format!("Cannot read the kubeconfig {}: {}", path.display(), error.kind()))
+            Failure::new(format!("Cannot read the kubeconfig {}: {}", path.display(), words_of(error.kind())))
         }
         KubeconfigError::CurrentContextNotSet => Failure::new("The kubeconfig names no current context")
             .hint("Choose one with --context, or: kubectl config use-context NAME"),

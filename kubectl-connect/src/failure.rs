@@ -1,5 +1,7 @@
 //! Why a command did not do what was asked: one sentence, what to do next, and the exit code.
 
+use std::io::ErrorKind;
+
 use crate::sanitize::Clean;
 
 /// Exit codes, as `--help` documents them.
@@ -141,6 +143,14 @@ pub fn chain(error: &dyn std::error::Error) -> String {
         source = cause.source();
     }
     text
+}
+
+/// What the system said, in a word or two that people use.
+pub fn words_of(kind: ErrorKind) -> String {
+    match kind {
+        ErrorKind::NotFound => "not found".to_owned(),
+        other => other.to_string(),
+    }
 }
 
 /// The innermost cause: what the network or the system said.

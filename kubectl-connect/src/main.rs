@@ -102,7 +102,7 @@ async fn run(cluster: cli::ClusterArgs, command: Command, printer: Printer) -> O
             commands::extend::run(&settings, &Cluster::connect(cluster).await?, printer).await
         }
         Command::Doctor(args) => {
-            let settings = settings::doctor::doctor(args)?;
+            let settings = settings::doctor::doctor(args, &environment)?;
             commands::doctor::run(&settings, &Cluster::connect(cluster).await?, printer).await
         }
         Command::Rotate(args) => {

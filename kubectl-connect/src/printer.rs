@@ -9,6 +9,9 @@ use owo_colors::OwoColorize;
 
 use crate::progress::Spinner;
 
+/// Columns of a screen that does not tell its width, as serial consoles and some terminals in containers do not.
+const USUAL_WIDTH: usize = 80;
+
 /// Who is reading. Passed to every command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Printer {
@@ -38,7 +41,7 @@ impl Printer {
     /// The width of the screen on which lines can be drawn over and over; nothing where there is none.
     pub fn screen_width(self) -> Option<usize> {
         let width = terminal_size::terminal_size_of(io::stderr()).map(|(width, _)| usize::from(width.0));
-        width.filter(|_| self.stderr_is_screen)
+        self.stderr_is_screen.then_some(width.unwrap_or(USUAL_WIDTH))
     }
 
     /// Text with movements of the cursor, to a screen. Nobody can be told when that fails.
@@ -49,7 +52,7 @@ impl Printer {
 
     /// A sign that something is waited for, until it is dropped. Only a person at a terminal sees it.
     pub fn spinner(self, words: &str) -> Spinner {
-        Spinner::start(words)
+        if self.stderr_is_screen { Spinner::start(words) } else { Spinner::none() }
     }
 
     /// What was asked for, to stdout.

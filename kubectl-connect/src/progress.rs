@@ -1,6 +1,6 @@
 //! A turning sign on stderr while somebody waits at a terminal; nothing at all elsewhere.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
@@ -20,12 +20,13 @@ pub struct Spinner(Option<JoinHandle<()>>);
 // === impl Spinner ===
 
 impl Spinner {
-    /// Starts to turn beside these words, when a person looks at stderr.
+    /// Nothing, where nobody looks.
+    pub fn none() -> Self {
+        Self(None)
+    }
+
+    /// Starts to turn beside these words.
     pub fn start(words: &str) -> Self {
-        let is_dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
-        if !io::stderr().is_terminal() || is_dumb {
-            return Self(None);
-        }
         let words = words.to_owned();
         Self(Some(tokio::spawn(async move {
             for picture in PICTURES.iter().cycle() {

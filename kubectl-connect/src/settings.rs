@@ -18,7 +18,7 @@ pub mod through;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::cli::{ClusterArgs, WaitArgs};
+use crate::cli::{ClusterArgs, DryRunArg, DryRunArgs, WaitArgs};
 use crate::failure::{Failure, Outcome};
 
 /// Longest a label of a name may be in Kubernetes.
@@ -61,6 +61,25 @@ pub enum Wait {
     Not,
 }
 
+/// What is asked without being done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DryRun {
+    /// The objects that would be sent.
+    Client,
+    /// What the cluster says to them.
+    Server,
+}
+
+impl std::fmt::Display for DryRun {
+    /// As kubectl says it behind what it would have done.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Client => "dry run",
+            Self::Server => "server dry run",
+        })
+    }
+}
+
 /// Checks kubectl's flags.
 ///
 /// # Errors
@@ -83,9 +102,17 @@ pub fn cluster(args: ClusterArgs) -> Outcome<ClusterSettings> {
 }
 
 fn wait(args: &WaitArgs, default: Duration) -> Outcome<Wait> {
-    let WaitArgs { timeout, no_wait } = args;
+    let WaitArgs { timeout, wait, no_wait } = args;
     let length = timeout.as_deref().map(|text| wait_length("--timeout", text)).transpose()?;
-    Ok(if *no_wait { Wait::Not } else { Wait::Until(length.unwrap_or(default)) })
+    Ok(if *no_wait || !wait { Wait::Not } else { Wait::Until(length.unwrap_or(default)) })
+}
+
+fn dry_run(args: &DryRunArgs) -> Option<DryRun> {
+    match args.dry_run {
+        DryRunArg::None => None,
+        DryRunArg::Client => Some(DryRun::Client),
+        DryRunArg::Server => Some(DryRun::Server),
+    }
 }
 
 fn wait_length(flag: &str, text: &str) -> Outcome<Duration> {

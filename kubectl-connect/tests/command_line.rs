@@ -2,6 +2,10 @@
 
 #[path = "command_line/login.rs"]
 mod login;
+#[path = "command_line/quiet.rs"]
+mod quiet;
+#[path = "command_line/reference.rs"]
+mod reference;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::TcpListener;
@@ -77,7 +81,7 @@ fn every_mistake_is_one_sentence_on_stderr_and_exit_1() {
         ("share -A", "--all-namespaces goes with --list: a share belongs to one namespace"),
         ("share --timeout soon", "soon is no value for --timeout: use a duration such as 30s, 2m or 1m30s"),
         ("share --hub ftp://x", "--hub cannot be used: hub URL has the scheme ftp: use https://"),
-        ("share --config /nowhere", "Cannot use the config file /nowhere: entity not found"),
+        ("share --config /nowhere", "Cannot use the config file /nowhere: not found"),
         (
             "share -n Not_Valid",
             "Not_Valid is no namespace: names are lower-case letters, digits and hyphens, at most 63",
@@ -87,7 +91,8 @@ fn every_mistake_is_one_sentence_on_stderr_and_exit_1() {
             "x is no value for --request-timeout: use a duration such as 30s, 2m or 1m30s",
         ),
         ("share --as-group dev", "--as-group needs --as: name the user to impersonate"),
-        ("share --kubeconfig /nowhere", "Cannot read the kubeconfig /nowhere: entity not found"),
+        ("share --kubeconfig /nowhere", "Cannot read the kubeconfig /nowhere: not found"),
+        ("share --wait=maybe", "maybe is no value for --wait[=<BOOL>]: use true or false"),
         ("share --list --service api", "Cannot use --service and --list together"),
         ("share --revoke abc123 --service api", "Cannot use --service and --revoke together"),
         ("share --revoke abc123 -l a=b", "Cannot use --selector and --revoke together"),
@@ -155,7 +160,14 @@ fn every_mistake_is_one_sentence_on_stderr_and_exit_1() {
             "udp is no value for --protocol <PROTOCOL>: use auto, tcp, http or https",
         ),
         ("expose a --local-port 0", "0 is no value for --local-port <PORT>: 0 is not in 1..=65535"),
+        ("expose a -o wide", "wide is no value for --output <FORMAT>: use json, yaml or name"),
+        ("expose a --dry-run=maybe", "maybe is no value for --dry-run[=<WHERE>]: use none, client or server"),
+        (
+            "expose a --name Not_Valid",
+            "Not_Valid is no name for a route: use lower-case letters, digits and hyphens, at most 63",
+        ),
         ("unexpose", "<ROUTE> is missing"),
+        ("unexpose a -o md", "md is no value for --output <FORMAT>: use json, yaml or name"),
         ("unexpose a/b", "a/b is no name of a route"),
         ("join", "<CODE> is missing"),
         (
@@ -186,11 +198,8 @@ fn every_mistake_is_one_sentence_on_stderr_and_exit_1() {
             "join c --through-cluster --hub https://hub.team.svc",
             "Cannot go to https://hub.team.svc through the cluster: only to a hub that speaks http there",
         ),
-        (
-            "join c --through-cluster --kubeconfig /nowhere",
-            "Cannot read the kubeconfig /nowhere: entity not found",
-        ),
-        ("join c --config /nowhere", "Cannot use the config file /nowhere: entity not found"),
+        ("join c --through-cluster --kubeconfig /nowhere", "Cannot read the kubeconfig /nowhere: not found"),
+        ("join c --config /nowhere", "Cannot use the config file /nowhere: not found"),
         ("login --api-key pc_secret", "Unknown flag --api-key; did you mean --api-key-file?"),
         ("login pc_secret", "Unexpected argument pc_secret"),
         (
@@ -198,7 +207,7 @@ fn every_mistake_is_one_sentence_on_stderr_and_exit_1() {
             "Cannot use --api-key-stdin and --api-key-file <PATH> together",
         ),
         ("login --api-key-stdin", "Cannot use the API key on stdin: it is empty"),
-        ("login --api-key-file /nowhere", "Cannot use the API key file /nowhere: entity not found"),
+        ("login --api-key-file /nowhere", "Cannot use the API key file /nowhere: not found"),
         (
             "login --hub hub.example.com",
             "--hub cannot be used: hub URL is not a URL: use the form https://hub.example.com",
@@ -206,8 +215,8 @@ fn every_mistake_is_one_sentence_on_stderr_and_exit_1() {
         ("logout --hub ftp://x", "--hub cannot be used: hub URL has the scheme ftp: use https://"),
         ("completion", "<SHELL> is missing"),
         ("completion tcsh", "tcsh is no value for <SHELL>: use kubectl, bash, zsh, fish or powershell"),
-        ("man /nowhere", "Cannot write man pages to /nowhere: entity not found"),
-        ("join c --api-key-file /nowhere", "Cannot use the API key file /nowhere: entity not found"),
+        ("man /nowhere", "Cannot write man pages to /nowhere: not found"),
+        ("join c --api-key-file /nowhere", "Cannot use the API key file /nowhere: not found"),
     ] {
         let arguments: Vec<&str> = line.split_whitespace().collect();
         let (stdout, stderr, code) = run(&arguments);

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use connect_crds::secret_key;
+use connect_crds::{IDENTITY_SECRET, secret_key};
 use connect_hub::identity::Identity;
 use connect_hub::url::{HubUrl, InsecureHttp};
 use jiff::Timestamp;
@@ -20,19 +20,14 @@ use uuid::Uuid;
 use crate::cluster::{FIELD_MANAGER, call, call_opt};
 use crate::error::Error;
 
-/// Name of the identity Secret for the operator's own hub; others get a suffix.
-const IDENTITY_SECRET: &str = "private-connect-identity";
-
 /// Type of identity Secrets.
 const IDENTITY_SECRET_TYPE: &str = "connect.privateconnect.co/identity";
 
 /// Keys of an identity Secret.
 mod key {
-    pub(super) const AGENT_ID: &str = "agentId";
+    pub(super) use connect_crds::secret_key::{AGENT_ID, API_KEY, HUB_URL};
     pub(super) const TOKEN: &str = "token";
     pub(super) const TOKEN_EXPIRES_AT: &str = "tokenExpiresAt";
-    pub(super) const API_KEY: &str = "apiKey";
-    pub(super) const HUB_URL: &str = "hubUrl";
 }
 
 /// A hub and how it is entered.
@@ -194,7 +189,7 @@ impl IdentityStore {
 /// # Errors
 /// The API server refused or did not answer.
 pub async fn embedded_hub_key(api: &Api<Secret>) -> Result<SecretString, Error> {
-    const NAME: &str = "private-connect-embedded-hub";
+    const NAME: &str = connect_crds::EMBEDDED_HUB_SECRET;
     let read = |secret: &Secret| text(secret, key::API_KEY).map(SecretString::from);
     const UNREADABLE: Error = Error::Incomplete("apiKey in the embedded hub's Secret; restore or delete it");
     if let Some(secret) = call_opt("reading the embedded hub's key", api.get(NAME)).await? {

@@ -7,8 +7,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use connect_crds::EnvironmentShare;
 use connect_crds::condition::{find, kind, reason};
+use connect_crds::{EnvironmentShare, Mark};
 use connect_hub::client::ShareRow;
 use jiff::{SignedDuration, Timestamp};
 use kube::api::ListParams;
@@ -17,7 +17,7 @@ use kube::{Api, Client, ResourceExt};
 use crate::cluster::call;
 use crate::error::{Error, chain};
 use crate::lease::Leadership;
-use crate::tunnels::{HubConnection, HubState, Hubs, Mark};
+use crate::tunnels::{HubConnection, HubState, Hubs};
 
 /// How often it is looked for orphans. The hub's lists are those that the connection reads once a minute anyway.
 const SWEEP_EVERY: Duration = Duration::from_secs(60);

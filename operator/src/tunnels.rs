@@ -9,6 +9,7 @@ mod token;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use connect_crds::Mark;
 use connect_hub::tunnel::routes::{EndReason, ShareKey};
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client};
@@ -17,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use connection::HubConnection;
-pub use directory::{KnownService, Mark, hub_share_name};
+pub use directory::{KnownService, hub_share_name};
 pub use problem::{HubProblem, HubState};
 pub use shared::service_key;
 

@@ -11,7 +11,7 @@ use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
 
-use connect_crds::{EnvironmentShare, GROUP, HUB_SECRET_TYPE, SHARE_CODE_SECRET_TYPE, ServiceExpose};
+use connect_crds::{EnvironmentShare, GROUP, HUB_SECRET_TYPE, Mark, SHARE_CODE_SECRET_TYPE, ServiceExpose};
 use futures::Stream;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::{Secret, Service};
@@ -31,7 +31,7 @@ use crate::cluster::watch_config;
 use crate::context::{Endpoints, Stores};
 use crate::controllers::environment_share::object_of;
 use crate::definitions::Definitions;
-use crate::tunnels::{HubChange, Hubs, Mark};
+use crate::tunnels::{HubChange, Hubs};
 
 /// How long the caches may take to fill before the operator gives up and is restarted.
 pub const FILL_DEADLINE: Duration = Duration::from_secs(60);

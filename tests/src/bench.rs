@@ -7,11 +7,12 @@
 //! bench      the order of the run: groups of rows, deadlines, tables at the end
 //! statistics, figure             what measurements say together; a row, its goal and its verdict
 //! service, roles, paths, load    what is measured: the Service, processes, ways to it, and what clients do
-//! data_path, expiry              the rows
+//! data_path, expiry, command_line  the rows
 //! table, chart                   text, JSON and SVG
 //! ```
 
 mod chart;
+mod command_line;
 mod data_path;
 mod expiry;
 mod figure;
@@ -89,7 +90,8 @@ struct Group {
 /// # Errors
 /// The plan names no row, a part cannot be built, or a group of rows could not be measured at all.
 pub async fn run(plan: Plan) -> Result<()> {
-    let groups: Vec<&Group> = data_path::GROUPS.iter().chain(expiry::GROUPS).collect();
+    let groups: Vec<&Group> =
+        data_path::GROUPS.iter().chain(expiry::GROUPS).chain(command_line::GROUPS).collect();
     for wanted in &plan.only {
         let known = groups.iter().any(|group| group.rows.iter().any(|row| row.eq_ignore_ascii_case(wanted)));
         if !known {
@@ -124,7 +126,13 @@ async fn perform(plan: Plan) -> Result<()> {
         title: "Expiry",
         rows: bench.measure(expiry::GROUPS, async |group| expiry::measure(&bench, group).await).await,
     };
-    let tables: Vec<Table> = [data_path, expiry].into_iter().filter(|table| !table.rows.is_empty()).collect();
+    let command_line = Table {
+        name: "command-line",
+        title: "Command line",
+        rows: bench.measure(command_line::GROUPS, async |_| command_line::measure(&bench).await).await,
+    };
+    let tables: Vec<Table> =
+        [data_path, expiry, command_line].into_iter().filter(|table| !table.rows.is_empty()).collect();
     let report = files::Report::new(&bench.plan, bench.begun.elapsed(), tables);
     report.print();
     report.write(&out)?;

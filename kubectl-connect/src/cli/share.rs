@@ -54,6 +54,14 @@ pub enum OutputArg {
     Md,
 }
 
+/// Whether anything is changed.
+#[derive(Debug, Args)]
+pub struct DryRunArgs {
+    /// Change nothing: client shows what would be sent to the cluster, server lets the cluster judge it
+    #[arg(long, value_enum, value_name = "WHERE", num_args = 0..=1, default_value = "none", default_missing_value = "client", require_equals = true)]
+    pub dry_run: DryRunArg,
+}
+
 /// What is asked without being done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum DryRunArg {
@@ -95,10 +103,9 @@ pub struct ShareArgs {
     /// Revoke a share, named by its code or its name
     #[arg(long, value_name = "CODE|NAME", value_parser = secret)]
     pub revoke: Option<SecretString>,
-    /// Show what would be shared and change nothing: client asks for no more than what it needs to know, server lets
-    /// the cluster judge it
-    #[arg(long, value_enum, value_name = "WHERE", num_args = 0..=1, default_value = "none", default_missing_value = "client", require_equals = true)]
-    pub dry_run: DryRunArg,
+    /// Whether to change nothing.
+    #[command(flatten)]
+    pub dry_run: DryRunArgs,
     /// How it is printed.
     #[command(flatten)]
     pub output: OutputArgs,

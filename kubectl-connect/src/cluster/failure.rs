@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use kube::core::Status;
 
+use super::login;
 use crate::failure::{Failure, chain, root};
 use crate::settings::duration;
 
@@ -121,18 +122,20 @@ pub fn is_forbidden(error: &kube::Error) -> bool {
 
 /// Why no client could be made.
 pub fn of_client(error: &kube::Error, url: &str) -> Failure {
-    match error {
-        kube::Error::Auth(cause) => cannot_log_in(&chain(cause)),
-        error => Failure::new(format!("Cannot use the kubeconfig for {url}: {}", root(error))),
+    match login::cause(error) {
+        Some(cause) => login::failure(cause),
+        None => Failure::new(format!("Cannot use the kubeconfig for {url}: {}", root(error))),
     }
 }
 
 /// Why a call failed.
 pub fn of_call(error: &kube::Error, call: &Call<'_>, url: &str) -> Failure {
+    if let Some(cause) = login::cause(error) {
+        return login::failure(cause).refusal();
+    }
     match error {
         kube::Error::Api(status) if (400..500).contains(&status.code) => of_status(status, call).refusal(),
         kube::Error::Api(status) => of_status(status, call),
-        kube::Error::Auth(cause) => cannot_log_in(&chain(cause)),
         kube::Error::SerdeError(_) => Failure::fault(format!(
             "The cluster's answer about {} cannot be read: {}",
             call.object(),
@@ -206,11 +209,6 @@ fn crds_missing(kind: Kind) -> Failure {
         kind.name()
     ))
     .hint("Install them with the chart private-connect-crds, or: kubectl apply -f crds/")
-}
-
-fn cannot_log_in(why: &str) -> Failure {
-    Failure::new(format!("Cannot log in to the cluster: {why}"))
-        .hint("Log in again with the tool of your cluster, or choose another --context.")
 }
 
 /// The kind of the object that a status speaks of by name.

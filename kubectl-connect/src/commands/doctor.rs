@@ -4,6 +4,7 @@ mod definitions;
 mod hub;
 mod leftovers;
 mod operator;
+mod orphans;
 mod reach;
 mod rights;
 
@@ -86,8 +87,11 @@ async fn gather(settings: &DoctorSettings, cluster: &Cluster) -> Report {
             name: "operator",
             checks: operator::look(cluster, &settings.operator_namespace).await,
         });
-        sections.push(Section { name: "hub", checks: hub::look(cluster, settings.hub.as_ref()).await });
-        sections.push(Section { name: "leftovers", checks: leftovers::look(cluster).await });
+        let hubs = hub::known(cluster, settings.hub.as_ref()).await;
+        sections.push(Section { name: "hub", checks: hub::look(&hubs).await });
+        let mut left = leftovers::look(cluster).await;
+        left.push(orphans::look(cluster, settings, &hubs).await);
+        sections.push(Section { name: "leftovers", checks: left });
     }
     Report { sections }
 }

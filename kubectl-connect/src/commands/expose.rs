@@ -14,37 +14,80 @@ use crate::commands::share::verdict::Blocking;
 use crate::failure::{Failure, Outcome};
 use crate::printer::Printer;
 use crate::sanitize::Clean;
-use crate::settings::Wait;
 use crate::settings::expose::{ExposeSettings, ServiceTarget};
+use crate::settings::format::Format;
+use crate::settings::{DryRun, Wait};
+use crate::views::document;
 
 /// Makes or changes the route, and says how it does.
 pub async fn run(settings: &ExposeSettings, cluster: &Cluster, printer: Printer) -> Outcome<()> {
     let service = get_service(cluster, &settings.target.service).await?;
     let existing = get_route(cluster, &settings.route).await?;
     let wanted = plan(settings, service.as_ref(), existing.as_ref(), cluster.namespace())?;
+    if let Some(place) = settings.dry_run {
+        let judged = match place {
+            DryRun::Client => wanted,
+            DryRun::Server => apply(cluster, &wanted, settings.dry_run).await?,
+        };
+        return show_dry_run(&judged, existing.is_some(), place, settings, printer);
+    }
+    let is_human = settings.format.is_human();
     let target = Clean::new(&format!("{}:{}", wanted.spec.service_ref.name, wanted.spec.service_ref.port));
-    printer.data(&format!("🔗 Exposing {target} as \"{}\"...\n\n", settings.route))?;
-    let applied = apply(cluster, &wanted).await?;
+    if is_human {
+        printer.data(&format!("🔗 Exposing {target} as \"{}\"...\n\n", settings.route))?;
+    }
+    let applied = apply(cluster, &wanted, None).await?;
     let Wait::Until(limit) = settings.wait else {
-        printer.data(&format!("[ok] Route \"{}\" is stored\n", settings.route))?;
-        return Ok(());
+        let text = match is_human {
+            true => format!("[ok] Route \"{}\" is stored\n", settings.route),
+            false => document::object(&applied, settings.format)?,
+        };
+        return Ok(printer.data(&text)?);
     };
     let call = Call { verb: "watch", ..call(cluster, &settings.route) };
     let generation = applied.metadata.generation;
+    let spinner = printer.spinner("Waiting until the route is ready");
     let waited = wait::watch(cluster, routes(cluster), &call, &settings.route, limit, |route| {
         observe(route, generation)
     });
-    match waited.await? {
-        Waited::Done(Ok(public_url)) => {
-            printer.data(&render(&target, &settings.route, public_url.as_ref()))?;
-            Ok(())
+    let waited = waited.await?;
+    drop(spinner);
+    match waited {
+        Waited::Done(Ok(route)) if is_human => {
+            let public_url = route.status.and_then(|status| status.public_url);
+            printer.data(&render(&target, &settings.route, public_url.as_ref().map(Clean::from).as_ref()))?;
         }
-        Waited::Done(Err(refusal)) => Err(refused(cluster, settings, refusal, existing.is_none()).await),
+        Waited::Done(Ok(route)) => printer.data(&document::object(&route, settings.format)?)?,
+        Waited::Done(Err(refusal)) => {
+            return Err(refused(cluster, settings, refusal, existing.is_none()).await);
+        }
         Waited::DeadlinePassed(last) => {
             printer.talk(&not_yet(&settings.route, last.as_ref()));
-            Ok(())
+            if !is_human {
+                printer.data(&document::object(&last.unwrap_or(applied), settings.format)?)?;
+            }
         }
     }
+    Ok(())
+}
+
+/// The route as it would be, and that nothing was changed.
+fn show_dry_run(
+    route: &ServiceExpose,
+    existed: bool,
+    place: DryRun,
+    settings: &ExposeSettings,
+    printer: Printer,
+) -> Outcome<()> {
+    let text = match settings.format {
+        Format::Human => {
+            let did = if existed { "configured" } else { "created" };
+            format!("{} {did} ({place})\n", document::name(route))
+        }
+        Format::Name => format!("{}\n", document::name(route)),
+        other => document::value(&document::manifest(route)?, other)?,
+    };
+    Ok(printer.data(&text)?)
 }
 
 /// The Service, if it exists.
@@ -59,9 +102,9 @@ async fn get_route(cluster: &Cluster, name: &str) -> Outcome<Option<ServiceExpos
     cluster.ask_maybe(&call(cluster, name), routes(cluster).get(name)).await
 }
 
-async fn apply(cluster: &Cluster, wanted: &ServiceExpose) -> Outcome<ServiceExpose> {
+async fn apply(cluster: &Cluster, wanted: &ServiceExpose, dry_run: Option<DryRun>) -> Outcome<ServiceExpose> {
     let name = wanted.name_any();
-    let params = PatchParams::apply(FIELD_MANAGER);
+    let params = PatchParams { dry_run: dry_run.is_some(), ..PatchParams::apply(FIELD_MANAGER) };
     let call = Call { verb: "patch", ..call(cluster, &name) };
     cluster.ask(&call, routes(cluster).patch(&name, &params, &Patch::Apply(wanted))).await
 }
@@ -99,7 +142,8 @@ fn plan(
     existing: Option<&ServiceExpose>,
     namespace: &str,
 ) -> Outcome<ServiceExpose> {
-    let ExposeSettings { target, route, local_port, protocol, public, wait: _ } = settings;
+    let ExposeSettings { target, route, local_port, protocol, public, dry_run: _, format: _, wait: _ } =
+        settings;
     let service = service.ok_or_else(|| no_service(&target.service, namespace))?;
     let port = choose_port(target, service)?;
     // A route's name is fixed when it is made, also when it was left to be the Service's.
@@ -116,7 +160,8 @@ fn plan(
         public: *public,
         hub_ref: None,
     };
-    let wanted = ServiceExpose::new(route, spec);
+    let mut wanted = ServiceExpose::new(route, spec);
+    wanted.metadata.namespace = Some(namespace.to_owned());
     if wanted.route_name() != route {
         return Err(Failure::new(format!(
             "ServiceExpose {route} is the route {}, whose name cannot change",
@@ -187,15 +232,17 @@ fn shown(port: &ServicePort) -> String {
     port.name.clone().unwrap_or_else(|| port.port.to_string())
 }
 
-/// What the operator has made of the route: its public URL if any, or why it will not have it.
-fn observe(route: Option<&ServiceExpose>, generation: Option<i64>) -> Step<Result<Option<Clean>, Blocking>> {
-    let Some(status) = route.and_then(|route| route.status.as_ref()) else { return Step::Wait };
+/// What the operator has made of the route: it is ready, or why it will not have it.
+fn observe(route: Option<&ServiceExpose>, generation: Option<i64>) -> Step<Result<ServiceExpose, Blocking>> {
+    let Some((route, status)) = route.and_then(|route| Some((route, route.status.as_ref()?))) else {
+        return Step::Wait;
+    };
     if status.observed_generation < generation {
         return Step::Wait;
     }
     let conditions = &status.conditions;
     if condition::is_true(conditions, kind::READY) {
-        return Step::Done(Ok(status.public_url.as_ref().map(Clean::from)));
+        return Step::Done(Ok(route.clone()));
     }
     let refusal = Blocking::named(conditions, kind::STALLED, "True")
         .or_else(|| Blocking::named(conditions, kind::ACCEPTED, "False"))
@@ -226,7 +273,7 @@ fn not_yet(route: &str, last: Option<&ServiceExpose>) -> String {
         }
         None => format!(
             "[!] Route \"{route}\" is stored, but no operator has looked at it yet\n\
-             Check that it runs: kubectl get pods -n private-connect\n"
+             Check that it runs: kubectl connect doctor\n"
         ),
     }
 }
@@ -250,6 +297,8 @@ mod tests {
             local_port: None,
             protocol: Protocol::Auto,
             public: false,
+            dry_run: None,
+            format: Format::Human,
             wait: Wait::Not,
         }
     }
@@ -333,9 +382,7 @@ mod tests {
                 "lastTransitionTime": "2024-01-15T10:30:00Z"})
         };
         let ready = serde_json::json!([condition("Ready", "True", "Exposed")]);
-        assert!(
-            matches!(observe(Some(&route(2, ready.clone())), Some(2)), Step::Done(Ok(Some(url))) if url.as_str() == "https://p")
-        );
+        assert!(matches!(observe(Some(&route(2, ready.clone())), Some(2)), Step::Done(Ok(_))));
         assert!(matches!(observe(Some(&route(1, ready)), Some(2)), Step::Wait));
         let refused = serde_json::json!([
             condition("Accepted", "False", "TargetNotAllowed"),

@@ -220,7 +220,7 @@ async fn stay(mut join: Join, host: &str, story: Story) -> Outcome<()> {
         // A program that tries again and again would otherwise fill the screen with one sentence.
         if last.as_ref() != Some(&event) {
             printer.draw(&board.take_away());
-            printer.talk(&view::event(&event));
+            printer.talk(&view::event(&event, Timestamp::now()));
             draw(&mut board, &join, host, printer);
             last = Some(event);
         }

@@ -1,5 +1,7 @@
 //! `unexpose`: removes a ServiceExpose, which cuts the route's connections.
 
+use std::time::Duration;
+
 use connect_crds::ServiceExpose;
 use kube::api::{DeleteParams, ListParams};
 use kube::{Api, ResourceExt};
@@ -11,42 +13,61 @@ use crate::failure::{Failure, Outcome};
 use crate::printer::Printer;
 use crate::sanitize::Clean;
 use crate::settings::expose::UnexposeSettings;
-use crate::settings::{Wait, duration};
+use crate::settings::format::Format;
+use crate::settings::{DryRun, Wait, duration};
+use crate::views::document;
 
 /// Removes the route and waits until the operator has let go of it.
 pub async fn run(settings: &UnexposeSettings, cluster: &Cluster, printer: Printer) -> Outcome<()> {
-    let UnexposeSettings { route, wait } = settings;
+    let UnexposeSettings { route, dry_run, format, wait } = settings;
     let api: Api<ServiceExpose> = Api::namespaced(cluster.client(), cluster.namespace());
     let call =
         Call { verb: "list", kind: Kind::ServiceExpose, name: None, namespace: Some(cluster.namespace()) };
     let routes = cluster.ask(&call, api.list(&ListParams::default())).await?;
     let object = find(&routes.items, route, cluster.namespace())?;
-    let named = Call { verb: "delete", name: Some(&object), ..call };
-    cluster.ask_maybe(&named, api.delete(&object, &DeleteParams::default())).await?;
-    if let Wait::Until(limit) = *wait {
-        let named = Call { verb: "watch", ..named };
-        let gone = wait::watch(cluster, api, &named, &object, limit, |object| match object {
-            None => Step::Done(()),
-            Some(_) => Step::Wait,
-        });
-        if let Waited::DeadlinePassed(_) = gone.await? {
-            let limit = duration::print(limit);
-            return Err(Failure::new(format!(
-                "ServiceExpose {object} is marked for deletion, but the operator has not let go of it within {limit}"
-            ))
-            .hint("Check that it runs: kubectl get pods -n private-connect"));
-        }
+    let name = object.name_any();
+    let named = Call { verb: "delete", name: Some(&name), ..call };
+    if *dry_run != Some(DryRun::Client) {
+        let params = DeleteParams { dry_run: dry_run.is_some(), ..DeleteParams::default() };
+        cluster.ask_maybe(&named, api.delete(&name, &params)).await?;
     }
-    printer.data(&format!("[ok] \"{}\" is no longer exposed.\n", Clean::new(route)))?;
-    Ok(())
+    if let (Wait::Until(limit), None) = (*wait, dry_run) {
+        let _spinner = printer.spinner("Waiting until the operator has cut its connections");
+        await_absence(cluster, api.clone(), &Call { verb: "watch", ..named }, &name, limit).await?;
+    }
+    let text = match (format, dry_run) {
+        (Format::Human, None) => format!("[ok] \"{}\" is no longer exposed.\n", Clean::new(route)),
+        (Format::Human, Some(place)) => format!("{} deleted ({place})\n", document::name(object)),
+        (other, _) => document::object(object, *other)?,
+    };
+    Ok(printer.data(&text)?)
 }
 
-/// The name of the object that was meant: by its own name, else by its route's.
-fn find(routes: &[ServiceExpose], wanted: &str, namespace: &str) -> Outcome<String> {
+async fn await_absence(
+    cluster: &Cluster,
+    api: Api<ServiceExpose>,
+    call: &Call<'_>,
+    name: &str,
+    limit: Duration,
+) -> Outcome<()> {
+    let gone = wait::watch(cluster, api, call, name, limit, |object| match object {
+        None => Step::Done(()),
+        Some(_) => Step::Wait,
+    });
+    let Waited::DeadlinePassed(_) = gone.await? else { return Ok(()) };
+    let limit = duration::print(limit);
+    Err(Failure::new(format!(
+        "ServiceExpose {name} is marked for deletion, but the operator has not let go of it within {limit}"
+    ))
+    .hint("Check that it runs: kubectl connect doctor"))
+}
+
+/// The object that was meant: by its own name, else by its route's.
+fn find<'a>(routes: &'a [ServiceExpose], wanted: &str, namespace: &str) -> Outcome<&'a ServiceExpose> {
     let by_name = || routes.iter().find(|route| route.name_any() == wanted);
     let by_route = || routes.iter().find(|route| route.route_name() == wanted);
     if let Some(found) = by_name().or_else(by_route) {
-        return Ok(found.name_any());
+        return Ok(found);
     }
     let mut known: Vec<&str> = routes.iter().map(ServiceExpose::route_name).collect();
     known.sort_unstable();
@@ -80,7 +101,7 @@ mod tests {
     fn a_route_is_found_by_the_name_of_its_object_first() {
         let routes = [route("one", Some("two")), route("two", Some("one")), route("three", None)];
         for (wanted, found) in [("one", "one"), ("two", "two"), ("postgres", "three")] {
-            assert_eq!(find(&routes, wanted, "staging"), Ok(found.to_owned()));
+            assert_eq!(find(&routes, wanted, "staging").map(ResourceExt::name_any), Ok(found.to_owned()));
         }
     }
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use secrecy::SecretString;
 use serde::Deserialize;
 
-use crate::failure::{Failure, Outcome};
+use crate::failure::{Failure, Outcome, words_of};
 
 /// Where the file is, below the home folder.
 const DEFAULT_PATH: &str = ".private-connect/config.json";
@@ -61,7 +61,7 @@ pub fn read(asked: Option<&Path>, home: Option<PathBuf>) -> Outcome<Found> {
 /// Why a file is no config. Never repeats what is in it: there is a key in it.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Problem {
-    #[error("{0}")]
+    #[error("{}", words_of(*.0))]
     Read(ErrorKind),
     #[error("it is too large")]
     TooLarge,
@@ -160,10 +160,7 @@ mod tests {
     #[test]
     fn a_file_that_was_asked_for_must_be_there() {
         let missing = read(Some(Path::new("/nowhere/config.json")), None).expect_err("missing");
-        assert_eq!(
-            missing.render(),
-            "[x] Cannot use the config file /nowhere/config.json: entity not found\n"
-        );
+        assert_eq!(missing.render(), "[x] Cannot use the config file /nowhere/config.json: not found\n");
     }
 
     #[test]

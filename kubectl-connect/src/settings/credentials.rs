@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 
 use super::config_file::{self, MAX_BYTES, Problem};
 use super::{Environment, home};
-use crate::failure::{Failure, Outcome};
+use crate::failure::{Failure, Outcome, words_of};
 
 /// The file, below the folder for settings.
 const FILE: &str = "kubectl-connect/config.json";
@@ -95,7 +95,7 @@ fn read(path: &Path) -> Outcome<Map<String, Value>> {
 /// Replaces the file as a whole.
 fn write(path: &Path, file: &Map<String, Value>) -> Outcome<()> {
     let refuse = |error: std::io::Error| {
-        Failure::new(format!("Cannot keep the key in {}: {}", path.display(), error.kind()))
+        Failure::new(format!("Cannot keep the key in {}: {}", path.display(), words_of(error.kind())))
     };
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     make_private(folder).map_err(refuse)?;

@@ -1,9 +1,11 @@
 //! What `doctor` works with.
 
 use connect_hub::url::{HubUrl, InsecureHttp};
+use secrecy::SecretString;
 
+use super::credentials::Credentials;
 use super::format::{self, Format};
-use super::{MAX_LABEL, is_label};
+use super::{Environment, MAX_LABEL, is_label};
 use crate::cli::DoctorArgs;
 use crate::failure::{Failure, Outcome};
 
@@ -14,6 +16,10 @@ pub struct DoctorSettings {
     pub operator_namespace: String,
     /// A hub that is to be checked, besides those that the cluster speaks of.
     pub hub: Option<HubUrl>,
+    /// An API key of the operator's hub, where one was given.
+    pub api_key: Option<SecretString>,
+    /// Keys that `login` has kept.
+    pub credentials: Credentials,
     /// How it is printed: for people, or as JSON or YAML.
     pub format: Format,
 }
@@ -22,7 +28,7 @@ pub struct DoctorSettings {
 ///
 /// # Errors
 /// A value that cannot be used.
-pub fn doctor(args: DoctorArgs) -> Outcome<DoctorSettings> {
+pub fn doctor(args: DoctorArgs, environment: Environment<'_>) -> Outcome<DoctorSettings> {
     let DoctorArgs { operator_namespace, hub, output } = args;
     let hub = hub.map(|text| HubUrl::parse(&text, InsecureHttp::Allowed)).transpose();
     let hub = hub.map_err(|error| Failure::new(format!("--hub cannot be used: {error}")))?;
@@ -33,7 +39,9 @@ pub fn doctor(args: DoctorArgs) -> Outcome<DoctorSettings> {
     }
     match format::format(&output)? {
         format @ (Format::Human | Format::Json | Format::Yaml) => {
-            Ok(DoctorSettings { operator_namespace, hub, format })
+            let api_key = environment("CONNECT_API_KEY").map(SecretString::from);
+            let credentials = Credentials::at(None, environment);
+            Ok(DoctorSettings { operator_namespace, hub, api_key, credentials, format })
         }
         _ => Err(Failure::new("doctor prints for people, or with -o json or -o yaml")),
     }

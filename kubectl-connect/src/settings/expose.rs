@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use connect_crds::{LocalPort, PortRef, Protocol};
 
-use super::{MAX_LABEL, Wait, is_label};
+use super::format::{self, Format};
+use super::{DryRun, MAX_LABEL, Wait, is_label};
 use crate::cli::{ExposeArgs, ProtocolArg, UnexposeArgs};
 use crate::failure::{Failure, Outcome};
 
@@ -30,6 +31,10 @@ pub struct ExposeSettings {
     pub protocol: Protocol,
     /// Whether a public URL is wanted.
     pub public: bool,
+    /// Whether to change nothing.
+    pub dry_run: Option<DryRun>,
+    /// How it is printed.
+    pub format: Format,
     /// Whether and how long to wait for the operator.
     pub wait: Wait,
 }
@@ -48,6 +53,10 @@ pub struct ServiceTarget {
 pub struct UnexposeSettings {
     /// The route's name, or that of its object.
     pub route: String,
+    /// Whether to change nothing.
+    pub dry_run: Option<DryRun>,
+    /// How it is printed.
+    pub format: Format,
     /// Whether and how long to wait for the operator.
     pub wait: Wait,
 }
@@ -57,7 +66,7 @@ pub struct UnexposeSettings {
 /// # Errors
 /// A value that cannot be used.
 pub fn expose(args: ExposeArgs) -> Outcome<ExposeSettings> {
-    let ExposeArgs { service, name, local_port, protocol, public, wait } = args;
+    let ExposeArgs { service, name, local_port, protocol, public, dry_run, output, wait } = args;
     let target = ServiceTarget::parse(&service)?;
     let route = name.unwrap_or_else(|| target.service.clone());
     if !is_label(&route) {
@@ -76,6 +85,8 @@ pub fn expose(args: ExposeArgs) -> Outcome<ExposeSettings> {
             ProtocolArg::Https => Protocol::Https,
         },
         public,
+        dry_run: super::dry_run(&dry_run),
+        format: format::object(&output),
         wait: super::wait(&wait, EXPOSE_WAIT)?,
     })
 }
@@ -85,12 +96,17 @@ pub fn expose(args: ExposeArgs) -> Outcome<ExposeSettings> {
 /// # Errors
 /// A value that cannot be used.
 pub fn unexpose(args: UnexposeArgs) -> Outcome<UnexposeSettings> {
-    let UnexposeArgs { name, wait } = args;
+    let UnexposeArgs { name, dry_run, output, wait } = args;
     if !is_label(&name) {
         return Err(Failure::new(format!("{name} is no name of a route"))
             .hint("See what is exposed with: kubectl get serviceexposes"));
     }
-    Ok(UnexposeSettings { route: name, wait: super::wait(&wait, super::DEFAULT_WAIT)? })
+    Ok(UnexposeSettings {
+        route: name,
+        dry_run: super::dry_run(&dry_run),
+        format: format::object(&output),
+        wait: super::wait(&wait, super::DEFAULT_WAIT)?,
+    })
 }
 
 // === impl ServiceTarget ===
@@ -131,7 +147,7 @@ fn parse_port(text: &str) -> Outcome<PortRef> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::WaitArgs;
+    use crate::cli::{DryRunArg, DryRunArgs, ObjectOutputArgs, WaitArgs};
     use proptest::prelude::*;
 
     fn args(service: &str) -> ExposeArgs {
@@ -141,7 +157,9 @@ mod tests {
             local_port: None,
             protocol: ProtocolArg::Auto,
             public: false,
-            wait: WaitArgs { timeout: None, no_wait: false },
+            dry_run: DryRunArgs { dry_run: DryRunArg::None },
+            output: ObjectOutputArgs::default(),
+            wait: WaitArgs { timeout: None, wait: true, no_wait: false },
         }
     }
 

@@ -1,6 +1,6 @@
 //! How an answer is printed: which forms there are, and which flags go together.
 
-use crate::cli::{OutputArg, OutputArgs};
+use crate::cli::{ObjectOutputArg, ObjectOutputArgs, OutputArg, OutputArgs};
 use crate::failure::{Failure, Outcome};
 
 /// The form of an answer.
@@ -43,6 +43,16 @@ pub fn format(args: &OutputArgs) -> Outcome<Format> {
         Some(OutputArg::Name) => Format::Name,
         Some(OutputArg::Md) => Format::Markdown { show_code },
     })
+}
+
+/// The form of an object: what kubectl knows, and words for people.
+pub fn object(args: &ObjectOutputArgs) -> Format {
+    match args.output {
+        None => Format::Human,
+        Some(ObjectOutputArg::Json) => Format::Json,
+        Some(ObjectOutputArg::Yaml) => Format::Yaml,
+        Some(ObjectOutputArg::Name) => Format::Name,
+    }
 }
 
 /// A label selector, checked as far as it can be without the cluster.

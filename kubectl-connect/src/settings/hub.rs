@@ -9,7 +9,7 @@ use super::credentials::Credentials;
 use super::through;
 use super::{Environment, config_file, home};
 use crate::cli::HubArgs;
-use crate::failure::{Failure, Outcome};
+use crate::failure::{Failure, Outcome, words_of};
 
 /// Values of a switch in the environment that mean yes.
 const YES: [&str; 4] = ["true", "1", "yes", "on"];
@@ -95,8 +95,9 @@ fn choose(
 }
 
 fn read_ca(path: &Path) -> Outcome<Vec<u8>> {
-    std::fs::read(path)
-        .map_err(|error| Failure::new(format!("Cannot use the CA file {}: {}", path.display(), error.kind())))
+    std::fs::read(path).map_err(|error| {
+        Failure::new(format!("Cannot use the CA file {}: {}", path.display(), words_of(error.kind())))
+    })
 }
 
 fn is_yes(text: &str) -> bool {

@@ -289,12 +289,9 @@ mod tests {
             ),
             (
                 &["c", "--api-key-file", "/nowhere/key"],
-                "[x] Cannot use the API key file /nowhere/key: entity not found\n",
+                "[x] Cannot use the API key file /nowhere/key: not found\n",
             ),
-            (
-                &["c", "--hub-ca-file", "/nowhere/ca"],
-                "[x] Cannot use the CA file /nowhere/ca: entity not found\n",
-            ),
+            (&["c", "--hub-ca-file", "/nowhere/ca"], "[x] Cannot use the CA file /nowhere/ca: not found\n"),
         ] {
             assert_eq!(parsed(arguments, &[]).expect_err("unusable").render(), text, "{arguments:?}");
         }

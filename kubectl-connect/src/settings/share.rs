@@ -7,8 +7,8 @@ use secrecy::ExposeSecret;
 use super::change::RevokeSettings;
 use super::expose::ServiceTarget;
 use super::format::{self, Format};
-use super::{DEFAULT_WAIT, Environment, Wait, config_file, home};
-use crate::cli::{DryRunArg, ShareArgs};
+use super::{DEFAULT_WAIT, DryRun, Environment, Wait, config_file, home};
+use crate::cli::ShareArgs;
 use crate::failure::{Failure, Outcome};
 
 /// Longest friendly name, as the resource allows.
@@ -50,15 +50,6 @@ pub enum Selection {
     Services(Vec<ServiceTarget>),
     /// The Services with these labels, exposed for this share where they are not yet.
     Labelled(String),
-}
-
-/// What is asked without being done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DryRun {
-    /// The objects that would be applied.
-    Client,
-    /// What the cluster says to them.
-    Server,
 }
 
 /// A share that is wanted.
@@ -130,7 +121,7 @@ fn check_verb(args: &ShareArgs) -> Outcome<()> {
     if !makes && !services.is_empty() {
         return Err(Failure::new(format!("Cannot use --service and {verb} together")));
     }
-    if !makes && *dry_run != DryRunArg::None {
+    if !makes && super::dry_run(dry_run).is_some() {
         return Err(Failure::new(format!("Cannot use --dry-run and {verb} together")));
     }
     if revoke.is_some() && args.selector.is_some() {
@@ -168,11 +159,7 @@ fn create(
         }
         (None, None) => None,
     };
-    let dry_run = match args.dry_run {
-        DryRunArg::None => None,
-        DryRunArg::Client => Some(DryRun::Client),
-        DryRunArg::Server => Some(DryRun::Server),
-    };
+    let dry_run = super::dry_run(&args.dry_run);
     Ok(CreateSettings { name: friendly_name(args.name)?, expires, selection, hub, dry_run, format, wait })
 }
 
@@ -251,6 +238,9 @@ mod tests {
         assert_eq!((named.name.as_deref(), named.expires.hours()), (Some("demo-environment"), 168));
         assert_eq!(named.wait, Wait::Until(Duration::from_secs(5)));
         assert_eq!(created(&["--expires", "14d", "--no-wait"]).wait, Wait::Not);
+        assert_eq!(created(&["--wait=false", "--timeout", "5s"]).wait, Wait::Not);
+        assert_eq!(created(&["--wait"]).wait, Wait::Until(Duration::from_secs(60)));
+        assert_eq!(created(&["--wait=true"]), plain);
     }
 
     #[test]

@@ -171,6 +171,11 @@ pub enum JoinEvent {
     },
     /// The hub is back.
     Reconnected,
+    /// The creator moved the end, to a later or an earlier time.
+    Moved {
+        /// The new end.
+        ends_at: Timestamp,
+    },
     /// The share is over and everything is closed.
     Ended {
         /// Why.
@@ -246,7 +251,7 @@ impl Join {
         let hub = Hub { url, tls, identity, transport };
         let runner = Runner::new(
             hub,
-            Share { id: share_id, deadline },
+            Share { id: share_id, deadline, events_tx: events_tx.clone() },
             recheck.map(|recheck| (recheck, recheck_interval)),
             events_tx,
             stop.clone(),

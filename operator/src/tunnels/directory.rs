@@ -1,43 +1,16 @@
 //! What a hub said it has: our services and shares, as of the last list and of what we have done since.
 //!
-//! Vendor hubs have no idempotent creation, so a share carries its object's mark in its name: ` #` and eight hexadecimal
-//! digits of the hash of the object's UID. Before a share is created, the list is searched for the mark.
+//! A share carries its object's [`Mark`] in its name. Before a share is created, the list is searched for the mark.
 
 use std::collections::HashMap;
-use std::fmt;
 
+use connect_crds::Mark;
 use connect_hub::client::ShareRow;
 use secrecy::ExposeSecret;
-use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 /// Longest name of a share that hubs take, in characters.
 const MAX_SHARE_NAME: usize = 100;
-
-/// What an object is known by at a hub: eight hexadecimal digits of the SHA-256 of its UID.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Mark(String);
-
-impl Mark {
-    /// The mark of the object with this UID.
-    pub fn of(uid: &str) -> Self {
-        Self(crate::credentials::hex(&Sha256::digest(uid.as_bytes())[..4]))
-    }
-
-    /// The mark at the end of a hub share's name.
-    pub fn in_name(name: &str) -> Option<Self> {
-        let (_, digits) = name.rsplit_once('#')?;
-        let is_mark = digits.len() == 8
-            && digits.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
-        is_mark.then(|| Self(digits.to_owned()))
-    }
-}
-
-impl fmt::Display for Mark {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
 
 /// The name of an object's share at the hub: what people call it, cut to fit, and the mark.
 pub fn hub_share_name(display_name: &str, mark: &Mark) -> String {

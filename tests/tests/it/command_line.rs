@@ -9,14 +9,20 @@
 //! | [`kubectl`] | kubectl's own flags, dry runs, manifests |
 //! | [`rights`] | users who may not read codes |
 //! | [`doctor`] | the checks |
+//! | [`exposing`] | expose and unexpose |
+//! | [`kubeconfigs`] | ways to log in |
+//! | [`transcripts`] | a comment for a pull request, a join from its first line to its last |
 
 mod change;
 mod doctor;
+mod exposing;
+mod kubeconfigs;
 mod kubectl;
 mod page;
 mod rights;
 mod share;
 mod status;
+mod transcripts;
 
 use anyhow::{Context as _, Result};
 use connect_tests::control_plane::Output;

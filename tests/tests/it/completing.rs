@@ -58,6 +58,11 @@ async fn kubectl_offers_verbs_flags_and_the_names_of_the_right_namespace() -> Re
     let share = world.only_share().await?.metadata.name.unwrap_or_default();
     assert_eq!(revocable, [share.as_str(), shared.code.as_str()]);
     assert_eq!(tab(&kubectl, &["unexpose", "-n", "default", ""]).await?, [""; 0]);
+    assert_eq!(tab(&kubectl, &["revoke", "-n", namespace, ""]).await?, revocable);
+    for verb in ["status", "extend", "rotate"] {
+        assert_eq!(tab(&kubectl, &[verb, "-n", namespace, ""]).await?, [share.as_str()], "{verb}");
+        assert_eq!(tab(&kubectl, &[verb, "-n", "default", ""]).await?, [""; 0], "{verb}");
+    }
 
     let blind = may_read_shares(&world, "completion-blind").await?;
     let kubectl = kubectl.as_user(blind);

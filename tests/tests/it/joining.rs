@@ -65,7 +65,7 @@ async fn a_command_uses_the_routes_and_its_exit_code_is_ours() -> Result<()> {
     for (words, code, sentence) in [
         (["--exec", "--", "sh", "-c", "exit 7"].as_slice(), 7, ""),
         (&["--", "sh", "-c", "kill -KILL $$"], 137, ""),
-        (&["--", "no-such-program"], 127, "[x] Cannot run no-such-program: entity not found\n"),
+        (&["--", "no-such-program"], 127, "[x] Cannot run no-such-program: not found\n"),
         (&["--", "/etc/passwd"], 126, "[x] Cannot run /etc/passwd: permission denied\n"),
     ] {
         let ended = kubectl.run(stage.join(words)).await?.fails_with(code)?;
@@ -135,7 +135,8 @@ async fn a_terminal_shows_what_passes_and_a_pipe_is_not_flooded() -> Result<()> 
     pty::grantpt(&master)?;
     pty::unlockpt(&master)?;
     let name = pty::ptsname(&master, Vec::new())?;
-    tcsetwinsize(&master, Winsize { ws_row: 40, ws_col: 120, ws_xpixel: 0, ws_ypixel: 0 })?;
+    // A terminal that does not tell its width, as serial consoles do not.
+    tcsetwinsize(&master, Winsize { ws_row: 0, ws_col: 0, ws_xpixel: 0, ws_ypixel: 0 })?;
     let slave = File::options().read(true).write(true).open(name.to_str()?)?;
     let mut joined = tokio::process::Command::from(stage.elsewhere()?.command(stage.join(&[])))
         .stdin(std::process::Stdio::null())

@@ -1,5 +1,5 @@
-//! Whether the cluster knows both kinds, and every field that this plugin knows. Read from the API's own description, which
-//! everybody may read who may log in.
+//! Whether the cluster knows both kinds as this plugin does: every field, value and rule. Read from the API's own
+//! description, which everybody may read who may log in. An operator that is newer than the definitions says so itself.
 
 use connect_crds::{EnvironmentShare, ServiceExpose};
 use serde_json::Value;
@@ -10,6 +10,9 @@ use crate::cluster::failure::{Call, Kind};
 
 /// Missing fields that are named; more of them say nothing new.
 const NAMED_FIELDS: usize = 3;
+
+/// Where a schema has its rules.
+const RULES: &str = "x-kubernetes-validations";
 
 /// How to get newer definitions.
 const HINT: &str = "Install them with the chart private-connect-crds, or: kubectl apply -f crds/";
@@ -38,22 +41,29 @@ fn judge(kind: &str, schemas: &Value, ours: Option<Value>) -> Check {
     let mut missing = Vec::new();
     compare("", &ours, theirs, &mut missing);
     if missing.is_empty() {
-        return Check::ok(format!("{kind} is installed with every field that this plugin knows"));
+        return Check::ok(format!("{kind} is installed with every field and rule that this plugin knows"));
     }
     let more = if missing.len() > NAMED_FIELDS { ", ..." } else { "" };
     missing.truncate(NAMED_FIELDS);
     Check::failed(format!("{kind} is older than this plugin: it lacks {}{more}", missing.join(", ")), HINT)
 }
 
-/// Names the fields of `ours` that `theirs` has not.
+/// Names the fields, values and rules of `ours` that `theirs` has not.
 fn compare(path: &str, ours: &Value, theirs: &Value, missing: &mut Vec<String>) {
-    let Some(fields) = ours["properties"].as_object() else {
-        if ours["items"].is_object() {
-            compare(&format!("{path}[]"), &ours["items"], &theirs["items"], missing);
-        }
-        return;
-    };
-    for (name, field) in fields {
+    let entries = |schema: &Value, key: &str| schema[key].as_array().cloned().unwrap_or_default();
+    let at = |what: String| if path.is_empty() { what } else { format!("{what} of {path}") };
+    let known = entries(theirs, "enum");
+    let unknown = entries(ours, "enum").into_iter().filter(|value| !known.contains(value));
+    missing.extend(unknown.map(|value| at(format!("value {value}"))));
+    let known = entries(theirs, RULES);
+    let is_known = |rule: &Value| known.iter().any(|theirs| theirs["rule"] == rule["rule"]);
+    if entries(ours, RULES).iter().any(|rule| !is_known(rule)) {
+        missing.push(at("a rule".to_owned()));
+    }
+    if ours["items"].is_object() {
+        compare(&format!("{path}[]"), &ours["items"], &theirs["items"], missing);
+    }
+    for (name, field) in ours["properties"].as_object().into_iter().flatten() {
         let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
         match &theirs["properties"][name] {
             Value::Null => missing.push(path),
@@ -82,11 +92,14 @@ mod tests {
             judge("EnvironmentShare", &schemas, connect_crds::manifest::<EnvironmentShare>().ok())
         };
         assert_eq!(judged(&theirs).result, super::super::Result::Ok);
-        let spec = theirs["properties"]["spec"]["properties"].as_object_mut().expect("fields");
-        spec.remove("maxJoins");
+        let spec = &mut theirs["properties"]["spec"];
+        spec["properties"].as_object_mut().expect("fields").remove("maxJoins");
+        spec["x-kubernetes-validations"] = json!([]);
+        let membership = &mut spec["properties"]["routes"]["properties"]["membership"]["enum"];
+        membership.as_array_mut().expect("values").pop();
         assert_eq!(
             judged(&theirs).description.as_str(),
-            "EnvironmentShare is older than this plugin: it lacks spec.maxJoins"
+            "EnvironmentShare is older than this plugin: it lacks a rule of spec, spec.maxJoins, value \"Live\" of spec.routes.membership"
         );
         assert_eq!(
             judge("EnvironmentShare", &json!({}), None).description.as_str(),

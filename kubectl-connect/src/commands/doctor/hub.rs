@@ -15,10 +15,15 @@ use crate::cluster::Cluster;
 use crate::cluster::failure::{Call, Kind};
 use crate::failure::root;
 
-pub(super) async fn look(cluster: &Cluster, asked: Option<&HubUrl>) -> Vec<Check> {
+/// The hubs that the cluster speaks of, and the one that was asked for.
+pub(super) async fn known(cluster: &Cluster, asked: Option<&HubUrl>) -> BTreeSet<String> {
     let mut urls: BTreeSet<String> = asked.iter().map(|url| url.to_string()).collect();
     urls.extend(named(cluster, SHARE_CODE_SECRET_TYPE, secret_key::HUB_URL).await);
     urls.extend(named(cluster, HUB_SECRET_TYPE, secret_key::URL).await);
+    urls
+}
+
+pub(super) async fn look(urls: &BTreeSet<String>) -> Vec<Check> {
     if urls.is_empty() {
         return vec![Check::warning(
             "no hub is known: nothing is shared in this namespace, or you may not read its Secrets",
@@ -27,7 +32,7 @@ pub(super) async fn look(cluster: &Cluster, asked: Option<&HubUrl>) -> Vec<Check
     }
     let mut checks = Vec::new();
     for url in urls {
-        checks.push(check(&url).await);
+        checks.push(check(url).await);
     }
     checks
 }

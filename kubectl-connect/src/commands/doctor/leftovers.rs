@@ -1,5 +1,5 @@
-//! What may have been left behind at a hub: deletions that the operator gave up, and objects that wait to be let go. What a
-//! hub holds beyond that only its own list knows, which the operator reads every minute and clears.
+//! What is known to have been left behind: deletions that the operator gave up, and objects that wait to be let go. What a
+//! hub itself says it holds is in [`super::orphans`].
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::events::v1::Event;
@@ -20,7 +20,7 @@ pub(super) async fn look(cluster: &Cluster) -> Vec<Check> {
     let mut checks = abandoned(cluster).await;
     checks.extend(stuck(cluster).await);
     if checks.is_empty() {
-        checks.push(Check::ok("nothing is known to be left at a hub"));
+        checks.push(Check::ok("no deletion waits, and none was given up"));
     }
     checks
 }

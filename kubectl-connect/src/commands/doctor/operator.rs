@@ -38,7 +38,7 @@ fn judge(lease: &Lease, now: Timestamp) -> Vec<Check> {
     let (Some(holder), Some(renewed)) = (holder, spec.renew_time) else {
         return vec![Check::failed(
             "no operator is at work: the last one has given its Lease back",
-            "See why it ended: kubectl get pods -n private-connect",
+            "See why it ended: kubectl get pods -A -l app.kubernetes.io/name=private-connect",
         )];
     };
     let age = now.duration_since(renewed.0);

@@ -11,12 +11,13 @@ use std::process::ExitStatus;
 use std::time::Duration;
 
 use connect_hub::join::{Join, JoinEnd, JoinEvent};
+use jiff::Timestamp;
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::environment::Variables;
 use super::view;
-use crate::failure::{Exit, Failure, Outcome};
+use crate::failure::{Exit, Failure, Outcome, words_of};
 use crate::interrupt::{Signal, Signals};
 use crate::printer::Printer;
 
@@ -81,7 +82,7 @@ pub async fn run(
             running.end().await;
             return Err(share_ended(reason));
         }
-        printer.talk(&view::event(&event));
+        printer.talk(&view::event(&event, Timestamp::now()));
     }
 }
 
@@ -129,7 +130,7 @@ impl Running {
         }
         let child = command.spawn().map_err(|error| {
             let code = if error.kind() == ErrorKind::NotFound { NOT_FOUND } else { CANNOT_RUN };
-            Failure::new(format!("Cannot run {}: {}", program.to_string_lossy(), error.kind()))
+            Failure::new(format!("Cannot run {}: {}", program.to_string_lossy(), words_of(error.kind())))
                 .leaves_with(Exit::Command(code))
         })?;
         #[cfg(unix)]

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use connect_crds::Mark;
 use connect_hub::client::JoinedShare;
 use connect_hub::join::{BoundRoute, JoinEnd, JoinEvent};
 use jiff::Timestamp;
@@ -10,33 +11,20 @@ use super::family::Family;
 use crate::output;
 use crate::sanitize::Clean;
 
-/// Hexadecimal digits in the mark of an operator's share.
-const MARK_DIGITS: usize = 8;
-
 /// Printed when the user leaves.
 pub const LEAVING: &str = "\n👋 Disconnecting tunnels...\n";
 
 /// The share that was joined.
 pub fn connected(share: &JoinedShare, now: Timestamp) -> String {
     let mut text = "[ok] Connected to shared environment!\n\n".to_owned();
-    if let Some(name) = share.name.as_deref().map(unmarked).filter(|name| !name.is_empty()) {
+    // The mark behind it is the operator's.
+    let name = share.name.as_deref().map(|name| Mark::split(name).0);
+    if let Some(name) = name.filter(|name| !name.is_empty()) {
         text.push_str(&format!("  Name: {}\n", Clean::new(name)));
     }
     text.push_str(&format!("  Expires in {}\n\n", output::rest_in_words(share.expires_at, now)));
     text.push_str("  Establishing tunnels...\n\n");
     text
-}
-
-/// The name without the mark ` #1a2b3c4d` by which an operator knows its shares at a hub.
-fn unmarked(name: &str) -> &str {
-    match name.rsplit_once('#') {
-        Some((name, mark))
-            if mark.len() == MARK_DIGITS && mark.bytes().all(|digit| digit.is_ascii_hexdigit()) =>
-        {
-            name.trim_end()
-        }
-        _ => name,
-    }
 }
 
 /// A line for each route that the hub gives no way to.
@@ -106,12 +94,17 @@ fn example(route: &BoundRoute, usual_port: u16, host: &str) -> String {
 }
 
 /// What happened.
-pub fn event(event: &JoinEvent) -> String {
+pub fn event(event: &JoinEvent, now: Timestamp) -> String {
     match event {
         JoinEvent::Reconnecting { reason } => {
             format!("[!] Connection to the hub lost, reconnecting: {}\n", Clean::new(reason))
         }
         JoinEvent::Reconnected => "[ok] Reconnected\n".to_owned(),
+        JoinEvent::Moved { ends_at } => format!(
+            "[ok] The share now ends in {} ({})\n",
+            output::rest_in_words(*ends_at, now),
+            output::date(*ends_at)
+        ),
         JoinEvent::RouteFailed { name, reason } => {
             format!("[!] {}: {}\n", Clean::new(name), Clean::new(reason))
         }
@@ -160,19 +153,6 @@ mod tests {
     }
 
     #[test]
-    fn only_an_operator_s_mark_is_taken_off_a_name() {
-        for (name, shown) in [
-            ("demo #c07e1bc7", "demo"),
-            ("#c07e1bc7", ""),
-            ("demo", "demo"),
-            ("demo #12", "demo #12"),
-            ("demo #zzzzzzzz", "demo #zzzzzzzz"),
-        ] {
-            assert_eq!(unmarked(name), shown);
-        }
-    }
-
-    #[test]
     fn a_join_from_the_first_line_to_the_prompt() {
         let share = JoinedShare {
             id: None,
@@ -211,11 +191,24 @@ mod tests {
 
     #[test]
     fn events_are_one_line_each_and_cannot_forge_another() {
-        let lost = JoinEvent::Reconnecting { reason: "gone\n[ok] fine".into() };
-        assert_eq!(event(&lost), "[!] Connection to the hub lost, reconnecting: gone\\n[ok] fine\n");
-        assert_eq!(event(&JoinEvent::Reconnected), "[ok] Reconnected\n");
-        let failed = JoinEvent::RouteFailed { name: "api\r".into(), reason: "refused".into() };
-        assert_eq!(event(&failed), "[!] api\\r: refused\n");
+        let now = "2024-01-14T10:30:00Z".parse().expect("a time");
+        for (happened, line) in [
+            (
+                JoinEvent::Reconnecting { reason: "gone\n[ok] fine".into() },
+                "[!] Connection to the hub lost, reconnecting: gone\\n[ok] fine\n",
+            ),
+            (JoinEvent::Reconnected, "[ok] Reconnected\n"),
+            (
+                JoinEvent::Moved { ends_at: "2024-01-15T10:30:00Z".parse().expect("a time") },
+                "[ok] The share now ends in 24 hours (Mon Jan 15 2024 10:30:00 GMT)\n",
+            ),
+            (
+                JoinEvent::RouteFailed { name: "api\r".into(), reason: "refused".into() },
+                "[!] api\\r: refused\n",
+            ),
+        ] {
+            assert_eq!(event(&happened, now), line);
+        }
     }
 
     #[test]

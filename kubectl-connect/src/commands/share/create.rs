@@ -19,8 +19,8 @@ use crate::interrupt;
 use crate::printer::Printer;
 use crate::sanitize::Clean;
 use crate::settings::format::Format;
-use crate::settings::share::{CreateSettings, DryRun};
-use crate::settings::{Wait, duration};
+use crate::settings::share::CreateSettings;
+use crate::settings::{DryRun, Wait, duration};
 use crate::views::page::{self, CREATING};
 use crate::views::{self, ShareView};
 

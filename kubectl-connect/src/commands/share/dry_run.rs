@@ -5,7 +5,7 @@ use connect_crds::{EnvironmentShare, ServiceExpose};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Service;
 use kube::api::{ListParams, PostParams};
-use kube::{Api, Resource, ResourceExt};
+use kube::{Api, ResourceExt};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -20,9 +20,6 @@ use crate::printer::Printer;
 use crate::sanitize::Clean;
 use crate::settings::format::Format;
 use crate::views::document;
-
-/// Fields that say what the cluster assumes anyway; a manifest is for people.
-const DEFAULTS: [(&str, &str); 3] = [("revoked", "false"), ("public", "false"), ("protocol", "\"Auto\"")];
 
 // === client ===
 
@@ -47,12 +44,9 @@ pub fn client(
             }
         },
         _ => {
-            let line = |kind: &str, name: String| {
-                let end = if format == Format::Name { "" } else { " created (dry run)" };
-                format!("{kind}.{}/{}{end}\n", connect_crds::GROUP, Clean::new(&name))
-            };
-            let routes = new.iter().map(|expose| line("serviceexpose", expose.name_any()));
-            routes.chain([line("environmentshare", share.name_any())]).collect()
+            let end = if format == Format::Name { "" } else { " created (dry run)" };
+            let routes = new.iter().map(|expose| format!("{}{end}\n", document::name(*expose)));
+            routes.chain([format!("{}{end}\n", document::name(share))]).collect()
         }
     };
     printer.data(&text)?;
@@ -69,28 +63,12 @@ fn new_routes<'a>(routes: Option<&'a [Route]>) -> Vec<&'a ServiceExpose> {
 
 /// Routes first, so that the share finds them.
 fn manifests(share: &EnvironmentShare, routes: &[&ServiceExpose]) -> Outcome<Vec<Value>> {
-    let namespace = share.namespace();
-    let routes = routes.iter().map(|route| manifest(*route, namespace.as_deref()));
-    routes.chain([manifest(share, namespace.as_deref())]).collect()
-}
-
-/// The object as a person would write it.
-fn manifest<K: Resource<DynamicType = ()> + Serialize>(
-    object: &K,
-    namespace: Option<&str>,
-) -> Outcome<Value> {
-    let mut value = serde_json::to_value(object)
-        .map_err(|error| Failure::new(format!("Cannot write the manifest: {error}")))?;
-    if let Some(fields) = value.as_object_mut() {
-        fields.remove("status");
-    }
-    if let Some(namespace) = namespace {
-        value["metadata"]["namespace"] = namespace.into();
-    }
-    if let Some(spec) = value["spec"].as_object_mut() {
-        spec.retain(|key, value| !DEFAULTS.contains(&(key.as_str(), value.to_string().as_str())));
-    }
-    Ok(value)
+    let in_namespace = |route: &&ServiceExpose| {
+        let mut route = (*route).clone();
+        route.metadata.namespace = share.namespace();
+        document::manifest(&route)
+    };
+    routes.iter().map(in_namespace).chain([document::manifest(share)]).collect()
 }
 
 // === server ===

@@ -27,9 +27,10 @@ impl Deadline {
         Self { clock, at: Arc::new(AtomicI64::new(at.as_microsecond())) }
     }
 
-    /// The share ends at another time now, sooner or later.
-    pub(super) fn move_to(&self, at: Timestamp) {
-        self.at.store(at.as_microsecond(), Ordering::Release);
+    /// The share ends at this time now, sooner or later; whether that is news.
+    pub(super) fn move_to(&self, at: Timestamp) -> bool {
+        let at = at.as_microsecond();
+        self.at.swap(at, Ordering::AcqRel) != at
     }
 
     pub(super) fn has_passed(&self) -> bool {

@@ -3,14 +3,14 @@
 use std::convert::Infallible;
 use std::sync::Arc;
 
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::debug;
 use uuid::Uuid;
 
 use super::deadline::Deadline;
 use super::peers::Peers;
-use super::{JoinEnd, Transport};
+use super::{JoinEnd, JoinEvent, Transport};
 use crate::agent::{self, AgentError, Socket};
 use crate::data::Reaching;
 use crate::protocol::{EndedReason, HALF_CLOSE, SHARE_EVENTS, Said, ShareChanged};
@@ -40,6 +40,8 @@ pub(super) struct Share {
     /// On hubs that give one.
     pub(super) id: Option<Uuid>,
     pub(super) deadline: Deadline,
+    /// Session --a moved end--> the owner of this join.
+    pub(super) events_tx: mpsc::Sender<JoinEvent>,
 }
 
 /// The socket of the moment, if there is one.
@@ -165,8 +167,9 @@ async fn hear(event: &Event, live: &Live, share: &Share) -> Result<Option<JoinEn
 impl Share {
     /// Ends when the hub says, if it speaks of this share.
     fn follow(&self, changed: ShareChanged) {
-        if self.id == Some(changed.id) {
-            self.deadline.move_to(changed.expires_at);
+        let ends_at = changed.expires_at;
+        if self.id == Some(changed.id) && self.deadline.move_to(ends_at) {
+            let _ = self.events_tx.try_send(JoinEvent::Moved { ends_at }); // an owner that never looks misses it
         }
     }
 }

@@ -3,7 +3,7 @@
 //! Needs as little as possible: no route, no Service, no valid spec. Connections are refused and cut first. A hub that
 //! does not answer is given up after [`GIVE_UP`]; an Event then names what may be left there.
 
-use connect_crds::{EnvironmentShare, FINALIZER};
+use connect_crds::{EnvironmentShare, FINALIZER, Mark};
 use connect_hub::tunnel::routes::EndReason;
 use kube::api::{DeleteParams, Preconditions};
 use kube::runtime::controller::Action;
@@ -18,7 +18,6 @@ use crate::context::{Context, Notice};
 use crate::controllers::{GIVE_UP, TRY_EVERY};
 use crate::error::Error;
 use crate::finalizer;
-use crate::tunnels::Mark;
 
 /// Closes the share and lets the object go.
 ///

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use connect_crds::condition::Verdict;
-use connect_crds::{EnvironmentShare, ServiceExpose};
+use connect_crds::{EnvironmentShare, Mark, ServiceExpose};
 use connect_hub::client::ShareRow;
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
@@ -19,7 +19,7 @@ use crate::context::Context;
 use crate::credentials::HubSecretProblem;
 use crate::error::Error;
 use crate::target::{Problem, Target};
-use crate::tunnels::{HubConnection, HubState, KnownService, Mark};
+use crate::tunnels::{HubConnection, HubState, KnownService};
 
 /// What the spec names, as it is now.
 pub struct Found {

@@ -1,6 +1,7 @@
 //! `doctor`: each check as it should be, and what is said when it is not.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
+use base64::Engine as _;
 use connect_tests::control_plane::{ControlPlane, Options};
 use connect_tests::plugin;
 use snapbox::str;
@@ -24,8 +25,8 @@ cluster
 
 definitions
 -----------
-[ok] EnvironmentShare is installed with every field that this plugin knows
-[ok] ServiceExpose is installed with every field that this plugin knows
+[ok] EnvironmentShare is installed with every field and rule that this plugin knows
+[ok] ServiceExpose is installed with every field and rule that this plugin knows
 
 rights
 ------
@@ -47,7 +48,8 @@ hub
 
 leftovers
 ---------
-[ok] nothing is known to be left at a hub
+[ok] no deletion waits, and none was given up
+[ok] the hub holds 1 share for the operator, none without an object here
 
 [ok] Everything works
 ---
@@ -67,6 +69,41 @@ async fn a_hub_that_does_not_answer() -> Result<()> {
     ensure!(output.stdout.contains(sentence), "{}", output.report());
     ensure!(output.stdout.ends_with("[x] Something does not work\n"), "{}", output.report());
     assert_eq!(output.stderr, "[x] 1 check failed\n");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_share_at_the_hub_that_no_object_owns() -> Result<()> {
+    let mut world = World::beside_a_hub("doctor-orphan").await?;
+    expose(&world, &[(API, 8080)]).await?;
+    connect(&world, &["share", "--name", "owned"]).await?.success()?;
+    // Nobody closes it while we look.
+    world.operator.process().kill()?;
+    let hub = world.hub.as_ref().context("its hub")?;
+    let key = std::fs::read_to_string(hub.key_file())?;
+    let words = ["get", "secret", "private-connect-identity", "-o", "jsonpath={.data.agentId}"];
+    let agent = world.kubectl.run(words).await?.success()?.stdout;
+    let agent = String::from_utf8(base64::engine::general_purpose::STANDARD.decode(agent)?)?;
+    let body = serde_json::json!({"name": "ghost #deadbeef", "expiresInHours": 1, "routes": []});
+    let made = reqwest::Client::new()
+        .post(format!("{}/v1/env-shares", hub.url()))
+        .header("x-api-key", key.trim())
+        .header("x-agent-id", agent)
+        .header("idempotency-key", "ghost")
+        .json(&body)
+        .send()
+        .await?;
+    ensure!(made.status().is_success(), "{}", made.text().await?);
+    let doctor = ["doctor", "--operator-namespace", world.namespace.name()];
+    let blind = connect(&world, &doctor).await?;
+    ensure!(blind.stdout.contains("cannot be asked without an API key\n"), "{}", blind.report());
+    let words: Vec<&str> = ["connect"].into_iter().chain(doctor).collect();
+    let mut command = world.kubectl.command(words);
+    command.env("CONNECT_API_KEY", key.trim());
+    let said = tokio::process::Command::from(command).output().await?;
+    let said = String::from_utf8(said.stdout)?;
+    let sentence = "[!] the hub holds shares that no object here owns: ghost #deadbeef (until ";
+    ensure!(said.contains(sentence) && !said.contains("owned #"), "{said}");
     Ok(())
 }
 

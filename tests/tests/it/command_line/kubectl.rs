@@ -1,10 +1,6 @@
 //! As kubectl does it: its flags, its kubeconfigs, dry runs, and manifests that can be applied again and again.
 
-use std::os::unix::fs::PermissionsExt;
-
-use anyhow::{Context as _, Result, ensure};
-use connect_tests::control_plane::Kubectl;
-use connect_tests::plugin;
+use anyhow::{Result, ensure};
 use connect_tests::wait::{SOON, eventually};
 use kube::api::ListParams;
 use snapbox::str;
@@ -163,36 +159,5 @@ exit 1
 
 "#]],
     );
-    Ok(())
-}
-
-#[tokio::test]
-async fn a_kubeconfig_may_call_a_program_for_its_token() -> Result<()> {
-    let world = World::start("exec").await?;
-    expose(&world, &[(API, 8080)]).await?;
-    let folder = world.cluster.folder("exec")?;
-    let token = world.cluster.admin().bearer().context("the administrator has a token")?;
-    let program = folder.join("token.sh");
-    let credential = serde_json::json!({"apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential",
-        "status": {"token": token}});
-    std::fs::write(&program, format!("#!/bin/sh\ncat <<'END'\n{credential}\nEND\n"))?;
-    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o700))?;
-    let text = std::fs::read_to_string(world.cluster.kubeconfig())?;
-    let mut config: serde_json::Value = serde_json::from_str(&text)?;
-    config["users"][0]["user"] = serde_json::json!({"exec": {"apiVersion": "client.authentication.k8s.io/v1",
-        "command": program, "interactiveMode": "Never"}});
-    let path = folder.join("config.yaml");
-    std::fs::write(&path, config.to_string())?;
-    let kubectl: Kubectl = plugin::with_plugin(&world.namespace.kubectl().as_user(&path)).await?;
-    let shared = kubectl.run(["connect", "share", "-o", "name"]).await?.success()?;
-    ensure!(
-        shared.stdout.starts_with("environmentshare.connect.privateconnect.co/share-"),
-        "{}",
-        shared.report()
-    );
-    std::fs::write(&program, "#!/bin/sh\necho 'log in first' >&2\nexit 1\n")?;
-    let refused = kubectl.run(["connect", "status"]).await?.fails_with(1)?;
-    ensure!(refused.stderr.contains("[x] Cannot log in to the cluster: "), "{}", refused.report());
-    ensure!(!refused.stderr.contains("panicked"), "{}", refused.report());
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! The end of a share: connections first, then the hub, then the Secret.
 
-use connect_crds::EnvironmentShare;
+use connect_crds::{EnvironmentShare, Mark};
 use connect_hub::client::{Client, Revoked, ShareRow};
 use kube::ResourceExt;
 use secrecy::{ExposeSecret, SecretString};
@@ -16,7 +16,7 @@ use crate::controllers::environment_share::dereference::Found;
 use crate::controllers::environment_share::names::share_key;
 use crate::controllers::environment_share::validate::Over;
 use crate::error::Error;
-use crate::tunnels::{HubConnection, HubProblem, Mark};
+use crate::tunnels::{HubConnection, HubProblem};
 
 /// Ends a share everywhere.
 ///

@@ -1,6 +1,6 @@
 //! Exactly one share at the hub for one object: found, made, changed.
 
-use connect_crds::{EnvironmentShare, Membership};
+use connect_crds::{EnvironmentShare, Mark, Membership};
 use connect_hub::client::{Client, NewRoute, NewShare, ShareChange, ShareEnd, ShareRow, ShareState};
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
@@ -12,7 +12,7 @@ use super::services::target_port;
 use crate::controllers::environment_share::code_secret::wanted_rotation;
 use crate::controllers::environment_share::dereference::Found;
 use crate::controllers::environment_share::validate::{HUB_LONGEST, Over, Route, Validated};
-use crate::tunnels::{HubConnection, Mark, hub_share_name};
+use crate::tunnels::{HubConnection, hub_share_name};
 
 /// The most hours that such a hub takes.
 const HOURS_CAP: i64 = HUB_LONGEST.as_hours();
