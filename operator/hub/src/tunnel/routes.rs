@@ -8,6 +8,8 @@
 mod gate;
 mod leash;
 mod table;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 use std::fmt;
