@@ -9,7 +9,6 @@ use connect_hub::{
     client::{Client, ClientOptions, NewRoute, NewService, NewShare, Revoked, ServiceReach, Share, ShareEnd},
     identity::Identity,
     join::{Join, JoinConfig, JoinEnd, JoinEvent, LocalRoute, Timing, Transport},
-    tls::client_config,
     tunnel::{Route, Routes, ShareKey, SystemClock, Tunnel, TunnelConfig, TunnelEvent},
     url::{HubUrl, InsecureHttp},
 };
@@ -43,12 +42,13 @@ async fn patient_echo() -> SocketAddr {
 pub fn client(hub: &TestHub, key: Option<&str>) -> Client {
     let _ = http(); // installs the provider
     let url = HubUrl::parse(&hub.url, InsecureHttp::Refused).expect("a loopback URL");
-    let options = ClientOptions { api_key: key.map(Into::into), tls: client_config(None).expect("roots") };
+    let options = ClientOptions { api_key: key.map(Into::into), tls: Arc::clone(&hub.trust) };
     Client::new(url, options).expect("a client")
 }
 
 /// A share with one route to `address`, exposed by a tunnel.
-pub async fn expose(client: &Client, address: SocketAddr) -> (Identity, Share, Tunnel) {
+pub async fn expose(hub: &TestHub, address: SocketAddr) -> (Identity, Share, Tunnel) {
+    let client = client(hub, Some(KEY));
     let maker = Identity::generate();
     client.register_agent(&maker, "cluster", None).await.expect("registers");
     let service = NewService {
@@ -79,7 +79,7 @@ pub async fn expose(client: &Client, address: SocketAddr) -> (Identity, Share, T
     routes.set(service.id, route);
     let config = TunnelConfig {
         url: client.url().clone(),
-        tls: client_config(None).expect("roots"),
+        tls: Arc::clone(&hub.trust),
         limits: connect_hub::tunnel::Limits::default(),
     };
     let (identity_tx, identity_rx) = watch::channel(maker.clone());
@@ -103,7 +103,7 @@ pub async fn join_over(hub: &TestHub, share: &Share, transport: Transport) -> Jo
     });
     let config = JoinConfig {
         url: client.url().clone(),
-        tls: client_config(None).expect("roots"),
+        tls: Arc::clone(&hub.trust),
         identity: joined.agent.expect("an identity").identity,
         share_id: joined.share.id,
         ends_at: joined.share.expires_at,
@@ -122,7 +122,7 @@ async fn a_code_alone_leads_to_the_service_until_it_is_revoked() {
     assert_eq!(health.hub.as_deref(), Some("connect-hubd"));
     assert!(health.features.has("anonymous-join") && health.features.has("half-close"));
 
-    let (maker, share, tunnel) = expose(&owner, patient_echo().await).await;
+    let (maker, share, tunnel) = expose(&hub, patient_echo().await).await;
     let mut events = tunnel.events();
     let connected = tunnel.state();
     eventually("the tunnel is up", async || {

@@ -97,9 +97,12 @@ impl Ours {
     }
 
     async fn over(transport: Transport) -> Self {
-        let hub = TestHub::start().await;
+        Self::at(TestHub::start().await, transport).await
+    }
+
+    async fn at(hub: TestHub, transport: Transport) -> Self {
         let (address, accepted) = played().await;
-        let (_, share, tunnel) = expose(&client(&hub, Some(KEY)), address).await;
+        let (_, share, tunnel) = expose(&hub, address).await;
         let join = join_over(&hub, &share, transport).await;
         Self { hub, share, tunnel, join, accepted }
     }
@@ -320,6 +323,27 @@ async fn both_halves_arrive_to_their_last_byte_encrypted_or_not() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn over_tls_they_are_the_same() {
+    let mut lab = Ours::at(TestHub::with_tls().await, Transport::default()).await;
+    for round in 0..2 {
+        let (mut client, mut service) = lab.pair().await;
+        // A few bytes must not wait inside TLS for more.
+        client.write_all(b"ping").await.expect("writes");
+        let mut heard = [0; 4];
+        within("a few bytes", service.read_exact(&mut heard)).await.expect("reads");
+        send_all(&mut client, &mut service, &bytes(round, MUCH)).await;
+        send_all(&mut service, &mut client, &bytes(round + 1, MUCH)).await;
+    }
+    assert_eq!(lab.tunnel.stats().encrypted_connections(), 2, "none of them took another way");
+    assert_eq!(lab.hub.hub.open_bridges(), 1, "one pair carried both");
+
+    let (mut client, mut service) = lab.pair().await;
+    lab.hub.hub.stop().await;
+    assert!(ends(&mut client).await.is_err(), "a hub that goes resets the client");
+    assert!(ends(&mut service).await.is_err(), "and the service");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn many_connections_keep_their_bytes_apart() {
     let mut lab = Ours::start().await;
     let (mut first, mut first_service) = lab.pair().await; // it is exposed now
@@ -444,7 +468,7 @@ async fn a_service_that_refuses_is_told_to_the_joiner() {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("binds");
     let nobody = listener.local_addr().expect("is bound");
     drop(listener);
-    let (_, share, tunnel) = expose(&client(&hub, Some(KEY)), nobody).await;
+    let (_, share, tunnel) = expose(&hub, nobody).await;
     let mut join = join_without_an_account(&hub, &share).await;
     eventually("the service's own refusal is told", async || {
         let port = join.routes()[0].port;

@@ -187,6 +187,6 @@ async fn a_taken_address_is_said_so() {
     assert_eq!(output.status.code(), Some(1));
     let said = String::from_utf8(output.stderr).expect("text");
     assert!(said.contains(&format!("error: listening on {}", first.hub.address())), "{said}");
-    let hub = start(data.path(), Limits::default()).await;
+    let hub = start(data.path(), Limits::default(), None).await;
     hub.stop().await;
 }

@@ -1,9 +1,10 @@
 //! A hub on a free port, HTTP by hand, and an agent that speaks the recorded frames by hand, so that no client of ours
 //! can share a mistake with the hub.
 
-use std::{collections::VecDeque, path::Path, time::Duration};
+use std::{collections::VecDeque, path::Path, sync::Arc, time::Duration};
 
-use connect_hubd::{Hub, HubConfig, Limits};
+use connect_hub::tls::client_config;
+use connect_hubd::{Hub, HubConfig, Limits, TlsFiles};
 use futures::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -26,6 +27,8 @@ pub struct TestHub {
     pub hub: Hub,
     pub data: TempDir,
     pub url: String,
+    /// Whom a client of this hub trusts.
+    pub trust: Arc<rustls::ClientConfig>,
     http: reqwest::Client,
 }
 
@@ -71,11 +74,27 @@ impl TestHub {
 
     /// A hub over data that are there.
     pub async fn over(data: TempDir, limits: Limits) -> Self {
-        let hub = start(data.path(), limits).await;
+        let hub = start(data.path(), limits, None).await;
         hub.ensure_api_key("lab", "test", KEY).await.expect("imports a key");
         hub.ensure_api_key("other", "test", OTHER_KEY).await.expect("imports a key");
         let url = format!("http://{}", hub.address());
-        Self { hub, data, url, http: http() }
+        let http = http();
+        Self { hub, data, url, trust: client_config(None).expect("roots"), http }
+    }
+
+    /// A hub with a certificate of its own.
+    pub async fn with_tls() -> Self {
+        let data = tempfile::tempdir().expect("a folder");
+        let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).expect("makes a certificate");
+        let files = TlsFiles { certificate: data.path().join("tls.crt"), key: data.path().join("tls.key") };
+        std::fs::write(&files.certificate, made.cert.pem()).expect("writes");
+        std::fs::write(&files.key, made.signing_key.serialize_pem()).expect("writes");
+        let http = http();
+        let hub = start(data.path(), Limits::default(), Some(files)).await;
+        hub.ensure_api_key("lab", "test", KEY).await.expect("imports a key");
+        let url = format!("https://{}", hub.address());
+        let trust = client_config(Some(made.cert.pem().as_bytes())).expect("a root");
+        Self { hub, data, url, trust, http }
     }
 
     /// Stops and starts again over the same data.
@@ -179,10 +198,10 @@ impl TestHub {
 }
 
 /// A hub over a folder.
-pub async fn start(data: &Path, limits: Limits) -> Hub {
+pub async fn start(data: &Path, limits: Limits, tls: Option<TlsFiles>) -> Hub {
     let listen = "127.0.0.1:0".parse().expect("an address");
     let config = HubConfig { listen, public_url: None, data: data.to_owned(), limits };
-    Hub::start(config).await.expect("starts")
+    Hub::start_with_tls(config, tls).await.expect("starts")
 }
 
 pub fn http() -> reqwest::Client {
