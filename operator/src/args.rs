@@ -42,6 +42,19 @@ pub enum LogFormat {
 pub enum Command {
     /// Reconcile ServiceExpose and EnvironmentShare objects, and carry their bytes
     Run(RunArgs),
+    /// End every share and take our finalizers off, so that the operator can be uninstalled. Ends within a minute
+    Drain(DrainArgs),
+}
+
+/// Flags of `drain`; those of the operator's `run`.
+#[derive(Debug, Clone, Args)]
+pub struct DrainArgs {
+    /// Which hub is the operator's own.
+    #[command(flatten)]
+    pub hub: HubArgs,
+    /// How the cluster is reached.
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
 }
 
 /// Flags of `run`.

@@ -45,6 +45,12 @@ pub struct Leadership {
 }
 
 impl Leadership {
+    /// Renewed this moment.
+    fn now() -> Self {
+        let renewed_at = Arc::new(AtomicI64::new(Timestamp::now().as_millisecond()));
+        Self { renewed_at, lost: CancellationToken::new() }
+    }
+
     /// Whether this replica is the leader now, by the age of its last renewal.
     pub fn is_held(&self) -> bool {
         let renewed = self.renewed_at.load(Ordering::Acquire);
@@ -90,12 +96,47 @@ pub async fn acquire(
             () = stop.cancelled() => return Err(Error::NotLeader),
         }
     }
-    let leadership = Leadership {
-        renewed_at: Arc::new(AtomicI64::new(Timestamp::now().as_millisecond())),
-        lost: CancellationToken::new(),
-    };
     tracing::info!(replica, "holds the lease");
-    Ok(leadership)
+    Ok(Leadership::now())
+}
+
+/// Takes the Lease from whoever holds it, and returns once that replica leads no more by its own clock. `afterwards` is how long
+/// others wait, in seconds, once it is renewed no longer.
+///
+/// # Errors
+/// The API server refused or did not answer.
+pub async fn seize(
+    client: &Client,
+    namespace: &str,
+    replica: &str,
+    afterwards: i32,
+) -> Result<Leadership, Error> {
+    let api: Api<Lease> = Api::namespaced(client.clone(), namespace);
+    loop {
+        let lease = call_opt("reading the lease", api.get(LEASE_NAME)).await?;
+        let before = lease.as_ref().and_then(|lease| lease.spec.clone()).unwrap_or_default();
+        let transitions = before.lease_transitions.unwrap_or(0).saturating_add(1);
+        let mut spec = held_by(replica, transitions, Timestamp::now());
+        spec.lease_duration_seconds = Some(afterwards);
+        let written = match lease {
+            Some(lease) => {
+                let lease = Lease { spec: Some(spec), ..lease };
+                call("taking the lease", api.replace(LEASE_NAME, &PostParams::default(), &lease)).await
+            }
+            None => {
+                let metadata = ObjectMeta { name: Some(LEASE_NAME.to_owned()), ..ObjectMeta::default() };
+                let lease = Lease { metadata, spec: Some(spec) };
+                call("creating the lease", api.create(&PostParams::default(), &lease)).await
+            }
+        };
+        // Lost to a renewal; the next try is faster.
+        if won(written)? {
+            if before.holder_identity.is_some_and(|holder| !holder.is_empty()) {
+                tokio::time::sleep(Duration::from_secs(LEASE_SECONDS.unsigned_abs().into())).await;
+            }
+            return renew(&api, replica, Timestamp::now()).await.map(|_| Leadership::now());
+        }
+    }
 }
 
 /// Renews until `stop`, then gives the Lease back; ends early, with leadership lost, when it cannot be renewed in time.

@@ -19,6 +19,7 @@ pub mod context;
 pub mod controllers;
 pub mod credentials;
 pub mod definitions;
+pub mod drain;
 pub mod embedded;
 pub mod error;
 pub mod finalizer;
@@ -45,7 +46,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::Admin;
-use crate::args::{Command, HubArgs, RunArgs};
+use crate::args::{ClusterArgs, Command, HubArgs, RunArgs};
 use crate::backoff::Backoff;
 use crate::connections::Connections;
 use crate::context::{Context, Endpoints};
@@ -67,6 +68,7 @@ const STOP_GRACE: Duration = Duration::from_secs(5);
 pub async fn run(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Run(args) => operate(args).await,
+        Command::Drain(args) => drain::run(args).await,
     }
 }
 
@@ -167,11 +169,7 @@ fn start_tasks(
 ) -> JoinSet<anyhow::Result<()>> {
     let mut tasks = JoinSet::new();
     let namespaces = &args.cluster.watch_namespaces;
-    let scopes: Vec<Option<&str>> = if namespaces.is_empty() {
-        vec![None]
-    } else {
-        namespaces.iter().map(|name| Some(name.as_str())).collect()
-    };
+    let scopes = scopes(&args.cluster);
     admin.unfilled.store(scopes.len(), Ordering::Release);
     for scope in scopes {
         let (triggers, triggered) = watches::triggers(args.labelled_services);
@@ -206,6 +204,14 @@ fn start_tasks(
         Ok(())
     });
     tasks
+}
+
+/// What is served: each of some namespaces, or (`None`) the whole cluster.
+fn scopes(args: &ClusterArgs) -> Vec<Option<&str>> {
+    match &args.watch_namespaces[..] {
+        [] => vec![None],
+        namespaces => namespaces.iter().map(|name| Some(name.as_str())).collect(),
+    }
 }
 
 /// The controllers of one scope, once its caches are filled.

@@ -47,6 +47,106 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end -}}
 {{- end -}}
 
+{{/* Arguments of every command of the operator: what it logs, where it serves, which hub is its own. */}}
+{{- define "private-connect.whereabouts" -}}
+- --log={{ .Values.log.filter }}
+- --log-format={{ .Values.log.format }}
+{{- with .Values.watchNamespaces }}
+- --watch-namespaces={{ join "," . }}
+{{- end }}
+{{- if .Values.hub.allowInsecure }}
+- --allow-insecure-hub
+{{- end }}
+{{- if .Values.embeddedHub.enabled }}
+- --embedded-hub
+{{- else }}
+- --hub-url={{ .Values.hub.url }}
+{{- if .Values.hub.apiKeySecret }}
+- --hub-api-key-file=/etc/private-connect/hub/apiKey
+{{- end }}
+{{- if .Values.hub.caSecret }}
+- --hub-ca-file=/etc/private-connect/ca/ca.crt
+{{- end }}
+{{- end }}
+{{- end -}}
+
+{{- define "private-connect.environment" -}}
+- name: POD_NAMESPACE
+  valueFrom: {fieldRef: {fieldPath: metadata.namespace}}
+- name: POD_NAME
+  valueFrom: {fieldRef: {fieldPath: metadata.name}}
+- name: POD_IP
+  valueFrom: {fieldRef: {fieldPath: status.podIP}}
+{{- end -}}
+
+{{- define "private-connect.podSecurity" -}}
+runAsNonRoot: true
+runAsUser: 65532
+runAsGroup: 65532
+fsGroup: 65532
+fsGroupChangePolicy: OnRootMismatch
+seccompProfile:
+  type: RuntimeDefault
+{{- end -}}
+
+{{- define "private-connect.containerSecurity" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities:
+  drop: [ALL]
+{{- end -}}
+
+{{- define "private-connect.secretMounts" -}}
+{{- if .Values.hub.apiKeySecret }}
+- name: hub-key
+  mountPath: /etc/private-connect/hub
+  readOnly: true
+{{- end }}
+{{- if .Values.hub.caSecret }}
+- name: hub-ca
+  mountPath: /etc/private-connect/ca
+  readOnly: true
+{{- end }}
+{{- end -}}
+
+{{- define "private-connect.secretVolumes" -}}
+{{- if .Values.hub.apiKeySecret }}
+- name: hub-key
+  secret:
+    secretName: {{ .Values.hub.apiKeySecret }}
+    defaultMode: 0440
+{{- end }}
+{{- if .Values.hub.caSecret }}
+- name: hub-ca
+  secret:
+    secretName: {{ .Values.hub.caSecret }}
+    defaultMode: 0440
+{{- end }}
+{{- end -}}
+
+{{/* Where Pods run, and from where their image comes. */}}
+{{- define "private-connect.placement" -}}
+{{- with .Values.imagePullSecrets }}
+imagePullSecrets:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
+{{- with .Values.nodeSelector }}
+nodeSelector:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.tolerations }}
+tolerations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.affinity }}
+affinity:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end -}}
+
 {{/* Host of embeddedHub.publicUrl, without a port. */}}
 {{- define "private-connect.publicHost" -}}
 {{- regexReplaceAll ":[0-9]+$" (urlParse .Values.embeddedHub.publicUrl).host "" -}}
@@ -67,14 +167,22 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- if and .enabled $.Values.hub.caSecret -}}
 {{- fail "hub.caSecret is for another hub: the embedded one is reached inside the process; unset it or embeddedHub.enabled" -}}
 {{- end -}}
-{{- if and .ingress.enabled (not .enabled) -}}
-{{- fail "embeddedHub.ingress.enabled needs embeddedHub.enabled" -}}
+{{- $hub := . -}}
+{{- range $way := list "ingress" "gateway" -}}
+{{- if (index $hub $way).enabled -}}
+{{- if not $hub.enabled -}}
+{{- fail (printf "embeddedHub.%s.enabled needs embeddedHub.enabled" $way) -}}
 {{- end -}}
-{{- if and .ingress.enabled (not .publicUrl) -}}
-{{- fail "embeddedHub.ingress.enabled needs embeddedHub.publicUrl: its host is the Ingress's host" -}}
+{{- if not $hub.publicUrl -}}
+{{- fail (printf "embeddedHub.%s.enabled needs embeddedHub.publicUrl: its host is the one that is served" $way) -}}
 {{- end -}}
-{{- if and .ingress.enabled (not (has (urlParse .publicUrl).path (list "" "/"))) -}}
-{{- fail "embeddedHub.publicUrl must have no path with embeddedHub.ingress.enabled: the hub serves at /" -}}
+{{- if not (has (urlParse $hub.publicUrl).path (list "" "/")) -}}
+{{- fail (printf "embeddedHub.publicUrl must have no path with embeddedHub.%s.enabled: the hub serves at /" $way) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- if and .gateway.enabled (not .gateway.parentRefs) -}}
+{{- fail "embeddedHub.gateway.enabled needs embeddedHub.gateway.parentRefs: the Gateways that the route is for" -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}

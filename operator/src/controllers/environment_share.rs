@@ -13,6 +13,7 @@ mod apply;
 mod cleanup;
 mod code_secret;
 mod dereference;
+mod drain;
 mod names;
 mod plan;
 mod report;
@@ -25,6 +26,7 @@ use connect_crds::{EnvironmentShare, FINALIZER};
 use kube::ResourceExt;
 use kube::runtime::controller::Action;
 
+pub use drain::let_go;
 pub use names::{common_name, object_of, service_name, share_key};
 
 use crate::context::Context;

@@ -10,6 +10,7 @@
 //! A route of reach Shared costs the hub nothing: every share that takes it makes its own service there.
 
 mod apply;
+mod drain;
 mod report;
 mod validate;
 
@@ -18,6 +19,8 @@ use std::sync::Arc;
 use connect_crds::ServiceExpose;
 use kube::ResourceExt;
 use kube::runtime::controller::Action;
+
+pub use drain::let_go;
 
 use crate::context::Context;
 use crate::controllers::RESYNC;

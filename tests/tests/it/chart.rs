@@ -13,5 +13,8 @@ const CHARTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../charts");
 /// The chart of the operator.
 const OPERATOR: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../charts/private-connect");
 
+/// Packages of the charts before the last changes that people can see, from which this version is an upgrade.
+const PREVIOUS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/previous-charts");
+
 /// The chart of both kinds.
 const KINDS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../charts/private-connect-crds");

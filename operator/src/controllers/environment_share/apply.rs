@@ -29,6 +29,7 @@ use crate::error::Error;
 use crate::tunnels::{HubConnection, HubProblem, HubState};
 
 pub use self::end::close_at_hub;
+pub use self::secret::delete_secret;
 
 /// A timer may fire a little early; a look that comes before a renewal is due would be for nothing.
 const RENEWAL_SLACK: Duration = Duration::from_millis(10);

@@ -56,8 +56,7 @@ pub async fn dereference(share: &EnvironmentShare, context: &Context) -> Result<
         let target = context.target(&expose).await?;
         exposes.push((expose, target));
     }
-    let secret = context.stores.codes.get(&ObjectRef::new(&share.code_secret_name()).within(&namespace));
-    let code = secret.as_deref().and_then(|secret| code_secret::read(secret, share));
+    let (secret, code) = code_of(share, context).unzip();
     let rows = match &hub {
         Ok(hub) => hub.with_directory(|directory| directory.shares(&Mark::of(&uid)).to_vec()),
         Err(_) => Vec::new(),
@@ -84,8 +83,25 @@ pub async fn dereference(share: &EnvironmentShare, context: &Context) -> Result<
         (hub, state)
     });
     let outdated = context.definitions.stalled::<EnvironmentShare>();
-    let stored_secret = secret.filter(|_| code.is_some());
-    Ok(Found { hub, exposes, stored_secret, code, rows, isolation, services, has_strangers, outdated })
+    Ok(Found {
+        hub,
+        exposes,
+        stored_secret: secret,
+        code,
+        rows,
+        isolation,
+        services,
+        has_strangers,
+        outdated,
+    })
+}
+
+/// The code's Secret, when it is this share's, and what it says.
+pub fn code_of(share: &EnvironmentShare, context: &Context) -> Option<(Arc<Secret>, CodeSecret)> {
+    let name = ObjectRef::new(&share.code_secret_name()).within(share.metadata.namespace.as_deref()?);
+    let secret = context.stores.codes.get(&name)?;
+    let code = code_secret::read(&secret, share)?;
+    Some((secret, code))
 }
 
 /// Whether there are other live shares of the namespace of which the hub's connection does not know what they use.

@@ -115,7 +115,7 @@ async fn register(
 }
 
 /// Takes away what an earlier spec had put at the hub.
-async fn withdraw(expose: &ServiceExpose, hub: &HubConnection) -> Result<Done, Error> {
+pub(super) async fn withdraw(expose: &ServiceExpose, hub: &HubConnection) -> Result<Done, Error> {
     let Some(told) = told_service_id(expose) else {
         return Ok(Done { problem: hub.state().problem(), ..Done::default() });
     };
@@ -169,18 +169,26 @@ pub async fn cleanup(
             if context.now().duration_since(asked) < GIVE_UP {
                 return Ok(Action::requeue(TRY_EVERY));
             }
-            let why = done.problem.map(|problem| problem.message).unwrap_or_default();
-            let note = format!(
-                "gave up taking the route {} from the hub, so it may be left there; nothing is carried for it any more: {why}",
-                expose.route_name()
-            );
-            context
-                .tell(expose, Notice { warning: true, reason: "HubCleanupAbandoned", action: "Delete", note })
-                .await;
+            abandon(expose, done.problem, "Delete", context).await;
         }
     }
     finalizer::remove(expose, &context.client).await?;
     Ok(Action::await_change())
+}
+
+/// Names what may be left at the hub.
+pub(super) async fn abandon(
+    expose: &ServiceExpose,
+    problem: Option<HubProblem>,
+    action: &'static str,
+    context: &Context,
+) {
+    let why = problem.map(|problem| problem.message).unwrap_or_default();
+    let note = format!(
+        "gave up taking the route {} from the hub, so it may be left there; nothing is carried for it any more: {why}",
+        expose.route_name()
+    );
+    context.tell(expose, Notice { warning: true, reason: "HubCleanupAbandoned", action, note }).await;
 }
 
 fn told_service_id(expose: &ServiceExpose) -> Option<String> {

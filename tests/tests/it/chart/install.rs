@@ -22,7 +22,7 @@ use serde_json::{Value, json};
 
 use super::audit::{Right, granted, used};
 use super::helm::{Helm, RELEASE};
-use super::{KINDS, OPERATOR};
+use super::{KINDS, OPERATOR, PREVIOUS};
 
 /// Rights that the operator needs and that this test cannot see used, with the reason.
 const UNSEEN: [(&str, &str); 2] = [
@@ -40,7 +40,8 @@ const MOUNTED: [&str; 2] = ["/etc/private-connect", "/var/lib/private-connect"];
 async fn what_helm_installs_is_enough_and_not_too_much() -> Result<()> {
     let cluster = ControlPlane::start(Options { audit: true, without_definitions: true }).await?;
     let helm = Helm::of(cluster.kubeconfig()).await?;
-    helm.run(&["install", "private-connect-crds", KINDS]).await?;
+    helm.run(&["install", "private-connect-crds", &format!("{PREVIOUS}/private-connect-crds-0.1.0.tgz")])
+        .await?;
     for kind in ["serviceexposes", "environmentshares"] {
         let crd = format!("crd/{kind}.connect.privateconnect.co");
         let words = ["wait", "--for=condition=Established", "--timeout=30s", &crd];
@@ -58,16 +59,35 @@ async fn what_helm_installs_is_enough_and_not_too_much() -> Result<()> {
     Ok(())
 }
 
-/// The first installation of a stranger: README's words.
+/// The first installation of a stranger, README's words, with the version before this one; and the upgrade to this one.
 async fn cluster_wide_with_its_own_hub(cluster: &ControlPlane, helm: &Helm) -> Result<()> {
     let namespace = "private-connect";
     let settings = ["--set", "embeddedHub.enabled=true,labelledServices.enabled=true"];
-    let install = ["install", RELEASE, OPERATOR, "--namespace", namespace, "--create-namespace"];
-    helm.run(&[&install[..], &settings].concat()).await?;
+    let previous = format!("{PREVIOUS}/private-connect-0.1.0.tgz");
+    let install = ["install", RELEASE, &previous, "--namespace", namespace, "--create-namespace"];
+    helm.run(&[&install[..], &["--set", "embeddedHub.enabled=true"]].concat()).await?;
     let mut pod = Pod::start(cluster, namespace).await?;
 
     let team = cluster.kubectl().in_namespace("team-anywhere");
     cluster.kubectl().run(["create", "namespace", "team-anywhere"]).await?.success()?;
+    expose(&team, "old").await?;
+    make_share(&team, "old", json!({})).await?;
+    is_joinable(&team, "old").await?;
+    team.run(["label", "envshare", "old", "keep=me"]).await?.success()?;
+    let before = what_is_kept(&team).await?;
+    pod.process.terminate()?;
+
+    helm.run(&["upgrade", "private-connect-crds", KINDS]).await?;
+    let upgrade = ["upgrade", RELEASE, OPERATOR, "--namespace", namespace, "--reset-then-reuse-values"];
+    helm.run(&[&upgrade[..], &settings].concat()).await?;
+    let mut pod = Pod::start(cluster, namespace).await?;
+    let url = pod.hub.clone();
+    eventually("the share is there again with its code and labels", SOON, || async {
+        let after = what_is_kept(&team).await?;
+        ensure!(after == before, "{after} instead of {before}");
+        join(&url, &team, "old", "eve").await
+    })
+    .await?;
     let story = async {
         use_everything(&team, &pod.hub).await?;
         label_a_service(&team).await
@@ -76,13 +96,56 @@ async fn cluster_wide_with_its_own_hub(cluster: &ControlPlane, helm: &Helm) -> R
     // A refusal of the API server, if there was one, says why the story ended early.
     rights(cluster, helm, namespace, &settings).await?;
     story?;
-    let delete = ["delete", "envshare,svcexpose", "--all", "--timeout=60s"];
-    team.run(delete).await?.success()?;
-
-    pod.process.terminate()?;
+    uninstall(cluster, helm, namespace).await?;
+    // It gave way to the drain.
+    pod.process.end(SOON).await?;
     is_exact(cluster, helm, namespace, &settings).await?;
-    helm.run(&["uninstall", RELEASE, "--namespace", namespace]).await?;
-    has_gone(cluster).await
+    has_gone(cluster).await?;
+    // Nobody is there to take a finalizer off.
+    let codes = team.run(["get", "secrets", "-o", "name"]).await?.success()?;
+    assert!(!codes.stdout.contains("share-code"), "{}", codes.report());
+    let delete = ["delete", "envshare,svcexpose", "--all", "--timeout=20s"];
+    team.run(delete).await?.success().map(drop)
+}
+
+/// What an upgrade must not change: a share's identity, labels and code.
+async fn what_is_kept(team: &Kubectl) -> Result<String> {
+    let share = "jsonpath={.metadata.uid} {.metadata.labels.keep} {.spec}";
+    let share = team.run(["get", "envshare", "old", "-o", share]).await?.success()?.stdout;
+    let code = ["get", "secret", "old-share-code", "-o", "jsonpath={.metadata.uid} {.data.code}"];
+    Ok(format!("{share} {}", team.run(code).await?.success()?.stdout))
+}
+
+/// Uninstalls, while the operator runs and shares are alive.
+async fn uninstall(cluster: &ControlPlane, helm: &Helm, namespace: &str) -> Result<()> {
+    let words = ["uninstall", RELEASE, "--namespace", namespace];
+    let (told, drained) = tokio::join!(helm.run(&words), drain(cluster, namespace));
+    drained?;
+    told.map(drop)
+}
+
+/// The hook's Pod, as the kubelet would run it.
+async fn drain(cluster: &ControlPlane, namespace: &str) -> Result<()> {
+    let kubectl = cluster.kubectl().in_namespace(namespace);
+    let words = ["get", "pods", "-l", "app.kubernetes.io/name=private-connect-drain", "-o", "json"];
+    let pod = eventually("the Job has made its Pod", SOON, || async {
+        let pods: Value = serde_json::from_str(&kubectl.run(words).await?.success()?.stdout)?;
+        pods["items"].get(0).cloned().context("there is none yet")
+    })
+    .await?;
+    let spec = &pod["spec"];
+    let folder = cluster.folder(&format!("drain-{namespace}"))?;
+    mount_secrets(&kubectl, spec, &folder).await?;
+    let kubeconfig = kubeconfig(cluster, &kubectl, spec, &folder).await?;
+    let mut command = tokio::process::Command::from(command(spec, namespace, &folder, &kubeconfig).await?);
+    let ended = command.kill_on_drop(true).output().await.context("cannot start the container")?;
+    let log = [ended.stderr, ended.stdout].concat();
+    let log = String::from_utf8_lossy(&log);
+    ensure!(ended.status.success(), "the drain failed:\n{log}");
+    let name = pod["metadata"]["name"].as_str().context("a Pod has a name")?;
+    let succeeded = ["patch", "pod", name, "--subresource=status", "--type=merge", "-p"];
+    let status = r#"{"status":{"phase":"Succeeded"}}"#;
+    kubectl.run([&succeeded[..], &[status]].concat()).await?.success().map(drop)
 }
 
 /// Nothing of the release is left. What is being deleted has gone: a volume claim waits for a controller that is not here.
@@ -122,9 +185,18 @@ async fn for_one_namespace_with_another_hub(cluster: &ControlPlane, helm: &Helm)
     let untouched = other.run(["get", "svcexpose", "web", "-o", "jsonpath={.status}"]).await?.success()?;
     assert_eq!(untouched.stdout, "", "the operator is not asked to serve team-other");
 
+    // With the hub down.
+    drop(hub);
+    uninstall(cluster, helm, namespace).await?;
+    // It gave way to the drain.
+    pod.process.end(SOON).await?;
     is_exact(cluster, helm, namespace, &settings).await?;
-    pod.process.terminate()?;
-    helm.run(&["uninstall", RELEASE, "--namespace", namespace]).await.map(drop)
+    let waiting = ["get", "connect", "-o", "jsonpath={.items[*].metadata.finalizers}"];
+    let waiting = team.run(waiting).await?.success()?;
+    ensure!(waiting.stdout.is_empty(), "waits for an operator: {}", waiting.stdout);
+    let told = team.run(["get", "events", "-o", "jsonpath={.items[*].reason}"]).await?.success()?;
+    ensure!(told.stdout.contains("HubCleanupAbandoned"), "nobody is told: {}", told.stdout);
+    Ok(())
 }
 
 /// The API server has refused nothing, and every right is used or explained.
@@ -295,7 +367,10 @@ async fn command(pod: &Value, namespace: &str, folder: &Path, kubeconfig: &Path)
         command.env(name, value);
     }
     // What a Pod has by its place: the token, an address of its own; and Services that are not on a loopback address.
-    command.arg("--kubeconfig").arg(kubeconfig).args(["--print-addresses", "--allow-loopback-targets"]);
+    command.arg("--kubeconfig").arg(kubeconfig);
+    if container["args"][0] == "run" {
+        command.args(["--print-addresses", "--allow-loopback-targets"]);
+    }
     Ok(command)
 }
 

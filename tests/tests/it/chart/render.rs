@@ -12,6 +12,9 @@ use super::{KINDS, OPERATOR};
 /// Namespaces of a chart that is not cluster-wide.
 const TEAMS: &str = "watchNamespaces={team-a,team-b}";
 
+/// Kinds of others, which the control plane of the tests does not know.
+const OF_OTHERS: [&str; 2] = ["HTTPRoute", "ServiceMonitor"];
+
 /// Each way to install, by name. Together they turn every switch.
 fn ways() -> Vec<(&'static str, Vec<&'static str>)> {
     let set = |settings: &[&'static str]| settings.iter().flat_map(|it| ["--set", *it]).collect::<Vec<_>>();
@@ -27,6 +30,13 @@ fn ways() -> Vec<(&'static str, Vec<&'static str>)> {
                 "embeddedHub.service.type=LoadBalancer,embeddedHub.persistence.storageClass=fast",
                 "networkPolicy.enabled=true,serviceMonitor.enabled=true,serviceMonitor.labels.release=prometheus",
                 "networkPolicy.hubFrom[0].ipBlock.cidr=10.0.0.0/8",
+            ]),
+        ),
+        (
+            "embedded, behind a Gateway",
+            set(&[
+                "embeddedHub.enabled=true,embeddedHub.publicUrl=https://hub.example.com,embeddedHub.gateway.enabled=true",
+                "embeddedHub.gateway.parentRefs[0].name=public,embeddedHub.gateway.annotations.a=b,drain.enabled=false",
             ]),
         ),
         (
@@ -84,7 +94,7 @@ async fn what_is_rendered_is_accepted_by_a_real_api_server() -> Result<()> {
     for (way, settings) in ways() {
         let objects = helm.objects(namespace.name(), &settings).await?;
         // The namespaces of the list are not there; a Role is judged alike in another.
-        let list: Vec<Value> = objects.iter().filter(|it| it["kind"] != "ServiceMonitor").cloned().collect();
+        let list: Vec<Value> = objects.iter().filter(|it| is_known(it)).cloned().collect();
         let list = json!({"apiVersion": "v1", "kind": "List", "items": list}).to_string();
         let list = list.replace("\"team-a\"", &json!(namespace.name()).to_string());
         let list = list.replace("\"team-b\"", &json!(namespace.name()).to_string());
@@ -94,6 +104,10 @@ async fn what_is_rendered_is_accepted_by_a_real_api_server() -> Result<()> {
         belongs_together(&objects).with_context(|| way)?;
     }
     Ok(())
+}
+
+fn is_known(object: &Value) -> bool {
+    object["kind"].as_str().is_some_and(|kind| !OF_OTHERS.contains(&kind))
 }
 
 /// Whatever selects Pods selects the operator's, names ports that they have, and is never dialled by the operator itself.
@@ -125,6 +139,21 @@ fn belongs_together(objects: &[Value]) -> Result<()> {
         let [service] = found[..] else { anyhow::bail!("{monitor} selects {found:?}") };
         ensure!(service["spec"]["ports"][0]["name"] == monitor["spec"]["endpoints"][0]["port"], "{monitor}");
     }
+    for route in of_kind(objects, "HTTPRoute") {
+        let backend = &route["spec"]["rules"][0]["backendRefs"][0];
+        let is_it = |service: &&&Value| {
+            service["metadata"]["name"] == backend["name"]
+                && service["spec"]["ports"][0]["port"] == backend["port"]
+        };
+        ensure!(services.iter().filter(is_it).count() == 1, "{route}");
+    }
+    for job in of_kind(objects, "Job") {
+        let labels = &job["spec"]["template"]["metadata"]["labels"];
+        ensure!(
+            !services.iter().any(|it| is_part_of(&it["spec"]["selector"], labels)),
+            "{job} looks like an operator"
+        );
+    }
     for probe in ["startupProbe", "livenessProbe", "readinessProbe"] {
         ensure!(has_port(&container[probe]["httpGet"]["port"]), "{probe}");
     }
@@ -151,7 +180,7 @@ async fn a_list_of_namespaces_makes_nothing_cluster_wide() -> Result<()> {
         // Policies are refused with a list, which another test sees.
         let settings = [settings, vec!["--set", TEAMS, "--set", "policies.enabled=false"]].concat();
         let objects = helm.objects("own", &settings).await?;
-        for object in objects.iter().filter(|object| object["kind"] != "ServiceMonitor") {
+        for object in objects.iter().filter(|object| is_known(object)) {
             let kind = object["kind"].as_str().unwrap_or_default();
             assert!(namespaced.contains(&kind), "{way}: {kind} is cluster-wide");
         }
@@ -174,17 +203,19 @@ async fn pods_are_accepted_where_pod_security_is_restricted() -> Result<()> {
     let helm = Helm::new().await?;
     for (way, settings) in ways() {
         let objects = helm.objects(namespace.name(), &settings).await?;
-        let mut pod = the(&objects, "Deployment")?["spec"]["template"].clone();
-        (pod["apiVersion"], pod["kind"]) = (json!("v1"), json!("Pod"));
-        pod["metadata"]["name"] = json!("operator");
-        // The class is not there, and admission would ask for it.
-        pod["spec"].as_object_mut().context("a Pod has a spec")?.remove("priorityClassName");
-        let said = namespace.kubectl().run_with_input(words, &pod.to_string()).await?;
-        said.success().with_context(|| way)?;
+        for owner in ["Deployment", "Job"].iter().flat_map(|kind| of_kind(&objects, kind)) {
+            let mut pod = owner["spec"]["template"].clone();
+            (pod["apiVersion"], pod["kind"]) = (json!("v1"), json!("Pod"));
+            pod["metadata"]["name"] = json!("operator");
+            // The class is not there, and admission would ask for it.
+            pod["spec"].as_object_mut().context("a Pod has a spec")?.remove("priorityClassName");
+            let said = namespace.kubectl().run_with_input(words, &pod.to_string()).await?;
+            said.success().with_context(|| way)?;
 
-        pod["spec"]["containers"][0]["securityContext"]["allowPrivilegeEscalation"] = json!(true);
-        let said = namespace.kubectl().run_with_input(words, &pod.to_string()).await?.fails_with(1)?;
-        assert!(said.stderr.contains("allowPrivilegeEscalation"), "{}", said.report());
+            pod["spec"]["containers"][0]["securityContext"]["allowPrivilegeEscalation"] = json!(true);
+            let said = namespace.kubectl().run_with_input(words, &pod.to_string()).await?.fails_with(1)?;
+            assert!(said.stderr.contains("allowPrivilegeEscalation"), "{}", said.report());
+        }
     }
     Ok(())
 }
@@ -195,21 +226,23 @@ async fn the_operator_knows_every_argument() -> Result<()> {
     let mut seen = Vec::new();
     for (way, settings) in ways() {
         let objects = helm.objects("own", &settings).await?;
-        let arguments = &the(&objects, "Deployment")?["spec"]["template"]["spec"]["containers"][0]["args"];
-        let arguments: Vec<String> = serde_json::from_value(arguments.clone())?;
-        // With --help the operator says what it would do, or which argument it does not know.
-        let output = tokio::process::Command::new(product().await?.operator())
-            .args(&arguments)
-            .arg("--help")
-            .output()
-            .await
-            .context("cannot start the operator")?;
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{way}: {arguments:?}: {said}");
-        let help = String::from_utf8_lossy(&output.stdout).into_owned();
-        for flag in arguments.iter().filter_map(|argument| argument.split('=').next()).skip(1) {
-            assert!(help.contains(&format!(" {flag}")), "{way}: {flag}");
-            seen.push(flag.to_owned());
+        for owner in ["Deployment", "Job"].iter().flat_map(|kind| of_kind(&objects, kind)) {
+            let arguments = &owner["spec"]["template"]["spec"]["containers"][0]["args"];
+            let arguments: Vec<String> = serde_json::from_value(arguments.clone())?;
+            // With --help the operator says what it would do, or which argument it does not know.
+            let output = tokio::process::Command::new(product().await?.operator())
+                .args(&arguments)
+                .arg("--help")
+                .output()
+                .await
+                .context("cannot start the operator")?;
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success(), "{way}: {arguments:?}: {said}");
+            let help = String::from_utf8_lossy(&output.stdout).into_owned();
+            for flag in arguments.iter().filter_map(|argument| argument.split('=').next()).skip(1) {
+                assert!(help.contains(&format!(" {flag}")), "{way}: {flag}");
+                seen.push(flag.to_owned());
+            }
         }
     }
     for flag in ["--embedded-hub", "--hub-api-key-file", "--hub-ca-file", "--allow-insecure-hub"] {
@@ -246,6 +279,10 @@ async fn values_that_cannot_work_are_refused_with_a_sentence() -> Result<()> {
         (
             "embeddedHub.enabled=true,embeddedHub.ingress.enabled=true",
             "embeddedHub.ingress.enabled needs embeddedHub.publicUrl",
+        ),
+        (
+            "embeddedHub.enabled=true,embeddedHub.publicUrl=https://example.com,embeddedHub.gateway.enabled=true",
+            "embeddedHub.gateway.enabled needs embeddedHub.gateway.parentRefs",
         ),
         (
             "embeddedHub.enabled=true,embeddedHub.ingress.enabled=true,embeddedHub.publicUrl=https://example.com/hub",

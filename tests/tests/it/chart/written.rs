@@ -96,9 +96,10 @@ fn the_image_fits_the_workspace_and_the_chart() -> Result<()> {
     let (_, image) = dockerfile.rsplit_once("\nFROM ").context("it has a second stage")?;
     assert!(!image.contains("\nRUN "), "there is no shell in the image");
     let deployment = read(format!("{OPERATOR}/templates/deployment.yaml"))?;
-    let user = deployment.split_once("runAsUser: ").and_then(|(_, rest)| rest.lines().next());
-    let user = user.context("the Deployment says which user")?;
-    assert!(image.contains(&format!("\nUSER {user}:{user}\n")), "user {user} in the Deployment");
+    let helpers = read(format!("{OPERATOR}/templates/_helpers.tpl"))?;
+    let user = helpers.split_once("runAsUser: ").and_then(|(_, rest)| rest.lines().next());
+    let user = user.context("the chart says which user")?;
+    assert!(image.contains(&format!("\nUSER {user}:{user}\n")), "user {user} in the chart");
     assert!(image.contains("\nCOPY --from=build --chown=65532:65532 /out/data /var/lib/private-connect\n"));
     assert!(deployment.contains("$hubData := \"/var/lib/private-connect\""));
 

@@ -35,7 +35,7 @@ pub async fn close(
     if let Err(problem) = close_at_hub(share, found).await {
         return Ok(Done { problem: Some(problem), look_again: Some(HUB_RETRY), ..Done::default() });
     }
-    delete_secret(share, found, context).await?;
+    delete_secret(share, found.code.as_ref(), context).await?;
     // At a hub that keeps the rows of ended shares, their services are refused like unknown ones.
     if let Ok((hub, _)) = &found.hub
         && found.isolation == ShareIsolation::Route

@@ -7,7 +7,7 @@ use kube::{Api, ResourceExt};
 
 use crate::cluster::{FIELD_MANAGER, call, call_opt};
 use crate::context::Context;
-use crate::controllers::environment_share::dereference::Found;
+use crate::controllers::environment_share::code_secret::CodeSecret;
 use crate::error::Error;
 
 /// Writes the Secret as it should be.
@@ -26,8 +26,12 @@ pub async fn write_secret(share: &EnvironmentShare, wanted: &Secret, context: &C
 ///
 /// # Errors
 /// The API server refused or did not answer.
-pub async fn delete_secret(share: &EnvironmentShare, found: &Found, context: &Context) -> Result<(), Error> {
-    let Some(code) = &found.code else { return Ok(()) };
+pub async fn delete_secret(
+    share: &EnvironmentShare,
+    code: Option<&CodeSecret>,
+    context: &Context,
+) -> Result<(), Error> {
+    let Some(code) = code else { return Ok(()) };
     let api: Api<Secret> =
         Api::namespaced(context.client.clone(), &share.namespace().ok_or(Error::Incomplete("namespace"))?);
     let preconditions = Preconditions { uid: code.uid.clone(), resource_version: None };

@@ -1,0 +1,93 @@
+//! Lets go of a share when the operator leaves the cluster: it ends at the hub, and the object stays, without our finalizer.
+
+use std::time::Duration;
+
+use connect_crds::condition::{Verdict, kind, merge, reason};
+use connect_crds::{EnvironmentShare, EnvironmentShareStatus};
+use kube::ResourceExt;
+use tokio::time::Instant;
+
+use super::apply::{close_at_hub, delete_secret};
+use super::dereference::{code_of, dereference};
+use super::names::share_key;
+use super::validate::over;
+use crate::context::{Context, Notice};
+use crate::controllers::write_status;
+use crate::error::Error;
+use crate::finalizer;
+use crate::tunnels::Mark;
+
+/// Pause between two tries at a hub that does not answer.
+const TRY_EVERY: Duration = Duration::from_secs(1);
+
+/// What the object says until an operator is there again.
+const LEFT: &str =
+    "the operator was uninstalled; the share begins anew, with another code, when there is one again";
+
+/// Ends the share at its hub if the hub answers before `deadline`, then lets the object go. Without a deadline the hub is gone
+/// itself. `false` when the hub is there and was not told.
+///
+/// # Errors
+/// The API server refused or did not answer.
+pub async fn let_go(
+    share: &EnvironmentShare,
+    context: &Context,
+    deadline: Option<Instant>,
+) -> Result<bool, Error> {
+    let told = match deadline {
+        Some(deadline) => tell_the_hub(share, context, deadline).await?,
+        None => true,
+    };
+    // Its code is void. One that the hub may still let in stays in its Secret, so that the next operator can end it.
+    if told {
+        let code = code_of(share, context).map(|(_, code)| code);
+        delete_secret(share, code.as_ref(), context).await?;
+    }
+    finalizer::remove(share, &context.client).await?;
+    context.hubs.forget_share(&share_key(share));
+    let now = context.now();
+    if over(share, share.ends_at(now).ok(), now).is_none() {
+        write_status(context, share, &left(share, now)).await?;
+    }
+    Ok(told)
+}
+
+/// Tries until the hub knows of the end or `deadline` has passed; `false` then.
+async fn tell_the_hub(share: &EnvironmentShare, context: &Context, deadline: Instant) -> Result<bool, Error> {
+    loop {
+        let found = dereference(share, context).await?;
+        let Err(problem) = close_at_hub(share, &found).await else { return Ok(true) };
+        if Instant::now() >= deadline {
+            abandon(share, context, &problem.message).await;
+            return Ok(false);
+        }
+        tokio::time::sleep(TRY_EVERY).await;
+    }
+}
+
+async fn abandon(share: &EnvironmentShare, context: &Context, why: &str) {
+    let mark = Mark::of(&share.uid().unwrap_or_default());
+    let note = format!(
+        "uninstalled without telling the hub, so a share named \"... #{mark}\" may be left there; nothing is carried for it any more: {why}"
+    );
+    context.tell(share, Notice { warning: true, reason: "HubCleanupAbandoned", action: "Drain", note }).await;
+}
+
+/// The status of a live share whose operator has left: whatever was true of the hub is so no longer.
+fn left(share: &EnvironmentShare, now: jiff::Timestamp) -> EnvironmentShareStatus {
+    let old = share.status.clone().unwrap_or_default();
+    let verdicts = vec![
+        Verdict::no(kind::ACTIVE, reason::PENDING, LEFT),
+        Verdict::no(kind::READY, reason::PENDING, LEFT),
+    ];
+    let mut conditions = old.conditions.clone();
+    conditions.retain(|condition| [kind::ACCEPTED, kind::RESOLVED_REFS].contains(&condition.type_.as_str()));
+    conditions.extend(merge(&old.conditions, verdicts, share.metadata.generation, now));
+    EnvironmentShareStatus {
+        conditions,
+        code_secret_name: None,
+        ready_routes: None,
+        routes: Vec::new(),
+        ..old
+    }
+}

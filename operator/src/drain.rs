@@ -1,0 +1,192 @@
+//! Leaves a cluster: every share is ended at its hub, and no object waits for us any more.
+//!
+//! The chart runs it before `helm uninstall` takes the operator away. Objects stay, because they are their authors', and because
+//! a tool that keeps them in Git would make them again; but none keeps a finalizer that nobody is left to take off. The whole of it
+//! ends within a minute, also when no hub answers: what may be left there is then named in an Event.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, ensure};
+use connect_crds::{FINALIZER, HubRef};
+use futures::{StreamExt, stream};
+use kube::runtime::reflector::{ObjectRef, Store};
+use kube::{Resource, ResourceExt};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::args::{DrainArgs, ShareIsolation};
+use crate::backoff::Backoff;
+use crate::cluster;
+use crate::connections::Connections;
+use crate::context::{Context, Endpoints};
+use crate::controllers::{environment_share, service_expose};
+use crate::definitions::Definitions;
+use crate::error::{Error, chain};
+use crate::lease::{self, Leadership};
+use crate::metrics::Metrics;
+use crate::target::Policy;
+use crate::tunnels::Hubs;
+use crate::{hub_endpoint, insecure, scopes, watches};
+
+/// How long hubs may take to answer, all together. With the wait for the Lease and the caches it leaves a margin below a minute.
+const HUB_PATIENCE: Duration = Duration::from_secs(20);
+
+/// The end of it all, whatever happens.
+const LONGEST: Duration = Duration::from_secs(55);
+
+/// How long the Lease holds after us, in seconds: longer than the operator's Pods need to be taken away, short for somebody who
+/// installs another.
+const LEASE_AFTERWARDS: i32 = 30;
+
+/// Objects let go at once.
+const CONCURRENCY: usize = 16;
+
+/// How often an object that somebody else has changed meanwhile is tried again.
+const TRIES: usize = 5;
+
+/// Pause before that, in which the cache learns of the change.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// Lets go of everything.
+///
+/// # Errors
+/// Says what is left and why.
+pub async fn run(args: DrainArgs) -> anyhow::Result<()> {
+    tokio::time::timeout(LONGEST, drain(&args)).await.with_context(|| {
+        format!(
+            "not done within {} s; run it again, or take the finalizer {FINALIZER} off by hand",
+            LONGEST.as_secs()
+        )
+    })?
+}
+
+async fn drain(args: &DrainArgs) -> anyhow::Result<()> {
+    let (client, _) = cluster::client(&args.cluster).await?;
+    let namespace = &args.cluster.namespace;
+    let replica = format!("drain_{}", uuid::Uuid::new_v4().simple());
+    // From here on the operator, which is still there, leaves its objects alone.
+    let leadership = lease::seize(&client, namespace, &replica, LEASE_AFTERWARDS)
+        .await
+        .context("cannot take the lease from the operator")?;
+    let stop = CancellationToken::new();
+    let keeping = lease::keep(client.clone(), namespace.clone(), replica, leadership.clone(), stop.clone());
+    // Not given back at the end: it runs out when the operator's Pods are gone.
+    let keeping = tokio::spawn(keeping);
+    let hubs = Arc::new(Hubs::new(client.clone(), namespace, hub_endpoint(&args.hub)?, stop.clone()));
+    let mut left = Left::default();
+    for scope in scopes(&args.cluster) {
+        left.add(drain_scope(args, scope, &client, &hubs, &leadership).await?);
+    }
+    keeping.abort();
+    stop.cancel();
+    tracing::info!(objects = left.objects, not_told = left.untold, "let go");
+    ensure!(left.failed == 0, "{} objects could not be let go; the log says why", left.failed);
+    Ok(())
+}
+
+/// What was done.
+#[derive(Default)]
+struct Left {
+    objects: usize,
+    /// Shares and routes of which a hub could not be told.
+    untold: usize,
+    failed: usize,
+}
+
+impl Left {
+    fn add(&mut self, Self { objects, untold, failed }: Self) {
+        self.objects += objects;
+        self.untold += untold;
+        self.failed += failed;
+    }
+
+    fn one(outcome: &Result<bool, Error>) -> Self {
+        let untold = usize::from(matches!(outcome, Ok(false)));
+        Self { objects: 1, untold, failed: usize::from(outcome.is_err()) }
+    }
+}
+
+async fn drain_scope(
+    args: &DrainArgs,
+    scope: Option<&str>,
+    client: &kube::Client,
+    hubs: &Arc<Hubs>,
+    leadership: &Leadership,
+) -> anyhow::Result<Left> {
+    let (triggers, _triggered) = watches::triggers(false);
+    let endpoints = Arc::new(Endpoints::default());
+    let mut watching = JoinSet::new();
+    let stores = watches::start(client, scope, &triggers, endpoints.clone(), hubs.clone(), &mut watching);
+    watches::filled(&stores).await?;
+    let definitions = Arc::new(Definitions::default());
+    let context = Context {
+        client: client.clone(),
+        stores,
+        hubs: hubs.clone(),
+        policy: Policy::default(),
+        isolation: ShareIsolation::default(),
+        insecure: insecure(&args.hub),
+        backoff: Backoff::default(),
+        metrics: Arc::new(Metrics::new(hubs.clone(), definitions.clone())),
+        leadership: leadership.clone(),
+        definitions,
+        connections: Connections::default(),
+        endpoints,
+    };
+    // The embedded hub went with the operator, so there is nobody to be told.
+    let deadline = Instant::now() + HUB_PATIENCE;
+    let patience = |hub_ref: Option<&HubRef>| {
+        let is_gone = args.hub.embedded_hub && hub_ref.is_none();
+        (!is_gone).then_some(deadline)
+    };
+    let (context, patience) = (&context, &patience);
+    let shares = stream::iter(context.stores.shares.state()).map(|share| {
+        again(&context.stores.shares, share, async |share| {
+            environment_share::let_go(&share, context, patience(share.spec.hub_ref.as_ref())).await
+        })
+    });
+    let exposes = stream::iter(context.stores.exposes.state()).map(|expose| {
+        again(&context.stores.exposes, expose, async |expose| {
+            service_expose::let_go(&expose, context, patience(expose.spec.hub_ref.as_ref())).await
+        })
+    });
+    let mut left = Left::default();
+    let mut outcomes = shares.buffer_unordered(CONCURRENCY);
+    while let Some(outcome) = outcomes.next().await {
+        left.add(Left::one(&outcome));
+    }
+    let mut outcomes = exposes.buffer_unordered(CONCURRENCY);
+    while let Some(outcome) = outcomes.next().await {
+        left.add(Left::one(&outcome));
+    }
+    Ok(left)
+}
+
+/// Lets one object go; what failed, be it that somebody else has changed the object meanwhile, is tried again with what the
+/// cache has then.
+async fn again<K>(
+    store: &Store<K>,
+    mut object: Arc<K>,
+    let_go: impl AsyncFn(Arc<K>) -> Result<bool, Error>,
+) -> Result<bool, Error>
+where
+    K: Resource<DynamicType = ()> + Clone + 'static,
+{
+    let mut tries = 1;
+    loop {
+        match let_go(object.clone()).await {
+            Err(error) if tries == TRIES => {
+                let (namespace, name) = (object.namespace(), object.name_any());
+                tracing::error!(kind = %K::kind(&()), namespace, name, error = chain(&error), "cannot let go");
+                return Err(error);
+            }
+            Err(_) => tries += 1,
+            done => return done,
+        }
+        tokio::time::sleep(PAUSE).await;
+        let Some(now) = store.get(&ObjectRef::from_obj(&*object)) else { return Ok(true) };
+        object = now;
+    }
+}
