@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use connect_crds::condition::{Verdict, kind, merge, reason};
-use connect_crds::{EnvironmentShare, EnvironmentShareStatus};
+use connect_crds::{EnvironmentShare, EnvironmentShareStatus, Mark};
 use kube::ResourceExt;
 use tokio::time::Instant;
 
@@ -15,7 +15,6 @@ use crate::context::{Context, Notice};
 use crate::controllers::write_status;
 use crate::error::Error;
 use crate::finalizer;
-use crate::tunnels::Mark;
 
 /// Pause between two tries at a hub that does not answer.
 const TRY_EVERY: Duration = Duration::from_secs(1);
