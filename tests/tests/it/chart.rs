@@ -2,8 +2,9 @@
 
 mod audit;
 mod guard;
-mod helm;
+pub(crate) mod helm;
 mod install;
+mod preview;
 mod render;
 mod written;
 
@@ -18,3 +19,6 @@ const PREVIOUS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/previous-c
 
 /// The chart of both kinds.
 const KINDS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../charts/private-connect-crds");
+
+/// The chart of a pull request's environment.
+pub(crate) const PREVIEW: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../charts/preview-environment");

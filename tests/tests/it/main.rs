@@ -14,6 +14,7 @@ mod isolation;
 mod joining;
 mod labelled;
 mod outdated;
+mod preview;
 mod restart;
 mod support;
 mod through_cluster;

@@ -19,7 +19,7 @@ const LONGEST_COMMAND: Duration = Duration::from_secs(60);
 pub(super) const RELEASE: &str = "private-connect";
 
 /// helm, for one cluster or for none.
-pub(super) struct Helm {
+pub(crate) struct Helm {
     program: PathBuf,
     kubeconfig: Option<PathBuf>,
     home: Scratch,
@@ -27,7 +27,7 @@ pub(super) struct Helm {
 
 impl Helm {
     /// helm that knows no cluster.
-    pub(super) async fn new() -> Result<Self> {
+    pub(crate) async fn new() -> Result<Self> {
         Ok(Self { program: toolchain::helm().await?, kubeconfig: None, home: Scratch::new("helm")? })
     }
 
@@ -45,7 +45,12 @@ impl Helm {
 
     /// The sentences with which helm refuses to render the operator's chart.
     pub(super) async fn refusal(&self, settings: &[&str]) -> Result<String> {
-        let words = [&["template", RELEASE, OPERATOR], settings].concat();
+        self.refusal_of(OPERATOR, settings).await
+    }
+
+    /// The sentences with which helm refuses to render a chart.
+    pub(super) async fn refusal_of(&self, chart: &str, settings: &[&str]) -> Result<String> {
+        let words = [&["template", RELEASE, chart], settings].concat();
         match self.end(&words).await? {
             (false, _, stderr) => Ok(stderr),
             (true, ..) => bail!("helm takes {settings:?}"),
@@ -54,7 +59,18 @@ impl Helm {
 
     /// The objects that the operator's chart renders into `namespace`.
     pub(super) async fn objects(&self, namespace: &str, settings: &[&str]) -> Result<Vec<Value>> {
-        let words = [&["template", RELEASE, OPERATOR, "--namespace", namespace], settings].concat();
+        self.objects_of(OPERATOR, RELEASE, namespace, settings).await
+    }
+
+    /// The objects that a chart renders into `namespace` for a release.
+    pub(crate) async fn objects_of(
+        &self,
+        chart: &str,
+        release: &str,
+        namespace: &str,
+        settings: &[&str],
+    ) -> Result<Vec<Value>> {
+        let words = [&["template", release, chart, "--namespace", namespace], settings].concat();
         let yaml = self.run(&words).await?;
         let documents = yaml.split("\n---").map(|text| text.trim_start_matches("---"));
         let objects = documents.map(|text| serde_saphyr::from_str(text).with_context(|| text.to_owned()));
@@ -84,12 +100,12 @@ impl Helm {
 }
 
 /// The objects of one kind.
-pub(super) fn of_kind<'a>(objects: &'a [Value], kind: &str) -> Vec<&'a Value> {
+pub(crate) fn of_kind<'a>(objects: &'a [Value], kind: &str) -> Vec<&'a Value> {
     objects.iter().filter(|object| object["kind"] == kind).collect()
 }
 
 /// The only object of this kind.
-pub(super) fn the<'a>(objects: &'a [Value], kind: &str) -> Result<&'a Value> {
+pub(crate) fn the<'a>(objects: &'a [Value], kind: &str) -> Result<&'a Value> {
     match of_kind(objects, kind)[..] {
         [object] => Ok(object),
         ref found => bail!("{} objects of kind {kind}", found.len()),

@@ -10,7 +10,7 @@ use std::path::Path;
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
-use super::{CHARTS, KINDS, OPERATOR};
+use super::{CHARTS, KINDS, OPERATOR, PREVIEW};
 
 /// Set by `make generate`: write the files instead of comparing them.
 const WRITE: &str = "CONNECT_GENERATE";
@@ -52,9 +52,13 @@ fn the_kinds_chart_is_what_crds_says() -> Result<()> {
 
 #[test]
 fn the_schema_and_the_readme_say_what_the_values_say() -> Result<()> {
-    let text = read(format!("{OPERATOR}/values.yaml"))?;
+    [OPERATOR, PREVIEW].into_iter().try_for_each(say_what_the_values_say)
+}
+
+fn say_what_the_values_say(chart: &str) -> Result<()> {
+    let text = read(format!("{chart}/values.yaml"))?;
     let values: Value = serde_saphyr::from_str(&text).context("values.yaml is not YAML")?;
-    let path = format!("{OPERATOR}/values.schema.json");
+    let path = format!("{chart}/values.schema.json");
     let committed: Value = serde_json::from_str(&read(&path)?).context("the schema is not JSON")?;
 
     let mut schema = committed.clone();
@@ -65,7 +69,7 @@ fn the_schema_and_the_readme_say_what_the_values_say() -> Result<()> {
         is_written(&path, &(serde_json::to_string_pretty(&schema)? + "\n"))?;
     }
 
-    let path = format!("{OPERATOR}/README.md");
+    let path = format!("{chart}/README.md");
     let readme = read(&path)?;
     let (before, rest) = readme.split_once(TABLE[0]).context("the README has no place for values")?;
     let (_, after) = rest.split_once(TABLE[1]).context("the README's values have no end")?;
@@ -78,7 +82,7 @@ fn the_schema_and_the_readme_say_what_the_values_say() -> Result<()> {
 #[test]
 fn one_version_is_told_by_all() -> Result<()> {
     let version = env!("CARGO_PKG_VERSION");
-    for chart in [OPERATOR, KINDS] {
+    for chart in [OPERATOR, KINDS, PREVIEW] {
         let chart: Value = serde_saphyr::from_str(&read(format!("{chart}/Chart.yaml"))?)?;
         assert_eq!(chart["version"], version, "{chart}");
         assert_eq!(chart["appVersion"], version, "{chart}");
