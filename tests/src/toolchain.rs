@@ -106,6 +106,14 @@ pub async fn redis_server() -> Result<PathBuf> {
     blocking(|| debian::provided("Redis", "redis-server", || on_path("redis-server"))).await
 }
 
+/// A small program that scripts of ours call, such as jq, from the package of its name when it is missing and we may.
+///
+/// # Errors
+/// It is missing and we may not install it.
+pub async fn script_tool(name: &'static str) -> Result<PathBuf> {
+    blocking(move || debian::provided(name, name, || on_path(name))).await
+}
+
 /// The program of this name on `PATH`.
 pub fn on_path(program: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH")?;

@@ -14,6 +14,7 @@ use connect_tests::wait::{SOON, eventually};
 use kube::api::ListParams;
 use serde_json::{Value, json};
 
+use crate::guides::{code_blocks, run};
 use crate::world::{API, World};
 
 /// How often a share that is over is deleted and made again.
@@ -38,7 +39,7 @@ const TOOLS: [(&str, &str, &str); 2] = [
 ];
 
 /// A share as a tool applies it.
-fn tracked(name: &str, tool: usize, spec: Value) -> Value {
+fn tracked(name: &str, tool: usize, spec: &Value) -> Value {
     let (_, place, key) = TOOLS[tool];
     json!({"apiVersion": "connect.privateconnect.co/v1alpha1", "kind": "EnvironmentShare",
         "metadata": {"name": name, place: {key: "apps"}}, "spec": spec})
@@ -64,6 +65,27 @@ async fn the_example_is_applied_by_both_tools_without_a_difference() -> Result<(
     Ok(())
 }
 
+#[tokio::test]
+async fn the_guide_s_commands_do_what_it_says() -> Result<()> {
+    let world = World::start("git-guide").await?;
+    world.service("postgres", 5432).await?;
+    world.kubectl.apply(&read_kit("share.yaml")?).await?;
+    world.share_says("staging", kind::READY, "True", reason::SHARED).await?;
+    let argo = json!({"apiVersion": "v1", "kind": "List", "items": [
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "argocd"}},
+        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "argocd-cm", "namespace": "argocd"}}]});
+    world.cluster.kubectl().apply(&argo.to_string()).await?;
+    let blocks = code_blocks(&read_kit("README.md")?);
+    let [code, argo] = blocks.as_slice() else { anyhow::bail!("other blocks: {blocks:?}") };
+    let here = code.replace("get secret", &format!("get -n {} secret", world.namespace.name()));
+    let said = run(&world.kubectl, KIT, &here).await?;
+    assert_eq!(said.trim(), world.code("staging", "joinCommand").await?);
+    let patched = run(&world.kubectl, KIT, argo).await;
+    world.cluster.kubectl().run(["delete", "namespace", "argocd", "--wait=false"]).await?.success()?;
+    assert_eq!(patched?, "configmap/argocd-cm patched\n");
+    Ok(())
+}
+
 /// Generation and version of what the example applies.
 async fn versions(world: &World) -> Result<Vec<(Value, Value)>> {
     let words = ["get", "serviceexpose/postgres", "environmentshare/staging", "--output", "json"];
@@ -81,7 +103,7 @@ async fn a_share_that_is_over_does_not_come_back() -> Result<()> {
     let tap = Tap::start(hub.url()).await?;
     let world = World::at_hub("resurrection", tap.url(), hub.key_file()).await?;
     let _api = world.exposed_api().await?;
-    let past = tracked("past", 0, json!({"expirationTime": "2024-01-15T10:30:00Z"})).to_string();
+    let past = tracked("past", 0, &json!({"expirationTime": "2024-01-15T10:30:00Z"})).to_string();
     for _ in 0..RESURRECTIONS {
         world.kubectl.apply(&past).await?;
         world.share_says("past", kind::READY, "True", reason::EXPIRED).await?;
@@ -107,7 +129,7 @@ async fn what_a_tool_manages_never_deletes_itself() -> Result<()> {
     world.service(API, 8080).await?;
     let over = json!({"expirationTime": "2024-01-15T10:30:00Z", "ttlSecondsAfterFinished": 1});
     for tool in 0..TOOLS.len() {
-        world.kubectl.apply(&tracked(&format!("tracked-{tool}"), tool, over.clone()).to_string()).await?;
+        world.kubectl.apply(&tracked(&format!("tracked-{tool}"), tool, &over).to_string()).await?;
     }
     world.share_says("tracked-0", kind::READY, "True", reason::EXPIRED).await?;
     world.share_says("tracked-1", kind::READY, "True", reason::EXPIRED).await?;

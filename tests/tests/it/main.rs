@@ -10,6 +10,7 @@ mod counts;
 mod definitions;
 mod dist;
 mod gitops;
+mod guides;
 mod isolation;
 mod joining;
 mod labelled;

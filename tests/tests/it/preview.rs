@@ -2,11 +2,13 @@
 //! stand-in for the forge.
 
 mod forge;
+mod guide;
 
 use anyhow::{Context as _, Result, ensure};
 use connect_crds::condition::{kind, reason};
 use connect_tests::control_plane::Kubectl;
 use connect_tests::plugin;
+use connect_tests::toolchain;
 use jiff::Timestamp;
 use kube::ResourceExt;
 use serde_json::Value;
@@ -38,6 +40,9 @@ struct Ended {
 
 impl Stage {
     async fn set(purpose: &str, kind: &'static str) -> Result<Self> {
+        for tool in ["jq", "curl"] {
+            toolchain::script_tool(tool).await?;
+        }
         let world = World::start(purpose).await?;
         world.service("api", 8080).await?;
         let settings = [
