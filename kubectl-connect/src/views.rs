@@ -15,7 +15,7 @@ pub mod page;
 pub mod table;
 
 use connect_crds::EnvironmentShare;
-use connect_crds::condition::{self, kind};
+use connect_crds::condition::{self, kind, reason};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
@@ -179,6 +179,11 @@ impl ShareView {
             routes: status.routes.iter().map(RouteView::from).collect(),
             joins: status.joins.map(JoinsView::from).unwrap_or_default(),
         }
+    }
+
+    /// Whether it has ended, by its time or before.
+    pub fn is_over(&self) -> bool {
+        [reason::EXPIRED, reason::REVOKED].contains(&self.state.as_str())
     }
 
     /// `2/3`: how many routes work.

@@ -50,7 +50,11 @@ fn row(share: &ShareView, columns: Columns, now: Timestamp) -> Vec<String> {
         share.state.to_string(),
         share.ready_routes(),
         share.joins.count.to_string(),
-        output::short_rest_or_unknown(share.expiration_time, now),
+        if share.is_over() {
+            "ended".to_owned()
+        } else {
+            output::short_rest_or_unknown(share.expiration_time, now)
+        },
         text(share.creation_time.map(|created| output::age(created, now))),
     ];
     if columns.namespace {
@@ -68,6 +72,16 @@ fn row(share: &ShareView, columns: Columns, now: Timestamp) -> Vec<String> {
 mod tests {
     use super::super::test_support::{granted, now, share};
     use super::*;
+
+    #[test]
+    fn what_has_ended_expires_no_more() {
+        let mut share = share(None, &[("api", 8080)], 0, "2024-01-16T10:30:00Z");
+        let active = share.status.as_mut().and_then(|status| status.conditions.first_mut()).expect("one");
+        (active.status, active.reason) = ("False".to_owned(), "Revoked".to_owned());
+        let views = [ShareView::new(&share, &crate::cluster::codes::Access::Absent, now())];
+        let table = table(&views, Columns { namespace: false, wide: false }, now());
+        assert!(table.contains("share-x7k2p   Revoked   1/1      0       ended     30m\n"), "{table}");
+    }
 
     #[test]
     fn a_table_has_what_was_asked_for() {
