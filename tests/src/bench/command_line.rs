@@ -12,9 +12,9 @@ use super::figure::{Goal, Measure, Row, Unit};
 use super::machine::resident_kib;
 use super::statistics::Rounds;
 use super::{Bench, Group};
-use crate::control_plane::{ControlPlane, Kubectl, Options};
+use crate::control_plane::{ControlPlane, Kubectl, Options, shown};
 use crate::toolchain::product;
-use crate::wait::PATIENTLY;
+use crate::wait::{PATIENTLY, eventually};
 
 /// What is measured together.
 pub(super) const GROUPS: &[Group] = &[Group { rows: &["C11"], what: "start-up of the plugin" }];
@@ -63,6 +63,10 @@ pub(super) async fn measure(bench: &Bench) -> Result<Vec<Row>> {
         // Without a share kubectl prints nothing; a namespace is always there.
         watch: &["get", "namespaces", "--watch"],
     };
+    eventually("the kinds are served", PATIENTLY, || async {
+        kubectl.run(peer.request).await?.success().map(drop)
+    })
+    .await?;
     let mut rounds = Rounds::default();
     for _ in 0..bench.plan.pairs {
         for contender in [&plugin, &peer] {
@@ -97,11 +101,12 @@ impl Contender {
 
 /// Milliseconds that it took.
 fn run(mut command: Command) -> Result<f64> {
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.stdin(Stdio::null());
     let begun = Instant::now();
-    let status = command.status().context("cannot start it")?;
+    let output = command.output().context("cannot start it")?;
     let took = begun.elapsed();
-    ensure!(status.success(), "it ended with {status}");
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "`{}` failed: {}", shown(&command), said.trim());
     Ok(took.as_secs_f64() * 1e3)
 }
 
