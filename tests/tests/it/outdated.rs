@@ -8,6 +8,7 @@ use connect_crds::condition::{self, kind, reason};
 use connect_tests::control_plane::{ControlPlane, Options};
 use connect_tests::namespace::Namespace;
 use connect_tests::operator::{HubChoice, Operator, Setup};
+use connect_tests::plugin;
 use connect_tests::wait::{PATIENTLY, eventually};
 use kube::Api;
 use serde_json::Value;
@@ -40,6 +41,14 @@ async fn a_definition_that_lacks_a_field_is_said_on_its_objects_until_it_is_mend
         "{message}"
     );
     assert_eq!(missing_fields(&operator).await?, 2);
+    let kubectl = plugin::with_plugin(&namespace.kubectl()).await?;
+    let checked = kubectl.run(["connect", "doctor"]).await?.fails_with(1)?;
+    for sentence in [
+        "[x] EnvironmentShare is older than this plugin: it lacks spec.maxJoins, status.readyRoutes\n",
+        "[x] the operator says on share demo: ",
+    ] {
+        ensure!(checked.stdout.contains(sentence), "no {sentence}: {}", checked.report());
+    }
 
     install(&cluster, &[]).await?;
     says(&cluster, &namespace, false).await?;

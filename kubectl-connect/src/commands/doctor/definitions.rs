@@ -1,12 +1,14 @@
 //! Whether the cluster knows both kinds as this plugin does: every field, value and rule. Read from the API's own
 //! description, which everybody may read who may log in. An operator that is newer than the definitions says so itself.
 
+use connect_crds::condition::{self, kind, reason};
 use connect_crds::{EnvironmentShare, ServiceExpose};
+use kube::ResourceExt;
 use serde_json::Value;
 
 use super::Check;
-use crate::cluster::Cluster;
 use crate::cluster::failure::{Call, Kind};
+use crate::cluster::{Cluster, shares};
 
 /// Missing fields that are named; more of them say nothing new.
 const NAMED_FIELDS: usize = 3;
@@ -25,10 +27,22 @@ pub(super) async fn look(cluster: &Cluster) -> Vec<Check> {
         Ok(answer) => answer.map(|answer| answer["components"]["schemas"].clone()).unwrap_or_default(),
         Err(failure) => return vec![Check::of(&failure)],
     };
-    vec![
+    let mut checks = vec![
         judge("EnvironmentShare", &schemas, connect_crds::manifest::<EnvironmentShare>().ok()),
         judge("ServiceExpose", &schemas, connect_crds::manifest::<ServiceExpose>().ok()),
-    ]
+    ];
+    let listed = shares::list(cluster, Some(cluster.namespace()), None).await.unwrap_or_default();
+    checks.extend(listed.iter().find_map(told_by_the_operator));
+    checks
+}
+
+/// What an operator that is newer than the definitions says on its objects.
+fn told_by_the_operator(share: &EnvironmentShare) -> Option<Check> {
+    let conditions = &share.status.as_ref()?.conditions;
+    let stalled = condition::find(conditions, kind::STALLED)?;
+    (stalled.reason == reason::CRD_OUTDATED).then(|| {
+        Check::failed(format!("the operator says on share {}: {}", share.name_any(), stalled.message), HINT)
+    })
 }
 
 fn judge(kind: &str, schemas: &Value, ours: Option<Value>) -> Check {
