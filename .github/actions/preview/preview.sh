@@ -15,7 +15,7 @@ share=${SHARE:-pr-$NUMBER}
 lifetime=${LIFETIME:-24h}
 marker='<!-- preview by private-connect -->' # by which the comment is found again
 
-# state, is_private, list_comments, write_comment ID|new
+# authorization, comments (where they are), state, is_private, replace ID
 # shellcheck source=github.sh
 source "$here/$FORGE.sh"
 
@@ -41,9 +41,10 @@ share_it() {
   # Closed while it was made: whoever closed it found nothing to end.
   state=$(state)
   if [[ $state != open ]]; then end_it; return; fi
-  local flags=(-o md)
+  local body flags=(-o md)
   if [[ ${SHOW_CODE:-true} == true ]] && is_private; then flags+=(--show-code); fi
-  comment "$(kubectl connect status "$share" -n "$NAMESPACE" "${flags[@]}")"
+  body=$(kubectl connect status "$share" -n "$NAMESPACE" "${flags[@]}")
+  comment "$body"
 }
 
 end_it() {
@@ -81,13 +82,26 @@ END
 
 # Writes the one comment: the one that is there, or the first.
 comment() {
-  local id
+  local id body
   id=$(own_comment)
-  jq -n --arg body "$marker"$'\n'"$1" '{body: $body}' | write_comment "${id:-new}"
+  body=$(jq -n --arg body "$marker"$'\n'"$1" '{body: $body}')
+  if [[ -n $id ]]; then
+    replace "$id" <<<"$body" >/dev/null
+  else
+    ask --request POST --data @- "$comments" <<<"$body" >/dev/null
+  fi
 }
 
+# Its number, looked for page by page.
 own_comment() {
-  list_comments | jq -r --arg marker "$marker" 'map(select(.body | startswith($marker)))[0].id // empty'
+  local page=0 found id
+  while :; do
+    page=$((page + 1))
+    found=$(ask "$comments?per_page=100&page=$page")
+    id=$(jq -r --arg marker "$marker" 'map(select(.body | startswith($marker)))[0].id // empty' <<<"$found")
+    if [[ -n $id || $(jq length <<<"$found") -lt 100 ]]; then break; fi
+  done
+  echo "$id"
 }
 
 # Asks the forge. The token is no argument: those can be read by everybody on the machine.

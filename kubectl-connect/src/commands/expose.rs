@@ -31,12 +31,23 @@ pub async fn run(settings: &ExposeSettings, cluster: &Cluster, printer: Printer)
         };
         return show_dry_run(&judged, existing.is_some(), place, settings, printer);
     }
+    make(&wanted, existing.is_none(), settings, cluster, printer).await
+}
+
+/// Stores the route, waits until it is ready, and says so.
+async fn make(
+    wanted: &ServiceExpose,
+    is_new: bool,
+    settings: &ExposeSettings,
+    cluster: &Cluster,
+    printer: Printer,
+) -> Outcome<()> {
     let is_human = settings.format.is_human();
     let target = Clean::new(&format!("{}:{}", wanted.spec.service_ref.name, wanted.spec.service_ref.port));
     if is_human {
         printer.data(&format!("🔗 Exposing {target} as \"{}\"...\n\n", settings.route))?;
     }
-    let applied = apply(cluster, &wanted, None).await?;
+    let applied = apply(cluster, wanted, None).await?;
     let Wait::Until(limit) = settings.wait else {
         let text = match is_human {
             true => format!("[ok] Route \"{}\" is stored\n", settings.route),
@@ -59,7 +70,7 @@ pub async fn run(settings: &ExposeSettings, cluster: &Cluster, printer: Printer)
         }
         Waited::Done(Ok(route)) => printer.data(&document::object(&route, settings.format)?)?,
         Waited::Done(Err(refusal)) => {
-            return Err(refused(cluster, settings, refusal, existing.is_none()).await);
+            return Err(refused(cluster, settings, refusal, is_new).await);
         }
         Waited::DeadlinePassed(last) => {
             printer.talk(&not_yet(&settings.route, last.as_ref()));
