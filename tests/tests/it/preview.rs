@@ -64,6 +64,8 @@ impl Stage {
         let typed = self.kubectl.command([""; 0]);
         let mut command = tokio::process::Command::new("bash");
         command.args([SCRIPT, verb]).env_clear().kill_on_drop(true);
+        // kubectl keeps what it learns of a cluster at home.
+        command.env("HOME", self.world.cluster.folder("pipeline-home")?);
         command.envs(typed.get_envs().filter_map(|(name, value)| Some((name, value?))));
         command.envs([
             ("FORGE", self.kind),
