@@ -64,7 +64,8 @@ fn flags(help: &str, heading: &str) -> String {
     let section = help.split_once(&format!("\n{heading}\n")).map_or("", |(_, section)| section);
     let lines = section.lines().take_while(|line| !line.is_empty());
     let words = lines.filter_map(|line| {
-        let line = line.trim_start();
+        // A description that goes on is further to the right, and may begin with a flag too.
+        let line = line.strip_prefix("      ").or_else(|| line.strip_prefix("  "))?;
         line.starts_with('-').then(|| line.split_whitespace().take_while(|word| word.starts_with('-')))
     });
     let flag = |words: &mut dyn Iterator<Item = &str>| words.last().map(str::to_owned);
