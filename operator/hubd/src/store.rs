@@ -151,8 +151,14 @@ fn prepare(folder: &Path) -> Result<PathBuf, StoreError> {
 }
 
 fn migrator() -> Migrator {
-    let first = include_str!("../migrations/0001_first.sql").into_sql_str();
-    Migrator::with_migrations(vec![Migration::new(1, "first".into(), MigrationType::Simple, first, false)])
+    let files = [
+        (1, "first", include_str!("../migrations/0001_first.sql")),
+        (2, "previous token", include_str!("../migrations/0002_previous_token.sql")),
+    ];
+    let migration = |(version, name, sql): (i64, &'static str, &'static str)| {
+        Migration::new(version, name.into(), MigrationType::Simple, sql.into_sql_str(), false)
+    };
+    Migrator::with_migrations(files.map(migration).to_vec())
 }
 
 /// For `map_err`: names what a statement was for.

@@ -110,8 +110,11 @@ async fn greet(core: &Arc<Core>, socket: Arc<Socket>, auth: Option<Value>, slot:
 
 async fn verdict(core: &Core, credentials: &Credentials) -> Result<Verdict, StoreError> {
     let Some(agent) = core.store.agent(credentials.agent_id).await? else { return Ok(Verdict::Invalid) };
-    if !agent.token.matches(&credentials.token) {
+    if !agent.is_proven_by(&credentials.token) {
         return Ok(Verdict::Invalid);
+    }
+    if agent.previous.is_some() && agent.token.matches(&credentials.token) {
+        core.store.forget_previous_token(&agent).await?;
     }
     let now = Moment::now();
     let verdict = match agent.workspace {

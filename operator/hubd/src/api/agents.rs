@@ -67,7 +67,7 @@ pub async fn heartbeat(State(core): State<Arc<Core>>, Body(body): Body) -> Resul
     let (id, token) = (fields.uuid("agentId"), fields.string("token", TOKEN_MIN, TOKEN_MAX));
     fields.finish()?;
     let (id, token) = both(id, token)?;
-    let agent = core.store.agent(id).await?.filter(|agent| agent.token.matches(token));
+    let agent = core.store.agent(id).await?.filter(|agent| agent.is_proven_by(token));
     let grace =
         |agent: &AgentRow| if agent.workspace.is_some() { TOKEN_GRACE } else { std::time::Duration::ZERO };
     let alive = agent.filter(|agent| Moment::now() < agent.token_expires_at.after(grace(agent)));
@@ -86,13 +86,14 @@ pub async fn rotate_token(State(core): State<Arc<Core>>, Body(body): Body) -> Re
     let agent = core.store.agent(id).await?.ok_or_else(|| ApiError::text(401, "Agent not found"))?;
     let now = Moment::now();
     let expired_guest = agent.workspace.is_none() && agent.token_expires_at <= now;
-    if !agent.token.matches(token) || expired_guest {
+    if !agent.is_proven_by(token) || expired_guest {
         return Err(ApiError::text(401, "Invalid current token"));
     }
     let expires_at =
         if agent.workspace.is_some() { now.after(core.limits.token_life) } else { agent.token_expires_at };
     let new = generate_token().map_err(StoreError::from)?;
-    if !core.store.replace_token(id, &agent.token, &SecretHash::of(&new), expires_at).await? {
+    let (shown, new_hash) = (SecretHash::of(token), SecretHash::of(&new));
+    if !core.store.replace_token(id, &agent.token, &shown, &new_hash, expires_at).await? {
         return Err(ApiError::text(401, "Invalid current token")); // somebody rotated it a moment before
     }
     Ok(created(json!({"success": true, "newToken": new, "expiresAt": expires_at})))

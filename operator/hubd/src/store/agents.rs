@@ -16,10 +16,19 @@ pub struct AgentRow {
     pub label: String,
     pub name: Option<String>,
     pub token: SecretHash,
+    /// The token before that one, until that one is used: the answer that told it may have been lost.
+    pub previous: Option<SecretHash>,
     pub token_expires_at: Moment,
     pub created_at: Moment,
     pub last_seen_at: Moment,
     pub connected_at: Moment,
+}
+
+impl AgentRow {
+    /// Whether whoever has this token is the agent.
+    pub fn is_proven_by(&self, token: &str) -> bool {
+        self.token.matches(token) || self.previous.as_ref().is_some_and(|previous| previous.matches(token))
+    }
 }
 
 /// What became of a registration.
@@ -36,22 +45,32 @@ pub enum Registered {
 }
 
 /// The columns of [`Columns`].
-const COLUMNS: &str =
-    "id, workspace_id, label, name, token_hash, token_expires_at, created_at, last_seen_at, connected_at";
-type Columns = (String, Option<String>, String, Option<String>, String, i64, i64, i64, i64);
+const COLUMNS: &str = "id, workspace_id, label, name, token_hash, previous_token_hash, token_expires_at, created_at, last_seen_at, connected_at";
+type Columns = (String, Option<String>, String, Option<String>, String, Option<String>, i64, i64, i64, i64);
 
 impl TryFrom<Columns> for AgentRow {
     type Error = StoreError;
 
     fn try_from(columns: Columns) -> Result<Self, StoreError> {
-        let (id, workspace, label, name, token, token_expires_at, created_at, last_seen_at, connected_at) =
-            columns;
+        let (
+            id,
+            workspace,
+            label,
+            name,
+            token,
+            previous,
+            token_expires_at,
+            created_at,
+            last_seen_at,
+            connected_at,
+        ) = columns;
         Ok(Self {
             id: uuid(&id, "an agent's id")?,
             workspace,
             label,
             name,
             token: SecretHash::stored(token),
+            previous: previous.map(SecretHash::stored),
             token_expires_at: Moment::from_millis(token_expires_at),
             created_at: Moment::from_millis(created_at),
             last_seen_at: Moment::from_millis(last_seen_at),
@@ -78,7 +97,7 @@ impl Store {
             Some(agent) if agent.workspace.as_deref() != Some(workspace) => {
                 return Ok(Registered::OtherWorkspace);
             }
-            Some(agent) if !agent.token.matches(token) => return Ok(Registered::OtherToken),
+            Some(agent) if !agent.is_proven_by(token) => return Ok(Registered::OtherToken),
             Some(_) => {}
             None => {
                 let count =
@@ -95,7 +114,8 @@ impl Store {
             "INSERT INTO agents (id, workspace_id, label, name, token_hash, token_expires_at, created_at, \
              last_seen_at, connected_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $7, $7) ON CONFLICT (id) DO UPDATE SET \
              label = excluded.label, name = excluded.name, token_expires_at = excluded.token_expires_at, \
-             last_seen_at = excluded.last_seen_at",
+             last_seen_at = excluded.last_seen_at, previous_token_hash = \
+             CASE WHEN agents.token_hash = excluded.token_hash THEN NULL ELSE agents.previous_token_hash END",
         )
         .bind(id.to_string())
         .bind(workspace)
@@ -128,25 +148,37 @@ impl Store {
         rows.map_err(doing("listing agents"))?.into_iter().map(AgentRow::try_from).collect()
     }
 
-    /// Gives an agent a new token in place of `current`; false when somebody else was faster.
+    /// Gives an agent a new token in place of `current`; false when somebody else was faster. The token that was `shown`
+    /// counts until the new one is used.
     pub async fn replace_token(
         &self,
         id: Uuid,
         current: &SecretHash,
+        shown: &SecretHash,
         new: &SecretHash,
         expires_at: Moment,
     ) -> Result<bool, StoreError> {
         let done = sqlx::query(
-            "UPDATE agents SET token_hash = $1, token_expires_at = $2 WHERE id = $3 AND token_hash = $4",
+            "UPDATE agents SET token_hash = $1, token_expires_at = $2, previous_token_hash = $3 \
+             WHERE id = $4 AND token_hash = $5",
         )
         .bind(new.as_str())
         .bind(expires_at.millis())
+        .bind(shown.as_str())
         .bind(id.to_string())
         .bind(current.as_str())
         .execute(&self.write)
         .await
         .map_err(doing("rotating a token"))?;
         Ok(done.rows_affected() == 1)
+    }
+
+    /// Forgets the token before the present one, which has been used.
+    pub async fn forget_previous_token(&self, agent: &AgentRow) -> Result<(), StoreError> {
+        let sql = "UPDATE agents SET previous_token_hash = NULL WHERE id = $1 AND token_hash = $2";
+        let query = sqlx::query(sql).bind(agent.id.to_string()).bind(agent.token.as_str());
+        query.execute(&self.write).await.map_err(doing("forgetting a rotated token"))?;
+        Ok(())
     }
 
     /// Notes that an agent is alive, and since when its socket is.

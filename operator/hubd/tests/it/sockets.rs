@@ -121,27 +121,32 @@ async fn a_stale_disconnect_does_not_unregister_the_newer_socket() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_rotated_token_replaces_the_old_one() {
+async fn a_rotated_token_replaces_the_old_one_once_it_is_used() {
     let hub = TestHub::start().await;
     let mut agent = hub.agent(KEY).await;
     let rotate = async |token: &str| {
         let body = json!({"agentId": agent.id, "currentToken": token});
         hub.ask("POST", "/v1/agents/rotate-token", &[], Some(&body)).await
     };
+    let lost = rotate(&agent.token).await;
+    assert_eq!(lost.status, 201);
+    // Whoever has not heard the answer asks again.
+    hub.connect(&agent).await.close().await;
     let answer = rotate(&agent.token).await;
     assert_eq!(answer.status, 201);
     let new = answer.body["newToken"].as_str().expect("a token").to_owned();
     assert_eq!(new.len(), 64);
-    let stale = rotate(&agent.token).await;
-    assert_eq!((stale.status, &stale.body["message"]), (401, &json!("Invalid current token")));
+    assert_ne!(answer.body["newToken"], lost.body["newToken"]);
 
     let register = async |token: &str| {
         let body = json!({"agentId": agent.id, "token": token});
         hub.ask("POST", "/v1/agents/register", &[("x-api-key", KEY)], Some(&body)).await
     };
-    assert_eq!(register(&agent.token).await.status, 409, "a workspace key does not replace a token");
     let renewed = register(&new).await;
     assert_eq!((renewed.status, &renewed.body["agent"]["label"]), (201, &json!("test agent")));
+    let stale = rotate(&agent.token).await;
+    assert_eq!((stale.status, &stale.body["message"]), (401, &json!("Invalid current token")));
+    assert_eq!(register(&agent.token).await.status, 409, "a workspace key does not replace a token");
     let body = json!({"agentId": agent.id, "token": new});
     let foreign = hub.ask("POST", "/v1/agents/register", &[("x-api-key", OTHER_KEY)], Some(&body)).await;
     assert_eq!(foreign.status, 409);
