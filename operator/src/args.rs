@@ -140,7 +140,8 @@ pub struct ClusterArgs {
     /// Namespace of the operator's own objects: identity, Lease
     #[arg(long, env = "POD_NAMESPACE", default_value = "private-connect", value_name = "NAMESPACE")]
     pub namespace: String,
-    /// Name of this replica, for the Lease. Default: the host name
+    /// Name of this replica, for the Lease, that no two which may run at once share: a restart by this name need not wait for the
+    /// Lease of its earlier life. Default: the host name, and then it waits
     #[arg(long, env = "POD_NAME", value_name = "NAME")]
     pub replica: Option<String>,
     /// Address of this Pod, which is never dialled

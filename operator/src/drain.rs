@@ -65,7 +65,7 @@ pub async fn run(args: DrainArgs) -> anyhow::Result<()> {
 async fn drain(args: &DrainArgs) -> anyhow::Result<()> {
     let (client, _) = cluster::client(&args.cluster).await?;
     let namespace = &args.cluster.namespace;
-    let replica = format!("drain_{}", uuid::Uuid::new_v4().simple());
+    let replica = lease::name("drain");
     // From here on the operator, which is still there, leaves its objects alone.
     let leadership = lease::seize(&client, namespace, &replica, LEASE_AFTERWARDS)
         .await

@@ -66,7 +66,8 @@ impl Leadership {
     }
 }
 
-/// Takes the Lease, waiting as long as another replica holds it.
+/// Takes the Lease, waiting as long as another replica holds it. `pod` is the name of our Pod, where we have one: its container
+/// before us has ended, or there were no us, so nobody waits for that one's Lease to run out.
 ///
 /// # Errors
 /// Only when `stop` was asked for first ([`Error::NotLeader`]); failing calls are tried again.
@@ -74,13 +75,14 @@ pub async fn acquire(
     client: &Client,
     namespace: &str,
     replica: &str,
+    pod: Option<&str>,
     stop: &CancellationToken,
 ) -> Result<Leadership, Error> {
     let api: Api<Lease> = Api::namespaced(client.clone(), namespace);
     let mut seen: Option<(Option<MicroTime>, Instant)> = None;
     let mut told = false;
     loop {
-        match try_acquire(&api, replica, &mut seen).await {
+        match try_acquire(&api, replica, pod, &mut seen).await {
             Ok(true) => break,
             Ok(false) if !told => {
                 tracing::info!("another replica holds the lease; waiting for it");
@@ -181,6 +183,7 @@ pub async fn keep(
 async fn try_acquire(
     api: &Api<Lease>,
     replica: &str,
+    pod: Option<&str>,
     seen: &mut Option<(Option<MicroTime>, Instant)>,
 ) -> Result<bool, Error> {
     let Some(mut lease) = call_opt("reading the lease", api.get(LEASE_NAME)).await? else {
@@ -195,8 +198,10 @@ async fn try_acquire(
         return won(call("creating the lease", api.create(&PostParams::default(), &lease)).await);
     };
     let spec = lease.spec.clone().unwrap_or_default();
-    let ours = spec.holder_identity.as_deref() == Some(replica);
-    let free = spec.holder_identity.as_deref().is_none_or(str::is_empty);
+    let holder = spec.holder_identity.as_deref();
+    let ours = holder == Some(replica);
+    let free =
+        holder.is_none_or(|holder| holder.is_empty() || pod.is_some_and(|pod| is_life_of(holder, pod)));
     if !ours && !free {
         let life = Duration::from_secs(
             u64::try_from(spec.lease_duration_seconds.unwrap_or(LEASE_SECONDS)).unwrap_or(0),
@@ -259,6 +264,16 @@ fn about_us() -> BTreeMap<String, String> {
     BTreeMap::from([(VERSION_ANNOTATION.to_owned(), env!("CARGO_PKG_VERSION").to_owned())])
 }
 
+/// The name of a replica in the Lease; with a random part, so that a restarted process is another holder than its ghost.
+pub fn name(host: &str) -> String {
+    format!("{host}_{}", uuid::Uuid::new_v4().simple())
+}
+
+/// Whether the holder is a replica of this name.
+fn is_life_of(holder: &str, host: &str) -> bool {
+    holder.rsplit_once('_').is_some_and(|(name, _)| name == host)
+}
+
 fn held_by(replica: &str, transitions: i32, now: Timestamp) -> LeaseSpec {
     LeaseSpec {
         holder_identity: Some(replica.to_owned()),
@@ -299,5 +314,15 @@ mod tests {
         let leadership = renewed(SignedDuration::ZERO);
         leadership.lost.cancel();
         assert!(!leadership.is_held());
+    }
+
+    #[test]
+    fn an_earlier_life_of_a_pod_is_known_by_the_whole_of_its_name() {
+        assert!(is_life_of(&name("operator-0"), "operator-0"));
+        assert!(is_life_of("my_host_1f", "my_host"));
+        for holder in [name("operator-01"), name("operator"), "operator-0".to_owned(), String::new()] {
+            assert!(!is_life_of(&holder, "operator-0"), "{holder}");
+        }
+        assert_ne!(name("operator-0"), name("operator-0"), "two lives are two holders");
     }
 }

@@ -83,10 +83,14 @@ async fn operate(args: RunArgs) -> anyhow::Result<()> {
     let admin = Admin::default();
     let mut serving = tokio::spawn(admin::serve(listener, admin.clone(), stop.clone()));
 
-    let replica = replica_name(&args);
+    let pod = args.cluster.replica.clone();
+    let host = pod.clone().or_else(|| std::env::var("HOSTNAME").ok());
+    let replica = lease::name(host.as_deref().unwrap_or("operator"));
     let namespace = args.cluster.namespace.clone();
     // Held before anything is written, and before the embedded hub is started: its state has one owner.
-    let Ok(leadership) = lease::acquire(&client, &namespace, &replica, &stop).await else { return Ok(()) };
+    let Ok(leadership) = lease::acquire(&client, &namespace, &replica, pod.as_deref(), &stop).await else {
+        return Ok(());
+    };
     let lease_stop = CancellationToken::new();
     let lease =
         tokio::spawn(lease::keep(client.clone(), namespace, replica, leadership.clone(), lease_stop.clone()));
@@ -284,17 +288,6 @@ fn stop_on_signal() -> anyhow::Result<CancellationToken> {
         stopper.cancel();
     });
     Ok(stop)
-}
-
-/// The name of this replica in the Lease; with a random part, so that a restarted process is another holder than its ghost.
-fn replica_name(args: &RunArgs) -> String {
-    let host = args
-        .cluster
-        .replica
-        .clone()
-        .or_else(|| std::env::var("HOSTNAME").ok())
-        .unwrap_or_else(|| "operator".to_owned());
-    format!("{host}_{}", uuid::Uuid::new_v4().simple())
 }
 
 fn insecure(hub: &HubArgs) -> InsecureHttp {

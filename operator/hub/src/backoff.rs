@@ -5,6 +5,13 @@ use std::time::Duration;
 /// Doubling stops here: 2^20 times any sensible base is beyond every cap, and the shift cannot overflow.
 const MAX_DOUBLINGS: u32 = 20;
 
+/// Between attempts to reach a hub again: half of all who lost it are back within a second of its return, for teammates
+/// wait, and nobody asks it more than about once a second.
+pub(crate) const RECONNECT: Backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(2));
+
+/// A socket that lived this long proves that connecting works, so delays start over.
+pub(crate) const HEALTHY: Duration = Duration::from_secs(10);
+
 /// A schedule of delays between attempts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Backoff {

@@ -82,10 +82,11 @@ impl Connector {
 
     /// Opens a connection; bounded in time.
     pub(crate) async fn connect(&self, role: Role) -> Result<Connection, ConnectError> {
-        let opened = async {
+        // Boxed, or whatever carries a stream afterwards would keep the room that opening needs.
+        let opened = Box::pin(async {
             let stream = self.reach().await.map_err(ConnectError::Connect)?;
             self.upgrade(stream, role).await
-        };
+        });
         timeout(OPEN_TIMEOUT, opened).await.map_err(|_| ConnectError::TimedOut)?
     }
 

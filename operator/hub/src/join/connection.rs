@@ -106,7 +106,7 @@ impl Connections {
                 Err(NotReached::OtherWay) => {} // over the socket, then
             }
         }
-        self.carry_recorded(live, stream, route, &permission).await
+        Box::pin(self.carry_recorded(live, stream, route, &permission)).await
     }
 
     /// Over the agent's socket, as every hub can.

@@ -16,15 +16,9 @@ use super::session::{self, Current, Share};
 use super::traffic::Counters;
 use super::{JoinEnd, JoinEvent, LocalRoute, Recheck, Transport};
 use crate::agent::{self, AgentError, Socket};
-use crate::backoff::Backoff;
+use crate::backoff::{HEALTHY, RECONNECT};
 use crate::identity::Identity;
 use crate::url::HubUrl;
-
-/// Delays between attempts to reach the hub again: teammates wait, so seconds at most.
-const RECONNECT: Backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(5));
-
-/// A socket that lived this long proves that connecting works, so delays start over.
-const HEALTHY: Duration = Duration::from_secs(10);
 
 /// How long the socket may take to close its connections and leave.
 const GOODBYE_TIMEOUT: Duration = Duration::from_secs(3);

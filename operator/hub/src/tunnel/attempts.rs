@@ -3,16 +3,10 @@
 use std::time::Duration;
 
 use crate::agent::AgentError;
-use crate::backoff::Backoff;
-
-/// Delays between attempts: soon after the first failure, and seconds at most, because teammates wait.
-const RECONNECT: Backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(5));
+use crate::backoff::{Backoff, HEALTHY, RECONNECT};
 
 /// Delay after the hub refused the credentials: only a person or a rotation can change its mind.
 const VERDICT_RETRY: Duration = Duration::from_secs(60);
-
-/// A socket that lived this long proves that connecting works, so delays start over.
-const HEALTHY: Duration = Duration::from_secs(10);
 
 /// Delays after the hub let another socket take our place. Two processes with one identity would take turns for ever,
 /// so each time the pause is twice as long; one that was only forgotten is back at once.

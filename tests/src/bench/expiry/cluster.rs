@@ -77,7 +77,8 @@ impl World {
             hub: HubChoice::from(&hub),
             namespace: NAMESPACE.to_owned(),
             watched: Vec::new(),
-            environment: Vec::new(),
+            // As in a Pod, whose container is started again under the same name.
+            environment: vec![("POD_NAME".to_owned(), "private-connect-0".to_owned())],
         })
         .await?;
         let kubectl = plugin::with_plugin(&cluster.kubectl()).await?.in_namespace(NAMESPACE);
