@@ -59,8 +59,11 @@ pub async fn keep_counting(context: Arc<Context>, triggers: Triggers) {
 fn count(stores: &Stores, hubs: &Hubs) -> Counts {
     let mut open: HashMap<String, i64> = HashMap::new();
     for hub in hubs.all() {
-        for (service, connections) in hub.routes().carried() {
-            *open.entry(service).or_default() += i64::try_from(connections).unwrap_or(i64::MAX);
+        for route in hub.routes().carried() {
+            let connections = i64::try_from(route.traffic.open()).unwrap_or(i64::MAX);
+            if connections > 0 {
+                *open.entry(route.service).or_default() += connections;
+            }
         }
     }
     if open.is_empty() {

@@ -180,6 +180,7 @@ fn start_tasks(
         let endpoints = Arc::new(Endpoints::default());
         let stores =
             watches::start(&base.client, scope, &triggers, endpoints.clone(), base.hubs.clone(), &mut tasks);
+        base.metrics.read(stores.clone(), triggers.clone());
         let context = Arc::new(Context {
             client: base.client.clone(),
             stores,

@@ -23,6 +23,7 @@ pub use problem::{HubProblem, HubState};
 pub use shared::service_key;
 
 use crate::credentials::{HubEndpoint, IdentityStore};
+use crate::metrics::HubCalls;
 
 /// Changes at hubs that controllers have not yet taken. A controller that falls behind looks at everything once instead.
 const CHANGES_CAPACITY: usize = 1024;
@@ -44,6 +45,7 @@ pub struct Hubs {
     own_namespace: String,
     own: HubEndpoint,
     connections: Mutex<HashMap<String, Arc<HubConnection>>>,
+    calls: Arc<HubCalls>,
     /// HubConnection --changes--> controllers
     changes_tx: broadcast::Sender<HubChange>,
     tasks: TaskTracker,
@@ -58,10 +60,16 @@ impl Hubs {
             own_namespace: own_namespace.to_owned(),
             own,
             connections: Mutex::default(),
+            calls: Arc::default(),
             changes_tx: broadcast::Sender::new(CHANGES_CAPACITY),
             tasks: TaskTracker::new(),
             stop,
         }
+    }
+
+    /// What is counted of calls to hubs.
+    pub fn calls(&self) -> &HubCalls {
+        &self.calls
     }
 
     /// The connection to the operator's own hub.
@@ -122,7 +130,7 @@ impl Hubs {
         }
         let secrets: Api<Secret> = Api::namespaced(self.client.clone(), &self.own_namespace);
         let identities = IdentityStore::new(secrets, &key, &endpoint.url);
-        let connection = Arc::new(HubConnection::new(endpoint, self.changes_tx.clone()));
+        let connection = Arc::new(HubConnection::new(endpoint, self.calls.clone(), self.changes_tx.clone()));
         self.tasks.spawn(connection.clone().run(identities, self.stop.clone()));
         connections.insert(key, connection.clone());
         connection

@@ -42,6 +42,13 @@ pub struct Client {
     url: HubUrl,
     api_key: Option<SecretString>,
     http: reqwest::Client,
+    observer: Option<Arc<dyn Observer>>,
+}
+
+/// Is told of every call that has ended.
+pub trait Observer: Send + Sync + std::fmt::Debug {
+    /// The call's name, how long it took, and why it failed, if it did; names and reasons are bounded.
+    fn ended(&self, call: &'static str, took: Duration, failed: Option<&'static str>);
 }
 
 impl Client {
@@ -49,7 +56,13 @@ impl Client {
     pub fn new(url: HubUrl, options: ClientOptions) -> Result<Self, Error> {
         let ClientOptions { api_key, tls } = options;
         let http = exchange::http_client(&tls)?;
-        Ok(Self { url, api_key, http })
+        Ok(Self { url, api_key, http, observer: None })
+    }
+
+    /// The same client, whose calls are told to somebody.
+    #[must_use]
+    pub fn observed(self, observer: Arc<dyn Observer>) -> Self {
+        Self { observer: Some(observer), ..self }
     }
 
     /// The hub this client speaks to.

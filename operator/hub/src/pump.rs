@@ -25,6 +25,7 @@ use self::flow::{CHUNK, Sink, Source};
 pub(crate) use self::lane::{AtEnd, EXPOSER, JOINER, Lane};
 use crate::e2e::{Opener, Sealer};
 use crate::tunnel::budget::{InboxRx, Item};
+use crate::tunnel::routes::Traffic;
 use crate::tunnel::stats::count;
 
 /// After the hub closed a connection, how long the stream may take to read its last bytes and close in turn.
@@ -76,6 +77,26 @@ pub(crate) trait Permission: Sync {
 pub(crate) struct Meter<'a> {
     pub(crate) from_hub: &'a AtomicU64,
     pub(crate) to_hub: &'a AtomicU64,
+    /// The route's own, where there is one.
+    pub(crate) route: Option<&'a Traffic>,
+}
+
+impl Meter<'_> {
+    /// Bytes have arrived from the hub's side.
+    pub(crate) fn received(self, bytes: usize) {
+        count(self.from_hub, bytes as u64);
+        if let Some(route) = self.route {
+            count(&route.bytes_in, bytes as u64);
+        }
+    }
+
+    /// Bytes have gone to the hub's side.
+    pub(crate) fn sent(self, bytes: usize) {
+        count(self.to_hub, bytes as u64);
+        if let Some(route) = self.route {
+            count(&route.bytes_out, bytes as u64);
+        }
+    }
 }
 
 /// Why the direction towards the hub ended.
@@ -239,7 +260,7 @@ async fn outward<P: Permission>(mut source: Source<'_>, permission: &P, meter: M
             Ok(None) => return Outward::Eof,
             Ok(Some((text, len))) => {
                 slot.put(text, permission.token());
-                count(meter.to_hub, len as u64);
+                meter.sent(len);
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(error) => return Outward::Broken(error),
@@ -276,7 +297,7 @@ async fn inward<P: Permission>(
             return Inward::Forbidden;
         }
         match sink.take(inbox, bytes).await {
-            Ok(written) => count(meter.from_hub, written as u64),
+            Ok(written) => meter.received(written),
             Err(error) => return Inward::Broken(error),
         }
         drop(charge);

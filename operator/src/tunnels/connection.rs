@@ -21,6 +21,7 @@ use uuid::Uuid;
 
 use crate::backoff::Backoff;
 use crate::credentials::HubEndpoint;
+use crate::metrics::HubCalls;
 use crate::tunnels::HubChange;
 use crate::tunnels::directory::{Directory, KnownService};
 use crate::tunnels::problem::{HubProblem, HubState};
@@ -33,6 +34,7 @@ const THIS: &str = "hub";
 pub struct HubConnection {
     endpoint: HubEndpoint,
     client: OnceLock<Client>,
+    calls: Arc<HubCalls>,
     routes: Routes,
     state_tx: watch::Sender<HubState>,
     entered: RwLock<Option<Entered>>,
@@ -60,10 +62,15 @@ struct Entered {
 
 impl HubConnection {
     /// Not connected yet; [`Self::run`] does that.
-    pub fn new(endpoint: HubEndpoint, changes_tx: broadcast::Sender<HubChange>) -> Self {
+    pub fn new(
+        endpoint: HubEndpoint,
+        calls: Arc<HubCalls>,
+        changes_tx: broadcast::Sender<HubChange>,
+    ) -> Self {
         Self {
             endpoint,
             client: OnceLock::new(),
+            calls,
             routes: Routes::new(Arc::new(SystemClock)),
             state_tx: watch::Sender::new(HubState::Starting),
             entered: RwLock::default(),

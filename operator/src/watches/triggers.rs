@@ -61,6 +61,16 @@ impl Triggers {
         self.all().await;
     }
 
+    /// How many triggers wait for each controller.
+    pub fn waiting(&self) -> impl Iterator<Item = (&'static str, usize)> {
+        fn depth<T>(queue: &mpsc::Sender<T>) -> usize {
+            queue.max_capacity() - queue.capacity()
+        }
+        let always =
+            [("ServiceExpose", depth(&self.exposes_tx)), ("EnvironmentShare", depth(&self.shares_tx))];
+        always.into_iter().chain(self.services_tx.as_ref().map(|queue| ("Service", depth(queue))))
+    }
+
     /// Whether changes trigger.
     pub(super) fn are_open(&self) -> bool {
         self.ready.load(Ordering::Acquire)

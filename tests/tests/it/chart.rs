@@ -4,6 +4,7 @@ mod audit;
 mod guard;
 pub(crate) mod helm;
 mod install;
+mod observe;
 mod preview;
 mod render;
 mod written;

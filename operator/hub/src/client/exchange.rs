@@ -1,5 +1,7 @@
 //! One request and its answer: headers, deadline, size limit, and the turn of every failure into an [`Error`].
 
+use std::time::Instant;
+
 use bytes::{Bytes, BytesMut};
 use reqwest::{Method, RequestBuilder, Response};
 use secrecy::ExposeSecret;
@@ -87,6 +89,16 @@ impl Call<'_> {
     }
 
     async fn exchange(self) -> Result<Bytes, Error> {
+        let (name, observer) = (self.name, self.client.observer.clone());
+        let started = Instant::now();
+        let outcome = self.answer().await;
+        if let Some(observer) = observer {
+            observer.ended(name, started.elapsed(), outcome.as_ref().err().map(Error::reason));
+        }
+        outcome
+    }
+
+    async fn answer(self) -> Result<Bytes, Error> {
         let Self { client, name, request } = self;
         let failed = |error| failure(client, name, error);
         let request = request.build().map_err(failed)?;

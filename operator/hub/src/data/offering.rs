@@ -195,8 +195,13 @@ impl Offering {
             return Answered::Stop;
         }
         let _open = OpenStream::new(&self.stats);
+        count(&leash.traffic().opened, 1);
         count(&self.stats.encrypted, u64::from(ready.public_key.is_some()));
-        let meter = Meter { from_hub: &self.stats.bytes_in, to_hub: &self.stats.bytes_out };
+        let meter = Meter {
+            from_hub: &self.stats.bytes_in,
+            to_hub: &self.stats.bytes_out,
+            route: Some(leash.traffic()),
+        };
         let outcome = pump::run(stream, connection, keys, &leash, meter).await;
         debug!(link = connection_id, service = dial.name, %outcome, "stream ended");
         match outcome {

@@ -20,7 +20,6 @@ use super::frame::{Kind, Malformed};
 use super::keys::{Keys, MAX_TEXT_BYTES, Seal, TEXT_AT, Unseal};
 use super::reader::{FrameReader, ReadError};
 use crate::pump::{self, LINGER, Meter, Permission};
-use crate::tunnel::stats::count;
 
 /// Frames after which a stream lets others have their turn, however much it has: a quarter of a megabyte.
 const TURN: u32 = 4;
@@ -105,7 +104,7 @@ async fn outward<P: Permission>(
             sent_all.store(true, Ordering::Relaxed);
             return Ok(());
         }
-        count(meter.to_hub, length as u64);
+        meter.sent(length);
         take_turns(&mut turn).await;
     }
 }
@@ -144,7 +143,7 @@ async fn inward<P: Permission, R: AsyncRead + Unpin>(
         match kind {
             Kind::Data => {
                 let text = unseal.text(payload).map_err(malformed)?;
-                count(meter.from_hub, text.len() as u64);
+                meter.received(text.len());
                 if let Err(error) = write.write_all(text).await {
                     return unwanted(error, reader, sent_all.load(Ordering::Relaxed)).await;
                 }

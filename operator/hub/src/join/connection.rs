@@ -98,7 +98,11 @@ impl Connections {
             match data.open(route.service_id).await {
                 Ok(opened) => {
                     let _counted = self.counters.opened();
-                    let meter = Meter { from_hub: &self.counters.from_hub, to_hub: &self.counters.to_hub };
+                    let meter = Meter {
+                        from_hub: &self.counters.from_hub,
+                        to_hub: &self.counters.to_hub,
+                        route: None,
+                    };
                     opened.carry(stream, &permission, meter).await;
                     return Ok(());
                 }
@@ -135,7 +139,7 @@ impl Connections {
             }
         };
         let _counted = self.counters.opened();
-        let meter = Meter { from_hub: &self.counters.from_hub, to_hub: &self.counters.to_hub };
+        let meter = Meter { from_hub: &self.counters.from_hub, to_hub: &self.counters.to_hub, route: None };
         let outcome = pump::run(stream, inbox, &lane, keys, permission, meter, registration).await;
         debug!(link = lane.connection_id(), route = route.name, %outcome, "connection ended");
         if matches!(outcome, pump::Outcome::GivenUp | pump::Outcome::Forbidden) {

@@ -67,9 +67,11 @@ impl Link {
             return;
         }
         let open = Open::new(&stats);
+        count(&leash.traffic().opened, 1);
         let at_end = if half_close { AtEnd::Finish } else { AtEnd::Close };
         let lane = Lane::new(emitter, EXPOSER, connection_id, at_end);
-        let meter = Meter { from_hub: &stats.bytes_in, to_hub: &stats.bytes_out };
+        let meter =
+            Meter { from_hub: &stats.bytes_in, to_hub: &stats.bytes_out, route: Some(leash.traffic()) };
         let outcome = match agree(&lane, &mut inbox, &stream, &leash, peer).await {
             Ok(keys) => {
                 count(&stats.encrypted, u64::from(keys.is_some()));

@@ -10,11 +10,11 @@ mod leash;
 mod table;
 #[cfg(test)]
 mod tests;
+mod traffic;
 
 use std::collections::HashMap;
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -26,6 +26,7 @@ use uuid::Uuid;
 
 pub(crate) use self::leash::Leash;
 use self::table::{Entry, Table};
+pub use self::traffic::{Carried, Traffic};
 use crate::clock::Clock;
 
 /// The wall clock is looked at at least this often, so that a step of the clock or a thaw ends shares within a second.
@@ -138,21 +139,21 @@ impl Routes {
     /// Adds or replaces a route. Connections to targets, or of a share, that are no longer the route's are cut.
     pub fn set(&self, service_id: Uuid, route: Route) {
         let mut table = self.shared.lock();
-        let (cut, open, told) = match table.services.remove(&service_id) {
+        let (cut, traffic, told) = match table.services.remove(&service_id) {
             None => (CancellationToken::new(), Arc::default(), true),
-            Some(old) if old.route == route => (old.cut, old.open, false),
+            Some(old) if old.route == route => (old.cut, old.traffic, false),
             Some(old) => {
                 table.leave_share(service_id, &old.route);
                 let told = !old.route.is_exposed_like(&route);
                 let kept = old.route.share == route.share && old.route.targets == route.targets;
                 let cut = if kept { old.cut } else { old.replace_cut() };
-                (cut, old.open, told)
+                (cut, old.traffic, told)
             }
         };
         if let Some(share) = &route.share {
             table.shares.entry(share.clone()).or_default().services.insert(service_id);
         }
-        table.services.insert(service_id, Entry { route, cut, open });
+        table.services.insert(service_id, Entry { route, cut, traffic });
         drop(table);
         if told {
             self.shared.tell_exposed();
@@ -236,15 +237,17 @@ impl Routes {
 
     /// Connections open to a service now, those being opened included.
     pub fn open_connections(&self, service_id: Uuid) -> usize {
-        self.shared.lock().services.get(&service_id).map_or(0, |entry| entry.open.load(Ordering::Acquire))
+        self.shared.lock().services.get(&service_id).map_or(0, |entry| entry.traffic.open())
     }
 
-    /// The names of all services with open connections, and how many.
-    pub fn carried(&self) -> Vec<(String, usize)> {
-        let table = self.shared.lock();
-        let entries =
-            table.services.values().map(|entry| (&entry.route.name, entry.open.load(Ordering::Acquire)));
-        entries.filter(|(_, open)| *open > 0).map(|(name, open)| (name.clone(), open)).collect()
+    /// What every service has carried since its route is here: its name, its share, and the counters.
+    pub fn carried(&self) -> Vec<Carried> {
+        let one = |entry: &Entry| Carried {
+            service: entry.route.name.clone(),
+            share: entry.route.share.clone(),
+            traffic: Arc::clone(&entry.traffic),
+        };
+        self.shared.lock().services.values().map(one).collect()
     }
 
     /// Decides a dial by the clock and, in the same step, ties the connection to the route.
@@ -256,7 +259,7 @@ impl Routes {
         let gate = entry.route.share.as_ref().and_then(|share| table.shares.get(share));
         let gate = gate.map(|share| Arc::clone(&share.gate));
         let leash =
-            Leash::new(Arc::clone(&self.shared.clock), gate, entry.cut.clone(), Arc::clone(&entry.open));
+            Leash::new(Arc::clone(&self.shared.clock), gate, entry.cut.clone(), Arc::clone(&entry.traffic));
         Ok((dial, leash))
     }
 

@@ -67,7 +67,7 @@ impl HubConnection {
             return Ok(client);
         }
         let options = ClientOptions { api_key: self.endpoint.api_key.clone(), tls: self.endpoint_tls() };
-        let client = Client::new(self.endpoint.url.clone(), options)?;
+        let client = Client::new(self.endpoint.url.clone(), options)?.observed(self.calls.clone());
         Ok(self.client.get_or_init(|| client))
     }
 

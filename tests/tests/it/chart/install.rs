@@ -22,6 +22,7 @@ use serde_json::{Value, json};
 
 use super::audit::{Right, granted, used};
 use super::helm::{Helm, RELEASE};
+use super::observe;
 use super::{KINDS, OPERATOR, PREVIOUS};
 
 /// Rights that the operator needs and that this test cannot see used, with the reason.
@@ -90,7 +91,8 @@ async fn cluster_wide_with_its_own_hub(cluster: &ControlPlane, helm: &Helm) -> R
     .await?;
     let story = async {
         use_everything(&team, &pod.hub).await?;
-        label_a_service(&team).await
+        label_a_service(&team).await?;
+        observe::every_query_has_its_metric(helm, &pod.admin).await
     };
     let story = story.await;
     // A refusal of the API server, if there was one, says why the story ended early.
@@ -204,6 +206,13 @@ async fn is_exact(cluster: &ControlPlane, helm: &Helm, namespace: &str, settings
     let (granted, used) = rights(cluster, helm, namespace, settings).await?;
     let unused: BTreeSet<String> = granted.difference(&used).map(|right| right.told()).collect();
     let explained: BTreeSet<String> = UNSEEN.iter().map(|(right, _)| (*right).to_owned()).collect();
+    println!(
+        "{namespace}: {} rights granted, {} used, {} explained, {} unused, 0 refused",
+        granted.len(),
+        used.len(),
+        explained.len(),
+        unused.difference(&explained).count()
+    );
     assert_eq!(unused, explained, "granted and not used, beside what is known to be");
     Ok(())
 }
@@ -304,6 +313,7 @@ async fn join(hub: &str, team: &Kubectl, share: &str, teammate: &str) -> Result<
 struct Pod {
     process: Process,
     hub: String,
+    admin: String,
 }
 
 impl Pod {
@@ -321,7 +331,7 @@ impl Pod {
         let (admin, hub) = process.printed("the operator says where it listens", PATIENTLY, urls).await?;
         let probe = pod["containers"][0]["readinessProbe"]["httpGet"]["path"].as_str().context("a probe")?;
         is_ready(&mut process, &format!("{admin}{probe}")).await?;
-        Ok(Self { process, hub })
+        Ok(Self { process, hub, admin })
     }
 }
 

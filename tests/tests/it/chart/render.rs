@@ -13,7 +13,7 @@ use super::{KINDS, OPERATOR};
 const TEAMS: &str = "watchNamespaces={team-a,team-b}";
 
 /// Kinds of others, which the control plane of the tests does not know.
-const OF_OTHERS: [&str; 2] = ["HTTPRoute", "ServiceMonitor"];
+const OF_OTHERS: [&str; 3] = ["HTTPRoute", "PrometheusRule", "ServiceMonitor"];
 
 /// Each way to install, by name. Together they turn every switch.
 fn ways() -> Vec<(&'static str, Vec<&'static str>)> {
@@ -29,6 +29,7 @@ fn ways() -> Vec<(&'static str, Vec<&'static str>)> {
                 "embeddedHub.ingress.annotations.a=b,embeddedHub.service.annotations.a=b",
                 "embeddedHub.service.type=LoadBalancer,embeddedHub.persistence.storageClass=fast",
                 "networkPolicy.enabled=true,serviceMonitor.enabled=true,serviceMonitor.labels.release=prometheus",
+                "prometheusRule.enabled=true,prometheusRule.labels.a=b,dashboard.enabled=true",
                 "networkPolicy.hubFrom[0].ipBlock.cidr=10.0.0.0/8",
             ]),
         ),

@@ -2,11 +2,12 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 
 use tokio_util::sync::CancellationToken;
 
 use super::gate::Gate;
+use super::traffic::Traffic;
 use crate::clock::Clock;
 
 /// Held by a connection for as long as it is open.
@@ -15,7 +16,7 @@ pub(crate) struct Leash {
     clock: ClockHandle,
     gate: Option<Arc<Gate>>,
     cut: CancellationToken,
-    open: Arc<AtomicUsize>,
+    traffic: Arc<Traffic>,
 }
 
 #[derive(Clone)]
@@ -28,10 +29,15 @@ impl Leash {
         clock: Arc<dyn Clock>,
         gate: Option<Arc<Gate>>,
         cut: CancellationToken,
-        open: Arc<AtomicUsize>,
+        traffic: Arc<Traffic>,
     ) -> Self {
-        open.fetch_add(1, Ordering::AcqRel);
-        Self { clock: ClockHandle(clock), gate, cut, open }
+        traffic.open.fetch_add(1, Ordering::AcqRel);
+        Self { clock: ClockHandle(clock), gate, cut, traffic }
+    }
+
+    /// Where the route's connections are counted.
+    pub(crate) fn traffic(&self) -> &Traffic {
+        &self.traffic
     }
 
     /// Resolves when the connection must go.
@@ -53,7 +59,7 @@ impl Leash {
 
 impl Drop for Leash {
     fn drop(&mut self) {
-        self.open.fetch_sub(1, Ordering::AcqRel);
+        self.traffic.open.fetch_sub(1, Ordering::AcqRel);
     }
 }
 

@@ -2,13 +2,13 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::gate::Gate;
+use super::traffic::Traffic;
 use super::{Dial, EndReason, Refusal, Route, ShareKey};
 use crate::tunnel::ends::Ends;
 
@@ -23,7 +23,7 @@ pub(super) struct Entry {
     pub(super) route: Route,
     /// Cancelled when the connections of this route must go.
     pub(super) cut: CancellationToken,
-    pub(super) open: Arc<AtomicUsize>,
+    pub(super) traffic: Arc<Traffic>,
 }
 
 #[derive(Default)]
