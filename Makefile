@@ -4,6 +4,9 @@
 .DEFAULT_GOAL := help
 CRATES := connect-crds connect-hub connect-hubd connect-operator kubectl-connect connect-tests connect-release
 LAB := cargo run --bin lab --
+# For a list inside a call of make's own.
+comma := ,
+IMAGE ?= private-connect:latest
 BENCH := cargo run --release --bin bench --
 
 # A failure says in words where it comes from; stack traces would bury that. Set it to 1 to see them.
@@ -66,6 +69,12 @@ tools: ## build or install what tests need: the control plane, PostgreSQL, Redis
 .PHONY: dist
 dist: ## make release archives of the plugin for the platforms that can be built here, with sums and a Krew manifest
 	cargo run --bin dist -- --folder dist
+
+.PHONY: image
+image: ## build the operator's image with docker or podman (IMAGE=name:tag; PUSH=1 for amd64 and arm64, pushed)
+	@engine=$$(for it in docker podman; do $$it info >/dev/null 2>&1 && echo $$it && break; done); \
+	test -n "$$engine" || { echo "no container engine answers: start docker or podman, then try again" >&2; exit 1; }; \
+	$$engine $(if $(PUSH),buildx build --platform linux/amd64$(comma)linux/arm64 --push,build) -t $(IMAGE) .
 
 .PHONY: ci
 ci: ## what continuous integration runs

@@ -8,6 +8,7 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
+use connect_tests::toolchain;
 use serde_json::Value;
 
 use super::{CHARTS, KINDS, OPERATOR, PREVIEW};
@@ -115,6 +116,29 @@ fn the_image_fits_the_workspace_and_the_chart() -> Result<()> {
         let top = member.split('/').next().unwrap_or_default();
         assert!(ignored.lines().any(|line| line == format!("!{top}")), "cargo needs {member} to build any");
     }
+    Ok(())
+}
+
+/// What distroless/cc has beside the certificates: glibc and the compiler's library.
+const IN_THE_IMAGE: [&str; 5] = ["libc.so", "libm.so", "libgcc_s.so", "ld-linux", "linux-vdso"];
+
+#[tokio::test]
+async fn the_images_programs_need_nothing_that_is_not_in_it() -> Result<()> {
+    let dockerfile = read(format!("{ROOT}/Dockerfile"))?;
+    let (_, image) = dockerfile.rsplit_once("\nFROM ").context("it has a second stage")?;
+    let programs = toolchain::product().await?;
+    let built = [("connect-operator", programs.operator()), ("connect-hubd", programs.hub())];
+    for (name, program) in &built {
+        assert!(image.contains(&format!("/out/{name}")), "{name} is not in the image");
+        let output = std::process::Command::new("ldd").arg(program).output().context("cannot run ldd")?;
+        let needed = String::from_utf8_lossy(&output.stdout).into_owned();
+        ensure!(output.status.success() && !needed.is_empty(), "ldd says nothing of {name}");
+        for line in needed.lines() {
+            assert!(IN_THE_IMAGE.iter().any(|library| line.contains(library)), "{name} needs {line}");
+        }
+    }
+    let entry = image.split_once("ENTRYPOINT [\"/usr/local/bin/").and_then(|(_, rest)| rest.split_once('"'));
+    assert!(built.iter().any(|(name, _)| Some(*name) == entry.map(|(entry, _)| entry)), "{entry:?}");
     Ok(())
 }
 
