@@ -7,23 +7,24 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use connect_tests::control_plane::{ControlPlane, Kubectl, Options, install_crypto};
-use connect_tests::hub::Hub;
 use connect_tests::process::Process;
 use connect_tests::scratch::{private_file, private_folder};
 use connect_tests::services;
-use connect_tests::toolchain::product;
+use connect_tests::toolchain::{self, product};
 use connect_tests::wait::{PATIENTLY, SOON, eventually};
 use serde_json::{Value, json};
 
 use super::audit::{Right, granted, used};
 use super::helm::{Helm, RELEASE};
 use super::observe;
-use super::{KINDS, OPERATOR, PREVIOUS};
+use super::{CHARTS, OPERATOR, PREVIOUS};
+use crate::guides::{self, code_blocks};
 
 /// Rights that the operator needs and that this test cannot see used, with the reason.
 const UNSEEN: [(&str, &str); 2] = [
@@ -34,6 +35,12 @@ const UNSEEN: [(&str, &str); 2] = [
     ("own patch secrets", "a rotated token is written when the hub's old one runs out, after weeks"),
 ];
 
+/// How to keep a hub.
+const HUB_GUIDE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../operator/hubd/README.md");
+
+/// An uninstallation takes no longer, whatever the hub does.
+const LONGEST_UNINSTALL: Duration = Duration::from_secs(60);
+
 /// Where a Pod finds what is mounted.
 const MOUNTED: [&str; 2] = ["/etc/private-connect", "/var/lib/private-connect"];
 
@@ -41,8 +48,13 @@ const MOUNTED: [&str; 2] = ["/etc/private-connect", "/var/lib/private-connect"];
 async fn what_helm_installs_is_enough_and_not_too_much() -> Result<()> {
     let cluster = ControlPlane::start(Options { audit: true, without_definitions: true }).await?;
     let helm = Helm::of(cluster.kubeconfig()).await?;
-    helm.run(&["install", "private-connect-crds", &format!("{PREVIOUS}/private-connect-crds-0.1.0.tgz")])
-        .await?;
+    // The version before this one, by README's words.
+    let packaged = |block: String| {
+        let kinds = format!("{PREVIOUS}/private-connect-crds-0.1.0.tgz");
+        let block = block.replace("charts/private-connect-crds", &kinds);
+        block.replace("charts/private-connect ", &format!("{PREVIOUS}/private-connect-0.1.0.tgz "))
+    };
+    follow(&cluster, "helm install", packaged).await?;
     for kind in ["serviceexposes", "environmentshares"] {
         let crd = format!("crd/{kind}.connect.privateconnect.co");
         let words = ["wait", "--for=condition=Established", "--timeout=30s", &crd];
@@ -60,13 +72,27 @@ async fn what_helm_installs_is_enough_and_not_too_much() -> Result<()> {
     Ok(())
 }
 
-/// The first installation of a stranger, README's words, with the version before this one; and the upgrade to this one.
+/// Runs the block of commands in the chart's README that says this, changed by `here`.
+async fn follow(cluster: &ControlPlane, says: &str, here: impl Fn(String) -> String) -> Result<()> {
+    let readme =
+        std::fs::read_to_string(format!("{OPERATOR}/README.md")).context("cannot read the README")?;
+    let block = code_blocks(&readme).into_iter().find(|block| block.contains(says));
+    let block = block.with_context(|| format!("README has no commands with {says}"))?;
+    typed(cluster, &cluster.folder("guide")?, &here(block)).await
+}
+
+/// Runs commands as a person does who has kubectl, helm and our programs.
+async fn typed(cluster: &ControlPlane, folder: &Path, commands: &str) -> Result<()> {
+    let kubectl = cluster.kubectl().with_plugins(product().await?.folder());
+    let kubectl = kubectl.with_plugins(toolchain::helm().await?.parent().context("a folder")?);
+    let folder = folder.to_str().context("a path is text")?;
+    guides::run(&kubectl, folder, &commands.replace(" charts/", &format!(" {CHARTS}/"))).await.map(drop)
+}
+
+/// The first installation of a stranger, with the version before this one, and the upgrade to this one.
 async fn cluster_wide_with_its_own_hub(cluster: &ControlPlane, helm: &Helm) -> Result<()> {
     let namespace = "private-connect";
     let settings = ["--set", "embeddedHub.enabled=true,labelledServices.enabled=true"];
-    let previous = format!("{PREVIOUS}/private-connect-0.1.0.tgz");
-    let install = ["install", RELEASE, &previous, "--namespace", namespace, "--create-namespace"];
-    helm.run(&[&install[..], &["--set", "embeddedHub.enabled=true"]].concat()).await?;
     let mut pod = Pod::start(cluster, namespace).await?;
 
     let team = cluster.kubectl().in_namespace("team-anywhere");
@@ -78,9 +104,8 @@ async fn cluster_wide_with_its_own_hub(cluster: &ControlPlane, helm: &Helm) -> R
     let before = what_is_kept(&team).await?;
     pod.process.terminate()?;
 
-    helm.run(&["upgrade", "private-connect-crds", KINDS]).await?;
-    let upgrade = ["upgrade", RELEASE, OPERATOR, "--namespace", namespace, "--reset-then-reuse-values"];
-    helm.run(&[&upgrade[..], &settings].concat()).await?;
+    let labelled = "--reset-then-reuse-values --set labelledServices.enabled=true";
+    follow(cluster, "helm upgrade", |block| block.replace("--reset-then-reuse-values", labelled)).await?;
     let mut pod = Pod::start(cluster, namespace).await?;
     let url = pod.hub.clone();
     eventually("the share is there again with its code and labels", SOON, || async {
@@ -98,7 +123,7 @@ async fn cluster_wide_with_its_own_hub(cluster: &ControlPlane, helm: &Helm) -> R
     // A refusal of the API server, if there was one, says why the story ended early.
     rights(cluster, helm, namespace, &settings).await?;
     story?;
-    uninstall(cluster, helm, namespace).await?;
+    uninstall(cluster, namespace).await?;
     // It gave way to the drain.
     pod.process.end(SOON).await?;
     is_exact(cluster, helm, namespace, &settings).await?;
@@ -119,11 +144,13 @@ async fn what_is_kept(team: &Kubectl) -> Result<String> {
 }
 
 /// Uninstalls, while the operator runs and shares are alive.
-async fn uninstall(cluster: &ControlPlane, helm: &Helm, namespace: &str) -> Result<()> {
-    let words = ["uninstall", RELEASE, "--namespace", namespace];
-    let (told, drained) = tokio::join!(helm.run(&words), drain(cluster, namespace));
+async fn uninstall(cluster: &ControlPlane, namespace: &str) -> Result<()> {
+    let theirs = format!("--namespace {namespace}");
+    let here = |block: String| block.replace("--namespace private-connect", &theirs);
+    let uninstalled = tokio::time::timeout(LONGEST_UNINSTALL, follow(cluster, "helm uninstall", here));
+    let (told, drained) = tokio::join!(uninstalled, drain(cluster, namespace));
     drained?;
-    told.map(drop)
+    told.context("the uninstallation takes longer than a minute")?
 }
 
 /// The hook's Pod, as the kubelet would run it.
@@ -165,23 +192,18 @@ async fn has_gone(cluster: &ControlPlane) -> Result<()> {
 /// The installation of somebody who has one namespace, and a hub elsewhere. It is uninstalled with a share alive.
 async fn for_one_namespace_with_another_hub(cluster: &ControlPlane, helm: &Helm) -> Result<()> {
     let namespace = "team-operator";
-    for name in [namespace, "team-one", "team-other"] {
+    for name in ["team-one", "team-other"] {
         cluster.kubectl().run(["create", "namespace", name]).await?.success()?;
     }
-    let hub = Hub::start(&cluster.folder("chart-hub")?, &cluster.logs()).await?;
-    let key = format!("--from-file=apiKey={}", hub.key_file().display());
-    let words = ["create", "secret", "generic", "hub", "--namespace", namespace, &key];
-    cluster.kubectl().run(words).await?.success()?;
-    let url = format!("hub.url={},hub.apiKeySecret=hub", hub.url());
-    let settings = ["--set", &url, "--set", "watchNamespaces={team-one}"];
-    let install = ["install", RELEASE, OPERATOR, "--namespace", namespace];
-    helm.run(&[&install[..], &settings].concat()).await?;
+    let (hub, url) = hub_of_ones_own(cluster, namespace).await?;
+    let settings = format!("hub.url={url},hub.apiKeySecret=hub");
+    let settings = ["--set", &settings, "--set", "watchNamespaces={team-one}"];
     let mut pod = Pod::start(cluster, namespace).await?;
 
     let other = cluster.kubectl().in_namespace("team-other");
     expose(&other, "web").await?;
     let team = cluster.kubectl().in_namespace("team-one");
-    let story = use_everything(&team, hub.url()).await;
+    let story = use_everything(&team, &url).await;
     rights(cluster, helm, namespace, &settings).await?;
     story?;
     let untouched = other.run(["get", "svcexpose", "web", "-o", "jsonpath={.status}"]).await?.success()?;
@@ -189,7 +211,7 @@ async fn for_one_namespace_with_another_hub(cluster: &ControlPlane, helm: &Helm)
 
     // With the hub down.
     drop(hub);
-    uninstall(cluster, helm, namespace).await?;
+    uninstall(cluster, namespace).await?;
     // It gave way to the drain.
     pod.process.end(SOON).await?;
     is_exact(cluster, helm, namespace, &settings).await?;
@@ -199,6 +221,34 @@ async fn for_one_namespace_with_another_hub(cluster: &ControlPlane, helm: &Helm)
     let told = team.run(["get", "events", "-o", "jsonpath={.items[*].reason}"]).await?.success()?;
     ensure!(told.stdout.contains("HubCleanupAbandoned"), "nobody is told: {}", told.stdout);
     Ok(())
+}
+
+/// A hub and the operator that uses it, by the words of the hub's guide.
+async fn hub_of_ones_own(cluster: &ControlPlane, namespace: &str) -> Result<(Process, String)> {
+    let folder = cluster.folder("hub-guide")?;
+    let guide = std::fs::read_to_string(HUB_GUIDE).context("cannot read the hub's guide")?;
+    let here = guide
+        .replace("/var/lib/connect-hub", &folder.join("data").to_string_lossy())
+        .replace("0.0.0.0:3001", "127.0.0.1:0")
+        .replace("namespace private-connect", &format!("namespace {namespace}"))
+        .replace("hub.apiKeySecret=hub", "hub.apiKeySecret=hub --set watchNamespaces={team-one}");
+    let blocks = code_blocks(&here);
+    let [run, install, team] = &blocks[..] else { anyhow::bail!("the guide has {} blocks", blocks.len()) };
+    let (key, serve) = run.trim().split_once('\n').context("a key, then the hub")?;
+    typed(cluster, &folder, key).await?;
+    let mut command = Command::new(product().await?.hub());
+    command.args(serve.split_whitespace().skip(1)).arg("--print-addresses");
+    let mut hub = Process::start("guide-hub", command, &cluster.logs())?;
+    let url = hub.printed("the hub says where it listens", PATIENTLY, hub_url).await?;
+    typed(cluster, &folder, &install.replace("https://hub.example.com", &url)).await?;
+    typed(cluster, &folder, &team.replace("secret generic", "secret generic --namespace team-one")).await?;
+    Ok((hub, url))
+}
+
+/// Where a hub listens, from the line that it prints.
+fn hub_url(log: &str) -> Option<String> {
+    let mut lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    lines.find_map(|line| line["hub"].as_str().map(str::to_owned))
 }
 
 /// The API server has refused nothing, and every right is used or explained.
