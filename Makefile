@@ -67,7 +67,7 @@ tools: ## build or install what tests need: the control plane, PostgreSQL, Redis
 	@$(LAB) tools
 
 .PHONY: dist
-dist: ## make release archives of the plugin for the platforms that can be built here, with sums and a Krew manifest
+dist: ## make release archives of the plugin for the platforms that can be built here, with sums, bills of materials and a Krew manifest
 	cargo run --bin dist -- --folder dist
 
 .PHONY: image

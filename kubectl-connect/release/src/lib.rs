@@ -23,6 +23,12 @@ pub use platform::Platform;
 /// The plugin's package and program.
 const PLUGIN: &str = "kubectl-connect";
 
+/// The programs of the operator's image.
+const IN_THE_IMAGE: [&str; 2] = ["connect-operator", "connect-hubd"];
+
+/// What the image's programs are resolved for.
+const IMAGE_TARGET: &str = "x86_64-unknown-linux-gnu";
+
 /// The sums of all archives, as `sha256sum --check` reads them.
 const SUMS: &str = "SHA256SUMS";
 
@@ -57,6 +63,7 @@ pub fn run(plan: &Plan) -> Result<()> {
             let path = pack(platform, &program, &folder)?;
             eprintln!("Packed {}", path.display());
         }
+        bill_the_image(&folder)?;
     }
     let url = url.clone().unwrap_or_else(|| format!("file://{}", folder.display()));
     let named = publish(&folder, &url)?;
@@ -89,6 +96,20 @@ pub fn publish(folder: &Path, url: &str) -> Result<Vec<Platform>> {
     fs::write(folder.join(MANIFEST), manifest).context("cannot write the manifest")?;
     check(folder)?;
     Ok(there)
+}
+
+/// Writes a bill of materials for each program of the operator's image, whose two platforms link the same crates.
+///
+/// # Errors
+/// Cargo does not resolve a program, or the folder is not writable.
+pub fn bill_the_image(folder: &Path) -> Result<Vec<PathBuf>> {
+    let bills = IN_THE_IMAGE.iter().map(|program| {
+        let path = folder.join(format!("{program}.cdx.json"));
+        fs::write(&path, bom::of(program, IMAGE_TARGET)?)
+            .with_context(|| format!("cannot write {}", path.display()))?;
+        Ok(path)
+    });
+    bills.collect()
 }
 
 /// Packs a program and what belongs to it.

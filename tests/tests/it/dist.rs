@@ -43,6 +43,20 @@ async fn an_archive_unpacks_runs_and_is_what_sums_and_manifest_say() -> Result<(
     Ok(())
 }
 
+#[test]
+fn the_images_programs_have_their_bills_too() -> Result<()> {
+    let scratch = Scratch::new("bills")?;
+    let bills = release::bill_the_image(scratch.path())?;
+    ensure!(bills.len() == 2, "{bills:?}");
+    for path in bills {
+        let bill: serde_json::Value = serde_json::from_slice(&std::fs::read(&path)?)?;
+        let components = bill["components"].as_array().context("components")?;
+        ensure!(components.iter().any(|it| it["name"] == "axum"), "{} is incomplete", path.display());
+        ensure!(!components.iter().any(|it| it["name"] == "clap_complete"), "{}: of another program", path.display());
+    }
+    Ok(())
+}
+
 #[tokio::test]
 async fn a_manifest_that_does_not_fit_is_refused() -> Result<()> {
     let scratch = Scratch::new("dist-check")?;
