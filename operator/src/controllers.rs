@@ -148,3 +148,17 @@ where
         }
     }
 }
+
+/// As [`write_status`], for an object that is free already: a status that cannot be written holds nobody up.
+pub async fn last_words<K, S>(context: &Context, object: &K, status: &S)
+where
+    K: Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
+        + Clone
+        + Debug
+        + DeserializeOwned,
+    S: Serialize,
+{
+    if let Err(error) = write_status(context, object, status).await {
+        tracing::warn!(kind = %K::kind(&()), name = object.meta().name, error = chain(&error), "cannot write the last status");
+    }
+}

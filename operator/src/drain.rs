@@ -76,8 +76,10 @@ async fn drain(args: &DrainArgs) -> anyhow::Result<()> {
     let keeping = tokio::spawn(keeping);
     let hubs = Arc::new(Hubs::new(client.clone(), namespace, hub_endpoint(&args.hub)?, stop.clone()));
     let mut left = Left::default();
+    // One for all scopes: many namespaces must not wait for the same silent hub again and again.
+    let deadline = Instant::now() + HUB_PATIENCE;
     for scope in scopes(&args.cluster) {
-        left.add(drain_scope(args, scope, &client, &hubs, &leadership).await?);
+        left.add(drain_scope(args, scope, deadline, &client, &hubs, &leadership).await?);
     }
     keeping.abort();
     stop.cancel();
@@ -111,6 +113,7 @@ impl Left {
 async fn drain_scope(
     args: &DrainArgs,
     scope: Option<&str>,
+    deadline: Instant,
     client: &kube::Client,
     hubs: &Arc<Hubs>,
     leadership: &Leadership,
@@ -136,7 +139,6 @@ async fn drain_scope(
         endpoints,
     };
     // The embedded hub went with the operator, so there is nobody to be told.
-    let deadline = Instant::now() + HUB_PATIENCE;
     let patience = |hub_ref: Option<&HubRef>| {
         let is_gone = args.hub.embedded_hub && hub_ref.is_none();
         (!is_gone).then_some(deadline)

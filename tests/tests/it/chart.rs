@@ -5,6 +5,7 @@ mod guard;
 pub(crate) mod helm;
 mod install;
 mod observe;
+mod pod;
 mod preview;
 mod render;
 mod written;

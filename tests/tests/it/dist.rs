@@ -52,7 +52,11 @@ fn the_images_programs_have_their_bills_too() -> Result<()> {
         let bill: serde_json::Value = serde_json::from_slice(&std::fs::read(&path)?)?;
         let components = bill["components"].as_array().context("components")?;
         ensure!(components.iter().any(|it| it["name"] == "axum"), "{} is incomplete", path.display());
-        ensure!(!components.iter().any(|it| it["name"] == "clap_complete"), "{}: of another program", path.display());
+        ensure!(
+            !components.iter().any(|it| it["name"] == "clap_complete"),
+            "{}: of another program",
+            path.display()
+        );
     }
     Ok(())
 }

@@ -5,14 +5,14 @@ use std::time::Duration;
 use connect_crds::condition::{Verdict, kind, merge, reason};
 use connect_crds::{EnvironmentShare, EnvironmentShareStatus, Mark};
 use kube::ResourceExt;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use super::apply::{close_at_hub, delete_secret};
 use super::dereference::{code_of, dereference};
 use super::names::share_key;
 use super::validate::over;
 use crate::context::{Context, Notice};
-use crate::controllers::write_status;
+use crate::controllers::last_words;
 use crate::error::Error;
 use crate::finalizer;
 
@@ -46,7 +46,7 @@ pub async fn let_go(
     context.hubs.forget_share(&share_key(share));
     let now = context.now();
     if over(share, share.ends_at(now).ok(), now).is_none() {
-        write_status(context, share, &left(share, now)).await?;
+        last_words(context, share, &left(share, now)).await;
     }
     Ok(told)
 }
@@ -55,9 +55,13 @@ pub async fn let_go(
 async fn tell_the_hub(share: &EnvironmentShare, context: &Context, deadline: Instant) -> Result<bool, Error> {
     loop {
         let found = dereference(share, context).await?;
-        let Err(problem) = close_at_hub(share, &found).await else { return Ok(true) };
+        let why = match timeout_at(deadline, close_at_hub(share, &found)).await {
+            Ok(Ok(())) => return Ok(true),
+            Ok(Err(problem)) => problem.message,
+            Err(_) => "it did not answer in time".to_owned(),
+        };
         if Instant::now() >= deadline {
-            abandon(share, context, &problem.message).await;
+            abandon(share, context, &why).await;
             return Ok(false);
         }
         tokio::time::sleep(TRY_EVERY).await;

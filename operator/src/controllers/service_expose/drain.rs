@@ -5,11 +5,11 @@ use std::time::Duration;
 use connect_crds::condition::{Verdict, kind, merge, reason};
 use connect_crds::{ServiceExpose, ServiceExposeStatus};
 use kube::ResourceExt;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use super::apply::{abandon, withdraw};
 use crate::context::Context;
-use crate::controllers::write_status;
+use crate::controllers::last_words;
 use crate::error::Error;
 use crate::finalizer;
 
@@ -34,7 +34,7 @@ pub async fn let_go(
         None => true,
     };
     finalizer::remove(expose, &context.client).await?;
-    write_status(context, expose, &left(expose, context.now())).await?;
+    last_words(context, expose, &left(expose, context.now())).await;
     Ok(told)
 }
 
@@ -43,12 +43,18 @@ async fn tell_the_hub(expose: &ServiceExpose, context: &Context, deadline: Insta
     let namespace = expose.namespace().ok_or(Error::Incomplete("namespace"))?;
     let Ok(hub) = context.hub(&namespace, expose.spec.hub_ref.as_ref()) else { return Ok(true) };
     loop {
-        let done = withdraw(expose, &hub).await?;
-        if done.service_id.is_none() {
-            return Ok(true);
-        }
+        let problem = match timeout_at(deadline, withdraw(expose, &hub)).await {
+            Ok(done) => {
+                let done = done?;
+                if done.service_id.is_none() {
+                    return Ok(true);
+                }
+                done.problem
+            }
+            Err(_) => None,
+        };
         if Instant::now() >= deadline {
-            abandon(expose, done.problem, "Drain", context).await;
+            abandon(expose, problem, "Drain", context).await;
             return Ok(false);
         }
         tokio::time::sleep(TRY_EVERY).await;
