@@ -9,6 +9,7 @@ use kube::{Client, Config};
 
 use crate::args::ClusterArgs;
 use crate::error::Error;
+use crate::faults;
 
 /// Field manager of everything that the operator writes.
 pub const FIELD_MANAGER: &str = "private-connect-operator";
@@ -63,7 +64,7 @@ pub fn watch_config() -> watcher::Config {
 /// # Errors
 /// [`Error::Kube`] or [`Error::Deadline`].
 pub async fn call<T>(doing: &'static str, call: impl Future<Output = kube::Result<T>>) -> Result<T, Error> {
-    match tokio::time::timeout(API_DEADLINE, call).await {
+    match faults::point(doing, tokio::time::timeout(API_DEADLINE, call)).await {
         Ok(answer) => answer.map_err(|source| Error::Kube { doing, source: Box::new(source) }),
         Err(_) => Err(Error::Deadline { doing }),
     }

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use connect_crds::{EnvironmentShare, HubRef, PortRef, ServiceExpose};
 use connect_hub::url::InsecureHttp;
@@ -19,6 +20,7 @@ use uuid::Uuid;
 
 use crate::args::ShareIsolation;
 use crate::backoff::Backoff;
+use crate::clock;
 use crate::cluster::{FIELD_MANAGER, call};
 use crate::connections::Connections;
 use crate::controllers::labelled_service;
@@ -27,6 +29,7 @@ use crate::definitions::Definitions;
 use crate::error::Error;
 use crate::lease::Leadership;
 use crate::metrics::Metrics;
+use crate::own_writes::OwnWrites;
 use crate::target::{self, Policy, Problem, Target};
 use crate::tunnels::{HubConnection, Hubs};
 
@@ -55,6 +58,10 @@ pub struct Context {
     pub insecure: InsecureHttp,
     /// Failures per object.
     pub backoff: Backoff,
+    /// Failures per object at its hub, which are said in status and are none of a reconciliation.
+    pub hub_backoff: Backoff,
+    /// What we have written and the caches do not show yet.
+    pub own_writes: OwnWrites,
     /// Counters.
     pub metrics: Arc<Metrics>,
     /// Proof that this replica leads.
@@ -166,6 +173,16 @@ impl Context {
         exposes
     }
 
+    /// When an object is tried again at a hub that refused or did not answer.
+    pub fn hub_retry<K: Resource<DynamicType = ()>>(&self, object: &K) -> Duration {
+        self.hub_backoff.failed(&object.uid().unwrap_or_default())
+    }
+
+    /// Forgets the object's failures at its hub.
+    pub fn hub_answered<K: Resource<DynamicType = ()>>(&self, object: &K) {
+        self.hub_backoff.succeeded(&object.uid().unwrap_or_default());
+    }
+
     /// Whether the share's object is not there any more, as far as the cache knows.
     pub fn is_gone(&self, share: &EnvironmentShare) -> bool {
         let known = self.stores.shares.get(&ObjectRef::from_obj(share));
@@ -216,7 +233,7 @@ impl Context {
 
     /// The wall clock.
     pub fn now(&self) -> Timestamp {
-        Timestamp::now()
+        clock::now()
     }
 }
 

@@ -19,6 +19,7 @@ use uuid::Uuid;
 
 use crate::cluster::{FIELD_MANAGER, call, call_opt};
 use crate::error::Error;
+use crate::faults::{Bug, is_planted};
 
 /// Type of identity Secrets.
 const IDENTITY_SECRET_TYPE: &str = "connect.privateconnect.co/identity";
@@ -142,6 +143,10 @@ impl IdentityStore {
     /// # Errors
     /// The API server refused or did not answer. An unreadable Secret is an error too, never a reason for a new identity.
     pub async fn load_or_create(&self) -> Result<Stored, Error> {
+        if is_planted(Bug::ForgetsItsIdentity) {
+            let made = Stored { identity: Identity::generate(), token_expires_at: None };
+            return self.save(&made).await.map(|()| made);
+        }
         if let Some(secret) = call_opt("reading the identity Secret", self.api.get(&self.name)).await? {
             return read_identity(&secret)
                 .ok_or(Error::Incomplete("agentId or token in the identity Secret; restore or delete it"));

@@ -26,6 +26,7 @@ use crate::definitions::Definitions;
 use crate::error::{Error, chain};
 use crate::lease::{self, Leadership};
 use crate::metrics::Metrics;
+use crate::own_writes::OwnWrites;
 use crate::target::Policy;
 use crate::tunnels::Hubs;
 use crate::{hub_endpoint, insecure, scopes, watches};
@@ -132,6 +133,8 @@ async fn drain_scope(
         isolation: ShareIsolation::default(),
         insecure: insecure(&args.hub),
         backoff: Backoff::default(),
+        hub_backoff: Backoff::default(),
+        own_writes: OwnWrites::default(),
         metrics: Arc::new(Metrics::new(hubs.clone(), definitions.clone())),
         leadership: leadership.clone(),
         definitions,

@@ -5,30 +5,31 @@ use std::fmt::Debug;
 use connect_crds::FINALIZER;
 use k8s_openapi::NamespaceResourceScope;
 use kube::api::{Patch, PatchParams};
-use kube::{Api, Client, Resource, ResourceExt};
+use kube::{Api, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 
 use crate::cluster::{FIELD_MANAGER, call};
+use crate::context::Context;
 use crate::error::Error;
 
 /// Puts the finalizer on.
 ///
 /// # Errors
 /// The API server refused (also: the object has changed meanwhile) or did not answer.
-pub async fn add<K>(object: &K, client: &Client) -> Result<(), Error>
+pub async fn add<K>(object: &K, context: &Context) -> Result<(), Error>
 where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
 {
     let mut finalizers = object.finalizers().to_vec();
     finalizers.push(FINALIZER.to_owned());
-    set(object, client, "adding the finalizer", finalizers).await
+    set(object, context, "adding the finalizer", finalizers).await
 }
 
 /// Takes the finalizer off; succeeds when the object is gone already.
 ///
 /// # Errors
 /// The API server refused (also: the object has changed meanwhile) or did not answer.
-pub async fn remove<K>(object: &K, client: &Client) -> Result<(), Error>
+pub async fn remove<K>(object: &K, context: &Context) -> Result<(), Error>
 where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
 {
@@ -37,7 +38,7 @@ where
     if finalizers.len() == object.finalizers().len() {
         return Ok(());
     }
-    match set(object, client, "removing the finalizer", finalizers).await {
+    match set(object, context, "removing the finalizer", finalizers).await {
         Err(error) if error.is_not_found() => Ok(()),
         other => other,
     }
@@ -47,7 +48,7 @@ where
 /// other's finalizer is lost.
 async fn set<K>(
     object: &K,
-    client: &Client,
+    context: &Context,
     doing: &'static str,
     finalizers: Vec<String>,
 ) -> Result<(), Error>
@@ -55,11 +56,12 @@ where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
 {
     let api: Api<K> =
-        Api::namespaced(client.clone(), &object.namespace().ok_or(Error::Incomplete("namespace"))?);
+        Api::namespaced(context.client.clone(), &object.namespace().ok_or(Error::Incomplete("namespace"))?);
     let patch = serde_json::json!({
         "metadata": { "resourceVersion": object.resource_version(), "uid": object.uid(), "finalizers": finalizers }
     });
     let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
-    call(doing, api.patch(&object.name_any(), &params, &Patch::Merge(&patch))).await?;
+    let written = call(doing, api.patch(&object.name_any(), &params, &Patch::Merge(&patch))).await?;
+    context.own_writes.wrote(&written);
     Ok(())
 }

@@ -1,12 +1,13 @@
 //! One active replica: a Lease that is taken before the first write and given back at the end.
 //!
 //! The holder renews every [`RENEW_EVERY`]. A replica that could not renew for [`LEASE_SECONDS`], be it for a dead API server or
-//! because the process was frozen, is no longer the leader by its own clock, and says so before anything is written
-//! ([`Leadership::is_held`]). Others take over only after they have watched the same renewal stand still for as long.
+//! because the process was frozen, changes nothing any more: [`Leadership::is_held`] is asked before every reconciliation, and
+//! [`fenced`] before every write. It goes on carrying bytes and ending shares by the clock, and changes things again once it
+//! has renewed. Leadership is lost only to another replica, which takes the Lease after it has watched one renewal stand still for as
+//! long, or takes our place at the hub ([`Leadership::lose`]).
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use connect_crds::VERSION_ANNOTATION;
@@ -14,11 +15,15 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kube::api::{ObjectMeta, PostParams};
+use kube::client::Body;
 use kube::{Api, Client};
 use tokio_util::sync::CancellationToken;
+use tower::BoxError;
 
+use crate::clock;
 use crate::cluster::{call, call_opt};
 use crate::error::Error;
+use crate::faults::{Bug, is_planted};
 
 /// Name of the Lease.
 pub const LEASE_NAME: &str = connect_crds::OPERATOR_LEASE;
@@ -32,38 +37,73 @@ const RENEW_EVERY: Duration = Duration::from_secs(2);
 /// How often a waiting replica looks.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
-/// Safety margin: the holder stops a second before others may start.
-const MARGIN: SignedDuration = SignedDuration::from_secs(1);
+/// How long a renewal counts for the holder, who stops a second before others may start.
+const LIFE: Duration = Duration::from_secs(LEASE_SECONDS as u64 - 1);
 
 /// Proof of leadership, to be asked before every write.
 #[derive(Clone, Debug)]
 pub struct Leadership {
-    /// When the last renewal was sent, in milliseconds of the wall clock; 0 when not held.
-    renewed_at: Arc<AtomicI64>,
+    renewed: Arc<Mutex<Renewed>>,
     /// Cancelled when leadership is lost.
     lost: CancellationToken,
+}
+
+/// When the last renewal was sent, by both clocks: the wall clock goes on while the machine sleeps, and the other one when
+/// somebody sets the wall clock back.
+#[derive(Clone, Copy, Debug)]
+struct Renewed {
+    wall: Timestamp,
+    monotonic: Instant,
 }
 
 impl Leadership {
     /// Renewed this moment.
     fn now() -> Self {
-        let renewed_at = Arc::new(AtomicI64::new(Timestamp::now().as_millisecond()));
-        Self { renewed_at, lost: CancellationToken::new() }
+        Self { renewed: Arc::new(Mutex::new(Renewed::now())), lost: CancellationToken::new() }
     }
 
     /// Whether this replica is the leader now, by the age of its last renewal.
     pub fn is_held(&self) -> bool {
-        let renewed = self.renewed_at.load(Ordering::Acquire);
-        let age = Timestamp::now().as_millisecond().saturating_sub(renewed);
-        let life = SignedDuration::from_secs(i64::from(LEASE_SECONDS)) - MARGIN;
-        // A clock set back makes the age negative: then only the renewal loop can tell, and it does within seconds.
-        !self.lost.is_cancelled() && i128::from(age) < life.as_millis()
+        let Renewed { wall, monotonic } = *self.renewed.lock().unwrap_or_else(PoisonError::into_inner);
+        let fresh = clock::now().duration_since(wall) < SignedDuration::try_from(LIFE).unwrap_or_default()
+            && monotonic.elapsed() < LIFE;
+        (fresh || is_planted(Bug::IgnoresTheLease)) && !self.lost.is_cancelled()
+    }
+
+    /// Gives leadership up: another replica has shown that it leads.
+    pub fn lose(&self) {
+        self.lost.cancel();
+    }
+
+    fn renewed(&self, sent: Renewed) {
+        *self.renewed.lock().unwrap_or_else(PoisonError::into_inner) = sent;
     }
 
     /// Completes when leadership is lost.
     pub async fn lost(&self) {
         self.lost.cancelled().await;
     }
+}
+
+impl Renewed {
+    fn now() -> Self {
+        Self { wall: clock::now(), monotonic: Instant::now() }
+    }
+}
+
+/// The same client, which changes nothing while leadership is not held.
+pub fn fenced(client: &Client, leadership: &Leadership) -> Client {
+    let (inner, leadership) = (client.clone(), leadership.clone());
+    let service = tower::service_fn(move |request: http::Request<Body>| {
+        let (client, leadership) = (inner.clone(), leadership.clone());
+        async move {
+            if *request.method() != http::Method::GET && !leadership.is_held() {
+                return Err(BoxError::from(Error::NotLeader));
+            }
+            client.send(request).await.map_err(BoxError::from)
+        }
+    });
+    Client::new(service, client.default_namespace())
 }
 
 /// Takes the Lease, waiting as long as another replica holds it. `pod` is the name of our Pod, where we have one: its container
@@ -141,7 +181,7 @@ pub async fn seize(
     }
 }
 
-/// Renews until `stop`, then gives the Lease back; ends early, with leadership lost, when it cannot be renewed in time.
+/// Renews until `stop`, then gives the Lease back; ends early, with leadership lost, when another replica has taken it.
 pub async fn keep(
     client: Client,
     namespace: String,
@@ -150,6 +190,7 @@ pub async fn keep(
     stop: CancellationToken,
 ) {
     let api: Api<Lease> = Api::namespaced(client, &namespace);
+    let mut was_held = true;
     loop {
         tokio::select! {
             () = tokio::time::sleep(RENEW_EVERY) => {}
@@ -159,14 +200,15 @@ pub async fn keep(
                 return;
             }
         }
-        if !leadership.is_held() {
-            tracing::error!("the lease ran out before it could be renewed");
-            leadership.lost.cancel();
-            return;
+        if was_held && !leadership.is_held() {
+            tracing::warn!(
+                "the lease ran out; connections go on, and nothing is changed until it is renewed"
+            );
         }
-        let sent = Timestamp::now();
-        match renew(&api, &replica, sent).await {
-            Ok(true) => leadership.renewed_at.store(sent.as_millisecond(), Ordering::Release),
+        was_held = leadership.is_held();
+        let sent = Renewed::now();
+        match renew(&api, &replica, sent.wall).await {
+            Ok(true) => leadership.renewed(sent),
             Ok(false) => {
                 tracing::error!("another replica has taken the lease");
                 leadership.lost.cancel();
@@ -299,8 +341,8 @@ mod tests {
     use super::*;
 
     fn renewed(ago: SignedDuration) -> Leadership {
-        let renewed_at = (Timestamp::now() - ago).as_millisecond();
-        Leadership { renewed_at: Arc::new(AtomicI64::new(renewed_at)), lost: CancellationToken::new() }
+        let renewed = Renewed { wall: Timestamp::now() - ago, ..Renewed::now() };
+        Leadership { renewed: Arc::new(Mutex::new(renewed)), lost: CancellationToken::new() }
     }
 
     #[test]
@@ -310,9 +352,17 @@ mod tests {
     }
 
     #[test]
+    fn a_renewal_counts_again_after_the_clock_was_stepped() {
+        let leadership = renewed(SignedDuration::from_hours(1));
+        assert!(!leadership.is_held());
+        leadership.renewed(Renewed::now());
+        assert!(leadership.is_held());
+    }
+
+    #[test]
     fn lost_is_lost() {
         let leadership = renewed(SignedDuration::ZERO);
-        leadership.lost.cancel();
+        leadership.lose();
         assert!(!leadership.is_held());
     }
 

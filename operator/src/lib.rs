@@ -13,6 +13,7 @@
 pub mod admin;
 pub mod args;
 pub mod backoff;
+pub mod clock;
 pub mod cluster;
 pub mod connections;
 pub mod context;
@@ -22,9 +23,12 @@ pub mod definitions;
 pub mod drain;
 pub mod embedded;
 pub mod error;
+pub mod faults;
 pub mod finalizer;
 pub mod lease;
 pub mod metrics;
+pub mod own_writes;
+pub mod process;
 pub mod sweeper;
 pub mod target;
 pub mod telemetry;
@@ -42,6 +46,7 @@ use futures::future::Either;
 use kube::Client;
 use secrecy::SecretString;
 use tokio::net::TcpListener;
+use tokio::sync::broadcast::error::RecvError;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -55,8 +60,9 @@ use crate::definitions::Definitions;
 use crate::embedded::EmbeddedHub;
 use crate::lease::Leadership;
 use crate::metrics::Metrics;
+use crate::own_writes::OwnWrites;
 use crate::target::Policy;
-use crate::tunnels::Hubs;
+use crate::tunnels::{HubChange, Hubs};
 
 /// How long reconciliations under way may take to finish once the process is asked to stop.
 const STOP_GRACE: Duration = Duration::from_secs(5);
@@ -96,7 +102,7 @@ async fn operate(args: RunArgs) -> anyhow::Result<()> {
         tokio::spawn(lease::keep(client.clone(), namespace, replica, leadership.clone(), lease_stop.clone()));
 
     let led = tokio::select! {
-        led = lead(&args, client, &config, &admin, admin_address, leadership, stop.clone()) => led,
+        led = lead(&args, lease::fenced(&client, &leadership), &config, &admin, admin_address, leadership, stop.clone()) => led,
         failed = &mut serving => failed.context("the admin server failed").and_then(|ended| ended.context("the admin server failed")),
     };
     stop.cancel();
@@ -140,6 +146,7 @@ async fn lead(
         // A signal ends everything below as well, which is then no failure.
         biased;
         () = stop.cancelled() => Ok(()),
+        () = robbed(&hubs, &leadership) => Err(anyhow::anyhow!("another replica has taken our place at the hub")),
         () = leadership.lost() => Err(anyhow::anyhow!("the lease was lost; another replica takes over")),
         Some(ended) = tasks.join_next() => {
             ended.context("a task failed").flatten().and(Err(anyhow::anyhow!("a task ended unexpectedly")))
@@ -152,6 +159,19 @@ async fn lead(
         hub.stop().await;
     }
     result
+}
+
+/// Completes when somebody else uses our identity at a hub while our Lease has run out: then it is the one who leads now.
+async fn robbed(hubs: &Hubs, leadership: &Leadership) {
+    let mut changes = hubs.changes();
+    loop {
+        match changes.recv().await {
+            Ok(HubChange::Replaced) if !leadership.is_held() => return leadership.lose(),
+            Err(RecvError::Closed) => return std::future::pending().await,
+            // A lagging ear hears the next one: two sockets of one identity replace each other again and again.
+            Ok(_) | Err(RecvError::Lagged(_)) => {}
+        }
+    }
 }
 
 /// What all scopes share.
@@ -189,6 +209,8 @@ fn start_tasks(
             isolation: args.share_isolation,
             insecure: insecure(&args.hub),
             backoff: Backoff::default(),
+            hub_backoff: Backoff::default(),
+            own_writes: OwnWrites::default(),
             metrics: base.metrics.clone(),
             leadership: base.leadership.clone(),
             definitions: base.definitions.clone(),

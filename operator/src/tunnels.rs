@@ -35,6 +35,8 @@ pub enum HubChange {
     Hub,
     /// The hub says something new of one share: it was joined, or closed.
     Share(Mark),
+    /// Another process uses our identity.
+    Replaced,
     /// The data plane ended one share, because its time is up.
     Expired(ShareKey),
 }

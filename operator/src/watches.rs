@@ -111,6 +111,7 @@ pub async fn follow_hubs(hubs: Arc<Hubs>, triggers: Triggers, stores: Stores) {
                     triggers.share(Trigger::One(share)).await;
                 }
             }
+            Ok(HubChange::Replaced) => {}
             Ok(HubChange::Hub) | Err(tokio::sync::broadcast::error::RecvError::Lagged(_)) => {
                 triggers.all().await;
             }

@@ -32,6 +32,7 @@ pub use names::{common_name, object_of, service_name, share_key};
 use crate::context::Context;
 use crate::controllers::RESYNC;
 use crate::error::Error;
+use crate::faults::{Bug, is_planted};
 use crate::finalizer;
 
 /// Brings one EnvironmentShare and the hub into agreement.
@@ -48,8 +49,9 @@ pub async fn reconcile(share: Arc<EnvironmentShare>, context: Arc<Context>) -> R
     let valid = validate::validate(&share, &found, context.now());
     // No client: what the hub should have.
     let plan = plan::plan(&valid, &found);
-    if plan.touches_the_hub() && !share.finalizers().iter().any(|name| name == FINALIZER) {
-        finalizer::add(&*share, &context.client).await?;
+    let watched_over = plan.touches_the_hub() && !is_planted(Bug::NoFinalizer);
+    if watched_over && !share.finalizers().iter().any(|name| name == FINALIZER) {
+        finalizer::add(&*share, &context).await?;
         // The finalizer is there before the hub is told anything; the change triggers the next look.
     }
     // Client: refuse and cut first, then the hub, then the Secret.

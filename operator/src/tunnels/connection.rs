@@ -12,7 +12,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
 use connect_hub::client::{Client, Deleted, Features};
-use connect_hub::clock::SystemClock;
 use connect_hub::tunnel::Tunnel;
 use connect_hub::tunnel::routes::Routes;
 use connect_hub::url::HubUrl;
@@ -20,7 +19,9 @@ use tokio::sync::{broadcast, watch};
 use uuid::Uuid;
 
 use crate::backoff::Backoff;
+use crate::clock::Wall;
 use crate::credentials::HubEndpoint;
+use crate::faults::point;
 use crate::metrics::HubCalls;
 use crate::tunnels::HubChange;
 use crate::tunnels::directory::{Directory, KnownService};
@@ -47,6 +48,8 @@ pub struct HubConnection {
     backoff: Backoff,
     /// Turned off when the hub turns out to have no way to delete a service.
     deletes_services: AtomicBool,
+    /// A creation was asked for and not answered, and the lists were not read since.
+    unanswered: AtomicBool,
     /// The hub has said that it has no room for another service, and none was freed since.
     full: AtomicBool,
 }
@@ -71,7 +74,7 @@ impl HubConnection {
             endpoint,
             client: OnceLock::new(),
             calls,
-            routes: Routes::new(Arc::new(SystemClock)),
+            routes: Routes::new(Arc::new(Wall)),
             state_tx: watch::Sender::new(HubState::Starting),
             entered: RwLock::default(),
             directory: Mutex::default(),
@@ -81,6 +84,7 @@ impl HubConnection {
             changes_tx,
             backoff: Backoff::default(),
             deletes_services: AtomicBool::new(true),
+            unanswered: AtomicBool::new(false),
             full: AtomicBool::new(false),
         }
     }
@@ -145,13 +149,29 @@ impl HubConnection {
     pub async fn free_service(&self, name: &str, known: KnownService) -> Result<(), connect_hub::Error> {
         self.routes.remove(known.id);
         if let Some(client) = self.client.get().filter(|_| self.deletes_services()) {
-            match client.delete_service(known.id).await? {
+            match point("deleting a service", client.delete_service(known.id)).await? {
                 Deleted::Done | Deleted::Absent => {
                     self.with_directory(|directory| directory.forget_service(name));
                     self.has_room();
                 }
                 Deleted::Unsupported => self.deletes_services.store(false, Ordering::Relaxed),
             }
+        }
+        Ok(())
+    }
+
+    /// Notes that a creation failed, so that the hub may have made what we know nothing of.
+    pub fn was_not_answered(&self) {
+        self.unanswered.store(true, Ordering::Release);
+    }
+
+    /// Reads the lists, if they may lack what an unanswered creation has made.
+    ///
+    /// # Errors
+    /// The hub refused or did not answer.
+    pub async fn catch_up(&self) -> Result<(), connect_hub::Error> {
+        if self.unanswered.load(Ordering::Acquire) {
+            self.read_lists().await?;
         }
         Ok(())
     }

@@ -44,6 +44,7 @@ pub enum Difference {
 /// Services and shares of our agent at one hub.
 #[derive(Debug, Default)]
 pub struct Directory {
+    is_listed: bool,
     services: HashMap<String, KnownService>,
     shares: HashMap<Mark, Vec<ShareRow>>,
 }
@@ -51,11 +52,17 @@ pub struct Directory {
 impl Directory {
     /// What two lists say.
     pub fn new(services: impl IntoIterator<Item = (String, KnownService)>, shares: Vec<ShareRow>) -> Self {
-        let mut directory = Self { services: services.into_iter().collect(), shares: HashMap::new() };
+        let services = services.into_iter().collect();
+        let mut directory = Self { is_listed: true, services, shares: HashMap::new() };
         for row in shares {
             directory.remember(row);
         }
         directory
+    }
+
+    /// Whether the hub has said what it has; before that, nothing here means nothing.
+    pub fn is_listed(&self) -> bool {
+        self.is_listed
     }
 
     /// How this differs from what was known before.

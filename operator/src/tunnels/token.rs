@@ -10,8 +10,10 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::sync::watch;
 
 use crate::backoff::Backoff;
+use crate::clock;
 use crate::credentials::{IdentityStore, Stored};
 use crate::error::chain;
+use crate::faults::point;
 
 /// How long before its end a token is rotated: a week, within which a hub that is down comes back (api.md).
 const ROTATE_BEFORE_END: SignedDuration = SignedDuration::from_hours(7 * 24);
@@ -46,7 +48,14 @@ impl AgentToken {
     pub async fn rotate_when_due(&mut self, state: &TunnelState, client: &Client) {
         let TunnelState::Connected { token_expires_at: Some(told), .. } = state else { return };
         let end = self.stored.token_expires_at.unwrap_or(*told).max(*told);
-        if is_due(end, self.rotated_at, Timestamp::now()) {
+        if is_due(end, self.rotated_at, clock::now()) {
+            self.rotate(client).await;
+        }
+    }
+
+    /// Rotates the token although nothing is known of its end but that it is near.
+    pub async fn rotate_when_rested(&mut self, client: &Client) {
+        if is_rested(self.rotated_at, clock::now()) {
             self.rotate(client).await;
         }
     }
@@ -54,7 +63,7 @@ impl AgentToken {
     /// Rotates the token: at the hub, into the Secret, into the tunnel. What fails at the hub is tried again when next asked.
     pub async fn rotate(&mut self, client: &Client) {
         let hub = client.url();
-        let rotated = match client.rotate_token(&self.stored.identity).await {
+        let rotated = match point("rotating the token", client.rotate_token(&self.stored.identity)).await {
             Ok(rotated) => rotated,
             Err(error) => {
                 tracing::warn!(%hub, error = chain(&error), "cannot rotate the agent's token; trying again later");
@@ -68,15 +77,18 @@ impl AgentToken {
             tokio::time::sleep(self.backoff.failed(THIS)).await;
         }
         self.backoff.succeeded(THIS);
-        self.rotated_at = Some(Timestamp::now());
+        self.rotated_at = Some(clock::now());
         self.identity_tx.send_replace(self.stored.identity.clone());
         tracing::info!(%hub, "rotated the agent's token");
     }
 }
 
 fn is_due(end: Timestamp, rotated_at: Option<Timestamp>, now: Timestamp) -> bool {
-    let rested = rotated_at.is_none_or(|then| now.duration_since(then) >= ROTATE_AT_MOST_EVERY);
-    rested && end.duration_since(now) < ROTATE_BEFORE_END
+    is_rested(rotated_at, now) && end.duration_since(now) < ROTATE_BEFORE_END
+}
+
+fn is_rested(rotated_at: Option<Timestamp>, now: Timestamp) -> bool {
+    rotated_at.is_none_or(|then| now.duration_since(then) >= ROTATE_AT_MOST_EVERY)
 }
 
 #[cfg(test)]

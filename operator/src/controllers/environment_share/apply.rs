@@ -24,8 +24,9 @@ use super::names::share_key;
 use super::plan::{Plan, hub_problem};
 use super::validate::{Over, Validated};
 use crate::context::Context;
-use crate::controllers::{HUB_RETRY, ROOM_RETRY};
+use crate::controllers::ROOM_RETRY;
 use crate::error::Error;
+use crate::faults::{Bug, is_planted};
 use crate::tunnels::{HubConnection, HubProblem, HubState};
 
 pub use self::end::close_at_hub;
@@ -114,8 +115,9 @@ async fn open(
     };
     let settled = match at_hub.await {
         Ok(settled) => settled,
-        Err(error) => return Ok(failed(found, hub, &error)),
+        Err(error) => return Ok(failed(share, found, hub, &error, context)),
     };
+    context.hub_answered(share);
     let row = match settled {
         Settled::Open(row) => row,
         Settled::Limit => {
@@ -128,6 +130,14 @@ async fn open(
     };
     let names: Vec<String> = valid.routes.iter().map(|route| route.name.clone()).collect();
     let wanted = code_secret::manifest(share, &row.code, hub.public_url(), ends_at, &names, found.isolation);
+    if is_planted(Bug::LogsTheCode) {
+        tracing::debug!(code = row.code.expose_secret(), "shared");
+    }
+    if is_planted(Bug::StatusBeforeSecret)
+        && share.status.as_ref().is_none_or(|status| status.code_secret_name.is_none())
+    {
+        return Ok(Done { shared: true, ..Done::default() });
+    }
     if !found.stored_secret.as_deref().is_some_and(|stored| code_secret::is_current(stored, &wanted)) {
         write_secret(share, &wanted, context).await?;
     }
@@ -146,9 +156,18 @@ async fn open(
     })
 }
 
-fn failed(found: &Found, hub: &HubConnection, error: &connect_hub::Error) -> Done {
+fn failed(
+    share: &EnvironmentShare,
+    found: &Found,
+    hub: &HubConnection,
+    error: &connect_hub::Error,
+    context: &Context,
+) -> Done {
     let problem = hub.problem(error);
-    let retry = if problem.is_no_room() { ROOM_RETRY } else { HUB_RETRY };
+    if is_planted(Bug::GivesUpAfterErrors) {
+        return Done { shared: found.code.is_some(), problem: Some(problem), ..Done::default() };
+    }
+    let retry = if problem.is_no_room() { ROOM_RETRY } else { context.hub_retry(share) };
     Done {
         shared: found.code.is_some(),
         problem: Some(problem),

@@ -42,7 +42,7 @@ pub async fn let_go(
         let code = code_of(share, context).map(|(_, code)| code);
         delete_secret(share, code.as_ref(), context).await?;
     }
-    finalizer::remove(share, &context.client).await?;
+    finalizer::remove(share, context).await?;
     context.hubs.forget_share(&share_key(share));
     let now = context.now();
     if over(share, share.ends_at(now).ok(), now).is_none() {

@@ -7,6 +7,7 @@ use connect_crds::{
 use connect_hub::client::ShareRow;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use secrecy::ExposeSecret;
 
 use super::apply::Done;
 use super::dereference::Found;
@@ -14,6 +15,7 @@ use super::validate::{Over, Validated};
 use crate::context::{Context, Notice};
 use crate::controllers::write_status;
 use crate::error::Error;
+use crate::faults::{Bug, is_planted};
 
 /// Joins shown in status, newest first.
 const RECENT_JOINS: usize = 20;
@@ -34,7 +36,7 @@ pub async fn report(
         return Ok(());
     }
     let new = status(share, valid, found, done, context.now());
-    if share.status.as_ref() != Some(&new) {
+    if share.status.as_ref() != Some(&new) || is_planted(Bug::WritesStatusAlways) {
         write_status(context, share, &new).await?;
     }
     for notice in notices(&old, &new, done) {
@@ -292,6 +294,9 @@ fn notices(old: &EnvironmentShareStatus, new: &EnvironmentShareStatus, done: &Do
             "Share",
             "the share has a new code; it is in the share's Secret".to_owned(),
         ));
+    }
+    if let Some(row) = done.row.as_ref().filter(|_| is_planted(Bug::TellsTheCode)) {
+        notices.push(normal("Shared", "Share", format!("join with {}", row.code.expose_secret())));
     }
     notices.extend(join_notices(old.joins.as_ref(), new.joins.as_ref()));
     notices

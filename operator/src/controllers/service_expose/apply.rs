@@ -10,8 +10,9 @@ use kube::runtime::controller::Action;
 
 use super::validate::Validated;
 use crate::context::{Context, Notice};
-use crate::controllers::{GIVE_UP, HUB_RETRY, ROOM_RETRY, TRY_EVERY};
+use crate::controllers::{GIVE_UP, ROOM_RETRY, TRY_EVERY};
 use crate::error::Error;
+use crate::faults::point;
 use crate::finalizer;
 use crate::tunnels::{HubConnection, HubProblem, HubState, KnownService};
 
@@ -41,7 +42,7 @@ pub async fn apply(
     let Some(hub) = hub else { return Ok(Done::default()) };
     let wanted = valid.reach == Reach::Workspace && valid.refused.is_none() && valid.target.is_ok();
     if !wanted {
-        return withdraw(expose, hub).await;
+        return withdraw(expose, hub, context).await;
     }
     let problem = hub.state().problem();
     if problem.is_some() || hub.state() == HubState::Starting {
@@ -53,13 +54,17 @@ pub async fn apply(
         });
     }
     if !expose.finalizers().iter().any(|name| name == FINALIZER) {
-        finalizer::add(expose, &context.client).await?;
+        finalizer::add(expose, context).await?;
     }
     match register(expose, valid, hub).await {
-        Ok(done) => Ok(done),
+        Ok(done) => {
+            context.hub_answered(expose);
+            Ok(done)
+        }
         Err(error) => {
             let problem = hub.problem(&error);
-            let look_again = Some(if problem.is_no_room() { ROOM_RETRY } else { HUB_RETRY });
+            let retry = if problem.is_no_room() { ROOM_RETRY } else { context.hub_retry(expose) };
+            let look_again = Some(retry);
             Ok(Done { problem: Some(problem), look_again, ..Done::default() })
         }
     }
@@ -93,7 +98,7 @@ async fn register(
                 is_public: expose.spec.public,
                 reach: Some(ServiceReach::Workspace),
             };
-            let made = client.register_service(agent, &service).await?;
+            let made = point("registering a route", client.register_service(agent, &service)).await?;
             let known = KnownService { id: made.id, tunnel_port: made.tunnel_port };
             hub.with_directory(|directory| directory.remember_service(name, known));
             (known, made.public_url)
@@ -115,7 +120,11 @@ async fn register(
 }
 
 /// Takes away what an earlier spec had put at the hub.
-pub(super) async fn withdraw(expose: &ServiceExpose, hub: &HubConnection) -> Result<Done, Error> {
+pub(super) async fn withdraw(
+    expose: &ServiceExpose,
+    hub: &HubConnection,
+    context: &Context,
+) -> Result<Done, Error> {
     let Some(told) = told_service_id(expose) else {
         return Ok(Done { problem: hub.state().problem(), ..Done::default() });
     };
@@ -130,7 +139,7 @@ pub(super) async fn withdraw(expose: &ServiceExpose, hub: &HubConnection) -> Res
             return Ok(Done {
                 problem: Some(hub.problem(&error)),
                 service_id: Some(told),
-                look_again: Some(HUB_RETRY),
+                look_again: Some(context.hub_retry(expose)),
                 ..Done::default()
             });
         }
@@ -138,7 +147,7 @@ pub(super) async fn withdraw(expose: &ServiceExpose, hub: &HubConnection) -> Res
         return Ok(Done {
             problem: hub.state().problem(),
             service_id: Some(told),
-            look_again: Some(HUB_RETRY),
+            look_again: Some(context.hub_retry(expose)),
             ..Done::default()
         });
     }
@@ -163,7 +172,7 @@ pub async fn cleanup(
         return Ok(Action::await_change());
     }
     if let Some(hub) = hub {
-        let done = withdraw(expose, hub).await?;
+        let done = withdraw(expose, hub, context).await?;
         if done.service_id.is_some() {
             let asked = expose.metadata.deletion_timestamp.as_ref().map_or(context.now(), |time| time.0);
             if context.now().duration_since(asked) < GIVE_UP {
@@ -172,7 +181,7 @@ pub async fn cleanup(
             abandon(expose, done.problem, "Delete", context).await;
         }
     }
-    finalizer::remove(expose, &context.client).await?;
+    finalizer::remove(expose, context).await?;
     Ok(Action::await_change())
 }
 

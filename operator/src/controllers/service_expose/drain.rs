@@ -33,7 +33,7 @@ pub async fn let_go(
         Some(deadline) => tell_the_hub(expose, context, deadline).await?,
         None => true,
     };
-    finalizer::remove(expose, &context.client).await?;
+    finalizer::remove(expose, context).await?;
     last_words(context, expose, &left(expose, context.now())).await;
     Ok(told)
 }
@@ -43,7 +43,7 @@ async fn tell_the_hub(expose: &ServiceExpose, context: &Context, deadline: Insta
     let namespace = expose.namespace().ok_or(Error::Incomplete("namespace"))?;
     let Ok(hub) = context.hub(&namespace, expose.spec.hub_ref.as_ref()) else { return Ok(true) };
     loop {
-        let problem = match timeout_at(deadline, withdraw(expose, &hub)).await {
+        let problem = match timeout_at(deadline, withdraw(expose, &hub, context)).await {
             Ok(done) => {
                 let done = done?;
                 if done.service_id.is_none() {

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Entered, HubConnection, THIS};
 use crate::credentials::IdentityStore;
 use crate::error::{Error, chain};
+use crate::faults::point;
 use crate::tunnels::problem::{HubProblem, HubState};
 use crate::tunnels::token::AgentToken;
 
@@ -49,8 +50,9 @@ impl HubConnection {
         let hub = |source| Error::Hub { doing: "entering the hub", source };
         let client = self.make_client().map_err(hub)?;
         let stored = identities.load_or_create().await?;
-        let features = client.health().await.map_err(hub)?.features;
-        client.register_agent(&stored.identity, AGENT_LABEL, None).await.map_err(hub)?;
+        let features = point("reading the health", client.health()).await.map_err(hub)?.features;
+        let registering = client.register_agent(&stored.identity, AGENT_LABEL, None);
+        point("registering the agent", registering).await.map_err(hub)?;
         *self.entered.write().unwrap_or_else(PoisonError::into_inner) =
             Some(Entered { agent: stored.identity.agent_id, features });
         let (token, identity_rx) = AgentToken::new(identities.clone(), stored);

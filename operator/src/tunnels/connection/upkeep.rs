@@ -10,6 +10,7 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::time::Instant;
 
 use super::{HubConnection, THIS};
+use crate::faults::{point, quick};
 use crate::tunnels::HubChange;
 use crate::tunnels::directory::{Difference, Directory, KnownService};
 use crate::tunnels::problem::{HubProblem, HubState};
@@ -30,7 +31,8 @@ impl HubConnection {
         tunnel_state.mark_changed();
         let mut events = tunnel.events();
         let mut ended = self.routes.ended();
-        let mut refresh = tokio::time::interval_at(Instant::now() + REFRESH_EVERY, REFRESH_EVERY);
+        let mut refresh =
+            tokio::time::interval_at(Instant::now() + quick(REFRESH_EVERY), quick(REFRESH_EVERY));
         refresh.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut down_since = Some(Instant::now());
         loop {
@@ -112,10 +114,11 @@ impl HubConnection {
     }
 
     /// Replaces what is known by what the hub lists, and says how it differs.
-    async fn read_lists(&self) -> Result<Difference, connect_hub::Error> {
+    pub(super) async fn read_lists(&self) -> Result<Difference, connect_hub::Error> {
         let Some((client, agent)) = self.entered() else { return Ok(Difference::None) };
-        let services = client.services().await?;
-        let shares = client.shares(agent).await?;
+        self.unanswered.store(false, Ordering::Release);
+        let services = point("listing services", client.services()).await?;
+        let shares = point("listing shares", client.shares(agent)).await?;
         let ours = services
             .into_iter()
             .filter(|row| row.agent_id == Some(agent))
@@ -136,11 +139,11 @@ impl HubConnection {
                     self.tell(HubChange::Share(mark));
                 }
             }
-            Ok(TunnelEvent::TokenExpired | TunnelEvent::TokenExpiring { .. }) => {
-                token.rotate(client).await;
-            }
+            Ok(TunnelEvent::TokenExpired) => token.rotate(client).await,
+            Ok(TunnelEvent::TokenExpiring { .. }) => token.rotate_when_rested(client).await,
             Ok(TunnelEvent::Replaced) => {
                 tracing::warn!(hub = %self.url(), "another process uses our agent id at the hub; only one may");
+                self.tell(HubChange::Replaced);
             }
             // Missed events are in the lists, which are read every minute.
             Err(_) => {}

@@ -1,6 +1,7 @@
 //! The end of a share: connections first, then the hub, then the Secret.
 
-use connect_crds::{EnvironmentShare, Mark};
+use connect_crds::condition::{find, is_true, kind};
+use connect_crds::{EnvironmentShare, FINALIZER, Mark};
 use connect_hub::client::{Client, Revoked, ShareRow};
 use kube::ResourceExt;
 use secrecy::{ExposeSecret, SecretString};
@@ -11,12 +12,12 @@ use super::secret::delete_secret;
 use super::services::{free_services, has_services_to_free};
 use crate::args::ShareIsolation;
 use crate::context::Context;
-use crate::controllers::HUB_RETRY;
 use crate::controllers::environment_share::dereference::Found;
 use crate::controllers::environment_share::names::share_key;
 use crate::controllers::environment_share::validate::Over;
 use crate::error::Error;
-use crate::tunnels::{HubConnection, HubProblem};
+use crate::faults::{Bug, is_planted, point};
+use crate::tunnels::{HubConnection, HubProblem, HubState};
 
 /// Ends a share everywhere.
 ///
@@ -28,13 +29,19 @@ pub async fn close(
     over: Over,
     context: &Context,
 ) -> Result<Done, Error> {
-    if let Ok((hub, _)) = &found.hub {
+    if let Ok((hub, _)) = &found.hub
+        && !is_planted(Bug::CutsLast)
+    {
         // First of all: no new connection, and the open ones are cut. Nothing below can delay this.
         hub.end_share(&share_key(share), over.end_reason());
     }
     if let Err(problem) = close_at_hub(share, found).await {
-        return Ok(Done { problem: Some(problem), look_again: Some(HUB_RETRY), ..Done::default() });
+        // A hub that has not been heard yet will be, or will not: both are told.
+        let undecided = matches!(&found.hub, Ok((_, HubState::Starting)));
+        let look_again = Some(context.hub_retry(share));
+        return Ok(Done { problem: Some(problem), undecided, look_again, ..Done::default() });
     }
+    context.hub_answered(share);
     delete_secret(share, found.code.as_ref(), context).await?;
     // At a hub that keeps the rows of ended shares, their services are refused like unknown ones.
     if let Ok((hub, _)) = &found.hub
@@ -54,10 +61,11 @@ pub async fn close(
 pub async fn close_at_hub(share: &EnvironmentShare, found: &Found) -> Result<(), HubProblem> {
     // A hub whose Secret is gone cannot be told; its share ends there by its own expiry.
     let Ok((hub, state)) = &found.hub else { return Ok(()) };
-    if found.code.is_none() && found.rows.is_empty() && !has_services_to_free(found, hub) {
+    let may_be_there = may_be_unknown(share) && !hub.with_directory(|directory| directory.is_listed());
+    if found.code.is_none() && found.rows.is_empty() && !may_be_there && !has_services_to_free(found, hub) {
         return Ok(());
     }
-    let Some((client, agent)) = hub.entered() else {
+    let Some((client, agent)) = hub.entered().filter(|_| !may_be_there) else {
         return Err(state
             .problem()
             .unwrap_or_else(|| HubProblem::unreachable(hub.url(), "not connected yet")));
@@ -71,6 +79,14 @@ pub async fn close_at_hub(share: &EnvironmentShare, found: &Found) -> Result<(),
         free_services(share, &[], found, hub).await
     };
     told.await.map_err(|error| hub.problem(&error))
+}
+
+/// Whether the hub may have a share of which only its lists tell: our finalizer is there, so it may have been told of a
+/// beginning, and status does not say that it was told of the end.
+fn may_be_unknown(share: &EnvironmentShare) -> bool {
+    let conditions = share.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
+    let is_over = find(conditions, kind::ACTIVE).is_some_and(|active| active.status == "False");
+    share.finalizers().iter().any(|name| name == FINALIZER) && !(is_over && is_true(conditions, kind::READY))
 }
 
 /// Makes the code in the Secret void and cuts whoever joined with it, while the share goes on with a new one. Can be repeated:
@@ -129,7 +145,7 @@ pub async fn close_rows(
 
 /// Revokes a code; one that the hub does not know is as good as revoked.
 async fn revoke(client: &Client, agent: Uuid, code: &SecretString) -> Result<(), connect_hub::Error> {
-    match client.revoke_share(agent, code).await? {
+    match point("closing a share", client.revoke_share(agent, code)).await? {
         Revoked::Done | Revoked::Absent => Ok(()),
     }
 }

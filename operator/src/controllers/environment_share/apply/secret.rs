@@ -9,6 +9,7 @@ use crate::cluster::{FIELD_MANAGER, call, call_opt};
 use crate::context::Context;
 use crate::controllers::environment_share::code_secret::CodeSecret;
 use crate::error::Error;
+use crate::faults::{Bug, is_planted};
 
 /// Writes the Secret as it should be.
 ///
@@ -31,7 +32,7 @@ pub async fn delete_secret(
     code: Option<&CodeSecret>,
     context: &Context,
 ) -> Result<(), Error> {
-    let Some(code) = code else { return Ok(()) };
+    let Some(code) = code.filter(|_| !is_planted(Bug::LeavesTheSecret)) else { return Ok(()) };
     let api: Api<Secret> =
         Api::namespaced(context.client.clone(), &share.namespace().ok_or(Error::Incomplete("namespace"))?);
     let preconditions = Preconditions { uid: code.uid.clone(), resource_version: None };

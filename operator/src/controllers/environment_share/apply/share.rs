@@ -9,9 +9,11 @@ use uuid::Uuid;
 
 use super::end::close_rows;
 use super::services::target_port;
+use crate::clock;
 use crate::controllers::environment_share::code_secret::wanted_rotation;
 use crate::controllers::environment_share::dereference::Found;
 use crate::controllers::environment_share::validate::{HUB_LONGEST, Over, Route, Validated};
+use crate::faults::{Bug, is_planted, point};
 use crate::tunnels::{HubConnection, hub_share_name};
 
 /// The most hours that such a hub takes.
@@ -69,9 +71,12 @@ impl Keeper<'_> {
             close_rows(share, &found.rows, hub, (client, agent)).await?;
             return Ok(Settled::Limit);
         }
-        let Some(keep) = self.row_to_keep(Timestamp::now()) else { return self.create().await };
+        let Some(keep) = self.row_to_keep(clock::now()) else { return self.create().await };
         for (_, extra) in found.rows.iter().enumerate().filter(|(index, _)| *index != keep) {
-            client.revoke_share(agent, &extra.code).await?;
+            if is_planted(Bug::KeepsDuplicates) {
+                continue;
+            }
+            point("closing a duplicate", client.revoke_share(agent, &extra.code)).await?;
         }
         let mut row = found.rows[keep].clone();
         if hub.has("update-share") {
@@ -88,6 +93,9 @@ impl Keeper<'_> {
     /// takes its place, and it is closed once that other's code is in the Secret. While the code rotates: one that an earlier
     /// try has made.
     fn row_to_keep(&self, now: Timestamp) -> Option<usize> {
+        if is_planted(Bug::CreatesBlindly) && self.found.code.is_none() {
+            return None;
+        }
         let known = self.found.code.as_ref().map(|code| code.code.expose_secret());
         let lasting = |row: &ShareRow| renewal_due(row, self.ends_at, self.hub).is_none_or(|due| now < due);
         let rows = || self.found.rows.iter().enumerate().filter(|(_, row)| lasting(row));
@@ -108,7 +116,7 @@ impl Keeper<'_> {
         let uid = share.uid().unwrap_or_default();
         let name =
             hub_share_name(share.spec.display_name.as_deref().unwrap_or(&share.name_any()), &self.mark());
-        let now = Timestamp::now();
+        let now = clock::now();
         let end = if hub.has("expires-at") {
             ShareEnd::At(ends_at)
         } else {
@@ -116,8 +124,15 @@ impl Keeper<'_> {
         };
         let new =
             NewShare { name: Some(name.clone()), end, max_joins: self.max_joins(), routes: self.routes() };
-        let key = hub.has("idempotency-key").then(|| idempotency_key(&uid, wanted_rotation(share)));
-        let made = self.client.create_share(self.agent, &new, key.as_deref()).await?;
+        let knows_keys = hub.has("idempotency-key") && !is_planted(Bug::CreatesBlindly);
+        let key = knows_keys.then(|| idempotency_key(&uid, wanted_rotation(share)));
+        if key.is_none()
+            && let Some(row) = self.made_unheard().await?
+        {
+            return Ok(Settled::Open(row));
+        }
+        let creating = self.client.create_share(self.agent, &new, key.as_deref());
+        let made = point("creating a share", creating).await.inspect_err(|_| hub.was_not_answered())?;
         match made.state {
             ShareState::Expired => return Ok(Settled::Ended(Over::Expired)),
             ShareState::Revoked => return Ok(Settled::Ended(Over::Revoked)),
@@ -137,6 +152,20 @@ impl Keeper<'_> {
         Ok(Settled::Open(row))
     }
 
+    /// What an earlier creation has made whose answer was lost, at a hub that would make another.
+    async fn made_unheard(&self) -> Result<Option<ShareRow>, connect_hub::Error> {
+        if is_planted(Bug::CreatesBlindly) {
+            return Ok(None);
+        }
+        self.hub.catch_up().await?;
+        let rows = self.hub.with_directory(|directory| directory.shares(&self.mark()).to_vec());
+        let seen = |row: &ShareRow| {
+            self.found.rows.iter().any(|seen| seen.code.expose_secret() == row.code.expose_secret())
+        };
+        let known = self.found.code.as_ref().map(|code| code.code.expose_secret());
+        Ok(rows.into_iter().find(|row| !seen(row) && Some(row.code.expose_secret()) != known))
+    }
+
     /// Changes end and routes of an open share, when they differ.
     async fn update(&self, mut row: ShareRow) -> Result<ShareRow, connect_hub::Error> {
         let Self { valid, found, ends_at, .. } = *self;
@@ -145,7 +174,7 @@ impl Keeper<'_> {
         let others =
             had.len() != valid.routes.len() || valid.routes.iter().any(|route| !had.contains(&route.name));
         let rerouted = valid.membership == Membership::Live && others;
-        if !differs && !rerouted {
+        if (!differs && !rerouted) || is_planted(Bug::ExtendsOnlyHere) {
             return Ok(row);
         }
         let change = ShareChange {
@@ -153,7 +182,8 @@ impl Keeper<'_> {
             max_joins: self.max_joins(),
             routes: rerouted.then(|| self.routes()),
         };
-        row.expires_at = self.client.update_share(self.agent, &row.code, &change).await?.expires_at;
+        let changing = self.client.update_share(self.agent, &row.code, &change);
+        row.expires_at = point("changing a share", changing).await?.expires_at;
         Ok(row)
     }
 

@@ -1,0 +1,8 @@
+//! The operator's process with fail points and planted bugs, for tests. Under another name, so that nobody takes one for the other.
+
+use std::process::ExitCode;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    connect_operator::process::main().await
+}
