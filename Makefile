@@ -36,6 +36,10 @@ test: tools ## run every test
 e2e: tools ## run the tests of the whole product against a real control plane
 	cargo test -p connect-tests --test it
 
+.PHONY: soak
+soak: tools ## users and faults at random for MINUTES=30, then rest, then everything must be right; SEED=n replays
+	@$(LAB) soak $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED))
+
 .PHONY: chart
 chart: tools ## run the charts' tests: lint, render, schema, install and uninstall with real helm
 	cargo test -p connect-tests --test it chart::

@@ -22,7 +22,6 @@ use tokio_util::sync::CancellationToken;
 use crate::cluster::{FIELD_MANAGER, call};
 use crate::context::Context;
 use crate::error::{Error, chain};
-use crate::faults::{Bug, is_planted};
 use crate::watches::Trigger;
 
 /// Reconciliations of one kind under way at once. Enough to hide a hub's latency, few enough not to flood it.
@@ -112,7 +111,7 @@ fn retry<K: Resource<DynamicType = ()>>(object: Arc<K>, error: &Error, context: 
         retry_in = ?wait,
         "reconciliation failed"
     );
-    if is_planted(Bug::GivesUpAfterErrors) { Action::await_change() } else { Action::requeue(wait) }
+    Action::requeue(wait)
 }
 
 fn key<K: Resource<DynamicType = ()>>(object: &K) -> String {

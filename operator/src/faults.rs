@@ -43,8 +43,6 @@ pub enum Bug {
     WritesStatusAlways,
     /// A start makes a new identity although one is stored.
     ForgetsItsIdentity,
-    /// What was lost when a call failed is never tried again.
-    GivesUpAfterErrors,
     /// A leader whose Lease ran out goes on.
     IgnoresTheLease,
     /// A new end is written into the Secret and not told to the hub.

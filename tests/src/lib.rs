@@ -7,6 +7,7 @@ pub mod api_server;
 pub mod bench;
 pub mod control_plane;
 pub mod demo;
+pub mod faults;
 mod guardian;
 pub mod hub;
 pub mod lab;

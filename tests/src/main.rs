@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use connect_tests::demo::{self, Plan};
+use connect_tests::faults::soak;
 use connect_tests::services::http;
 use connect_tests::{lab, toolchain};
 
@@ -30,6 +31,15 @@ enum Verb {
     Up,
     /// End what was left running
     Down,
+    /// Let users and faults do what they like to the operator, then rest, then look whether all is right; again and again
+    Soak {
+        /// How long, in minutes
+        #[arg(long, default_value_t = 30)]
+        minutes: u64,
+        /// Replays the run that printed it. Default: another one each time
+        #[arg(long)]
+        seed: Option<u64>,
+    },
     /// Build or install what tests and demo need
     Tools,
     /// Serve bytes over HTTP; the demo's third service
@@ -49,6 +59,7 @@ async fn main() -> Result<()> {
             demo::up().await?.keep()
         }
         Verb::Down => lab::down(),
+        Verb::Soak { minutes, seed } => soak::run(minutes, seed.map_or_else(getrandom::u64, Ok)?).await,
         Verb::Tools => tools().await,
         Verb::Serve { address } => http::serve(address).await,
     }

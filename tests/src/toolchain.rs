@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 
-pub use product::{Product, product};
+pub use product::{Product, faulty_operator, product};
 
 use crate::progress::say;
 

@@ -43,7 +43,26 @@ impl Product {
 /// The build fails.
 pub async fn product() -> Result<&'static Product> {
     static PRODUCT: OnceCell<Product> = OnceCell::const_new();
+    let build = || {
+        let operator = build(&BINARIES, &[])?;
+        let folder = operator.parent().context("a file is in a folder")?.to_owned();
+        say(format_args!("Using the binaries in {}", folder.display()));
+        Ok(Product { folder })
+    };
     PRODUCT.get_or_try_init(|| blocking(build)).await
+}
+
+/// The operator with fail points and planted bugs, built once per run. It has another name than the operator of the product,
+/// so that neither is taken for the other.
+///
+/// # Errors
+/// The build fails.
+pub async fn faulty_operator() -> Result<PathBuf> {
+    static FAULTY: OnceCell<PathBuf> = OnceCell::const_new();
+    // After the product: cargo builds one thing at a time anyway.
+    product().await?;
+    let build = || build(&[FAULTY_OPERATOR], &["--features", "connect-operator/faults"]);
+    FAULTY.get_or_try_init(|| blocking(build)).await.cloned()
 }
 
 /// What cargo says of one thing it built.
@@ -65,12 +84,17 @@ fn in_a_test() -> bool {
     env::current_exe().is_ok_and(|program| program.parent().is_some_and(|folder| folder.ends_with("deps")))
 }
 
-fn build() -> Result<Product> {
+/// The operator with ways to go wrong on purpose.
+const FAULTY_OPERATOR: &str = "connect-operator-faults";
+
+/// Builds these programs and says where the first is.
+fn build(programs: &[&str], more: &[&str]) -> Result<PathBuf> {
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("tests/ is in the workspace")?;
     // The whole workspace, because cargo then chooses the features that `make` has built already; but not `lab`, which may be
     // the program that is running now and starts itself again for the HTTP server.
     let mut arguments = vec!["build", "--workspace", "--message-format=json-render-diagnostics"];
-    arguments.extend(BINARIES.iter().flat_map(|name| ["--bin", name]));
+    arguments.extend(programs.iter().flat_map(|name| ["--bin", name]));
+    arguments.extend(more);
     if in_a_test() {
         arguments.extend(["--test", "it"]);
     }
@@ -90,12 +114,10 @@ fn build() -> Result<Product> {
         cargo.output().context("cannot start cargo, which builds the operator, the hub and the plugin")
     })?;
     ensure!(output.status.success(), "cargo build ended with {}; what it said is above", output.status);
-    let folder = String::from_utf8_lossy(&output.stdout)
+    let wanted = programs.first().context("something is to be built")?;
+    String::from_utf8_lossy(&output.stdout)
         .lines()
         .filter_map(|line| serde_json::from_str::<Artifact>(line).ok()?.executable)
-        .find(|executable| executable.ends_with("connect-operator"))
-        .and_then(|executable| Some(executable.parent()?.to_owned()))
-        .context("cargo built no connect-operator")?;
-    say(format_args!("Using the binaries in {}", folder.display()));
-    Ok(Product { folder })
+        .find(|executable| executable.ends_with(wanted))
+        .with_context(|| format!("cargo built no {wanted}"))
 }

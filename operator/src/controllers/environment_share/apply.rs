@@ -164,9 +164,6 @@ fn failed(
     context: &Context,
 ) -> Done {
     let problem = hub.problem(error);
-    if is_planted(Bug::GivesUpAfterErrors) {
-        return Done { shared: found.code.is_some(), problem: Some(problem), ..Done::default() };
-    }
     let retry = if problem.is_no_room() { ROOM_RETRY } else { context.hub_retry(share) };
     Done {
         shared: found.code.is_some(),

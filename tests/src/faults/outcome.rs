@@ -1,0 +1,300 @@
+//! What must be true after a life, whatever went wrong in it, and what is compared with the life without faults.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::net::Ipv4Addr;
+use std::path::Path;
+
+use anyhow::{Context as _, Result, ensure};
+use connect_crds::{EnvironmentShare, ServiceExpose, secret_key};
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{Secret, Service};
+use k8s_openapi::api::events::v1::Event;
+use kube::ResourceExt;
+use kube::api::{ListParams, Patch, PatchParams};
+use serde_json::{Value, json};
+
+use super::keeper::Keeper;
+use super::life::{OPEN, ROUTE, Stage, secret_of};
+use super::relay::{Relay, Seen};
+use crate::wait::{SOON, eventually};
+
+/// How a life has ended, in words that are the same in every life.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// What is there, one line each.
+    pub state: BTreeSet<String>,
+    /// How often something was made or taken away at the hub and at the API server.
+    pub counts: BTreeMap<String, usize>,
+}
+
+/// What was found wrong, as sentences.
+pub type Violations = Vec<String>;
+
+impl Outcome {
+    /// Looks at everything.
+    ///
+    /// # Errors
+    /// The API server or the hub does not answer.
+    pub async fn of(stage: &Stage, api: &Relay, hub: &Relay) -> Result<Self> {
+        let mut state = BTreeSet::new();
+        for share in stage.api::<EnvironmentShare>().list(&ListParams::default()).await? {
+            state.insert(format!("share {}: {}", share.name_any(), said(&serde_json::to_value(&share)?)));
+        }
+        for expose in stage.api::<ServiceExpose>().list(&ListParams::default()).await? {
+            state.insert(format!("expose {}: {}", expose.name_any(), said(&serde_json::to_value(&expose)?)));
+        }
+        for secret in stage.api::<Secret>().list(&ListParams::default()).await? {
+            state.insert(format!(
+                "secret {} of type {}",
+                secret.name_any(),
+                secret.type_.unwrap_or_default()
+            ));
+        }
+        let at_hub = AtHub::of(stage).await?;
+        state.extend(
+            at_hub
+                .services
+                .iter()
+                .map(|name| format!("hub service {}", name.replace(&stage.namespace, "NS"))),
+        );
+        state.extend(at_hub.shares.iter().map(|(name, _)| format!("hub share {name}")));
+        Ok(Self { state, counts: counts(&api.seen(), &hub.seen()) })
+    }
+
+    /// How this differs from a life without faults. Fewer Events may have been told, as they are told best effort, and others
+    /// as well: of the fault.
+    pub fn differences(&self, from: &Self) -> Violations {
+        let mut found = Vec::new();
+        found.extend(from.state.difference(&self.state).map(|line| format!("missing: {line}")));
+        found.extend(self.state.difference(&from.state).map(|line| format!("unexpected: {line}")));
+        let all: BTreeSet<&String> = self.counts.keys().chain(from.counts.keys()).collect();
+        for what in all {
+            let (is, was) =
+                (self.counts.get(what).copied().unwrap_or(0), from.counts.get(what).copied().unwrap_or(0));
+            let is_event = what.starts_with("event ");
+            // The trouble with the hub is told, and then that the share is there again.
+            let troubled = |object: &str| {
+                self.counts.keys().any(|told| told.starts_with("event \"Hub") && told.ends_with(object))
+            };
+            let is_of_the_fault = is_event && (was == 0 || what.rsplit(' ').next().is_some_and(troubled));
+            if (is > was && !is_of_the_fault) || (is < was && !is_event) {
+                found.push(format!("{is} times instead of {was}: {what}"));
+            }
+        }
+        found
+    }
+}
+
+/// Conditions and finalizers, without times and numbers.
+fn said(object: &Value) -> String {
+    let condition = |condition: &Value| {
+        let text = |key: &str| condition[key].as_str().unwrap_or_default().to_owned();
+        format!("{}={} ({})", text("type"), text("status"), text("reason"))
+    };
+    let conditions: Vec<String> =
+        object["status"]["conditions"].as_array().into_iter().flatten().map(condition).collect();
+    let secret = object["status"]["codeSecretName"].as_str().unwrap_or("no Secret");
+    format!("{}; {secret}; finalizers {}", conditions.join(", "), object["metadata"]["finalizers"])
+}
+
+/// What was made and taken away, by what the relays saw succeed.
+fn counts(api: &[Seen], hub: &[Seen]) -> BTreeMap<String, usize> {
+    let mut counts = BTreeMap::new();
+    let mut once = BTreeSet::new();
+    let mut count = |what: String| *counts.entry(what).or_insert(0) += 1;
+    for seen in api {
+        let made = seen.status == Some(201);
+        if made && seen.place.site.starts_with("create events") {
+            let about = &seen.asked["regarding"]["name"];
+            count(format!("event {} of {}", seen.asked["reason"], about));
+        } else if made {
+            count(format!("made: {}", seen.place.site));
+        }
+    }
+    // A share is the same share however often its creation was asked for.
+    for seen in hub.iter().filter(|seen| seen.place.site == "POST /v1/env-shares" && seen.status == Some(201))
+    {
+        let name = seen.asked["name"].as_str().unwrap_or_default();
+        let name = name.split(" #").next().unwrap_or_default().to_owned();
+        if once.insert(seen.answer["share"]["code"].to_string()) {
+            count(format!("made at the hub: share {name}"));
+        }
+    }
+    counts
+}
+
+/// What the hub has of the operator.
+pub struct AtHub {
+    /// Names of services.
+    pub services: Vec<String>,
+    /// Names, without marks, and codes of shares.
+    pub shares: Vec<(String, String)>,
+    /// When they end, by name.
+    pub ends: BTreeMap<String, Timestamp>,
+}
+
+impl AtHub {
+    /// Asks it, as the agent that the operator is.
+    ///
+    /// # Errors
+    /// There is no identity, or the hub does not answer.
+    pub async fn of(stage: &Stage) -> Result<Self> {
+        let identity = stage.api::<Secret>().get("private-connect-identity").await?.data.unwrap_or_default();
+        let agent = String::from_utf8(identity.get("agentId").context("it has an agent id")?.0.clone())?;
+        let services = ask(stage, "/v1/services", &agent).await?;
+        let services = services
+            .as_array()
+            .cloned()
+            .or_else(|| services["services"].as_array().cloned())
+            .unwrap_or_default();
+        let ours = services.iter().filter(|row| row["agentId"].as_str() == Some(&agent));
+        let shares = ask(stage, "/v1/env-shares", &agent).await?;
+        let shares = shares["shares"].as_array().cloned().unwrap_or_default();
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let name = |row: &Value| text(&row["name"]).split(" #").next().unwrap_or_default().to_owned();
+        let end = |row: &Value| Some((name(row), row["expiresAt"].as_str()?.parse().ok()?));
+        Ok(Self {
+            services: ours.map(|row| text(&row["name"])).collect(),
+            shares: shares.iter().map(|row| (name(row), text(&row["code"]))).collect(),
+            ends: shares.iter().filter_map(end).collect(),
+        })
+    }
+}
+
+async fn ask(stage: &Stage, path: &str, agent: &str) -> Result<Value> {
+    let key = fs::read_to_string(&stage.hub_key)?;
+    // Not through the relay: what we ask is no part of the life.
+    let answer = reqwest::Client::new()
+        .get(format!("{}{path}", stage.real_hub))
+        .header("x-api-key", key.trim())
+        .header("x-agent-id", agent)
+        .send()
+        .await?;
+    ensure!(answer.status().is_success(), "the hub answers {} to {path}", answer.status());
+    Ok(serde_json::from_str(&answer.text().await?)?)
+}
+
+/// Every code that was ever told to the operator.
+pub fn codes(hub: &Relay) -> BTreeSet<String> {
+    let seen = hub.seen();
+    let told = seen.iter().filter_map(|seen| seen.answer["share"]["code"].as_str());
+    told.map(str::to_owned).collect()
+}
+
+/// What must be true of any life, faults or not.
+///
+/// # Errors
+/// The API server or the hub does not answer.
+pub async fn invariants(stage: &Stage, api: &Relay, hub: &Relay) -> Result<Violations> {
+    let mut found = Vec::new();
+    let at_hub = AtHub::of(stage).await?;
+    let kept = stage.code(OPEN, secret_key::CODE).await?;
+    if at_hub.shares != [(OPEN.to_owned(), kept.clone())] {
+        let names: Vec<&String> = at_hub.shares.iter().map(|(name, _)| name).collect();
+        found.push(format!(
+            "I2: the hub has the shares {names:?}, and not just the one whose code is in the Secret"
+        ));
+    }
+    for code in codes(hub).iter().filter(|code| **code != kept) {
+        // Everybody who guesses codes is limited by their address, so each of us comes from another.
+        let address = Ipv4Addr::from(getrandom::u32()?).to_string();
+        let request = reqwest::Client::new().get(format!("{}/v1/env-shares/{code}", stage.real_hub));
+        let status = request.header("x-forwarded-for", address).send().await?.status();
+        if status.is_success() {
+            found.push("I1: a code that no live share has is still good".to_owned());
+        }
+    }
+    found.extend(order(&api.seen()));
+    Ok(found)
+}
+
+/// Status says Active only after the code was in its Secret.
+fn order(api: &[Seen]) -> Violations {
+    let mut written = BTreeSet::new();
+    let mut found = Vec::new();
+    for seen in api.iter().filter(|seen| seen.status.is_some_and(|status| status < 300)) {
+        let site = &seen.place.site;
+        if let Some(secret) = site.strip_prefix("patch secrets ") {
+            written.insert(secret.to_owned());
+        }
+        if let Some(share) = site.strip_prefix("patch environmentshares/status ") {
+            let conditions = seen.asked["status"]["conditions"].as_array().cloned().unwrap_or_default();
+            let active = conditions.iter().any(|one| one["type"] == "Active" && one["status"] == "True");
+            if active && !written.contains(&secret_of(share)) {
+                found.push(format!("I3: status of {share} says Active before its code is in the Secret"));
+            }
+        }
+    }
+    found
+}
+
+/// I5: looks for codes in everything but Secrets: objects, Events, metrics, and every file of logs.
+///
+/// # Errors
+/// Something cannot be read.
+pub async fn leaks(stage: &Stage, keeper: &Keeper, codes: &BTreeSet<String>) -> Result<Violations> {
+    let mut texts = vec![
+        (
+            "an EnvironmentShare",
+            serde_json::to_string(&stage.api::<EnvironmentShare>().list(&ListParams::default()).await?)?,
+        ),
+        (
+            "a ServiceExpose",
+            serde_json::to_string(&stage.api::<ServiceExpose>().list(&ListParams::default()).await?)?,
+        ),
+        ("an Event", serde_json::to_string(&stage.api::<Event>().list(&ListParams::default()).await?)?),
+    ];
+    if let Some(admin) = keeper.admin() {
+        texts.push(("a metric", reqwest::get(format!("{admin}/metrics")).await?.text().await?));
+    }
+    for stream in ["out", "err"] {
+        let log = stage.logs.join(format!("operator-{}.{stream}", stage.namespace));
+        texts.push(("a log line", read(&log)?));
+    }
+    let mut found = Vec::new();
+    for (where_, text) in texts {
+        if codes.iter().any(|code| text.contains(code.as_str())) {
+            found.push(format!("I5: a code is in {where_}"));
+        }
+    }
+    Ok(found)
+}
+
+fn read(path: &Path) -> Result<String> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(String::new()),
+        Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
+    }
+}
+
+/// C3: nothing is written when every object is looked at and nothing is to be done.
+///
+/// # Errors
+/// Nobody looks.
+pub async fn rest(stage: &Stage, keeper: &Keeper, api: &Relay) -> Result<Violations> {
+    let Some(admin) = keeper.admin() else { return Ok(Vec::new()) };
+    let looks = async || -> Result<u64> {
+        let text = reqwest::get(format!("{admin}/metrics")).await?.text().await?;
+        let lines = text.lines().filter(|line| {
+            line.starts_with("private_connect_reconciliations_total{kind=\"EnvironmentShare\"")
+        });
+        Ok(lines.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum())
+    };
+    let writes = || {
+        let seen = api.seen();
+        let counts = |seen: &&Seen| seen.write && !seen.place.site.contains(" leases ");
+        seen.iter().filter(counts).map(|seen| seen.place.to_string()).collect::<Vec<_>>()
+    };
+    let (before, had) = (writes(), looks().await?);
+    let label = json!({ "metadata": { "labels": { "looked-at": "again" } } });
+    stage.api::<Service>().patch(ROUTE, &PatchParams::default(), &Patch::Merge(label)).await?;
+    eventually("every share is looked at", SOON, || async {
+        ensure!(looks().await? >= had + 2, "not yet");
+        Ok(())
+    })
+    .await?;
+    let new: Vec<String> = writes().into_iter().skip(before.len()).collect();
+    Ok(new.into_iter().map(|write| format!("C3: written with nothing to do: {write}")).collect())
+}

@@ -1,0 +1,422 @@
+//! A relay in front of the API server or of a hub: names and notes what passes, and breaks it where it is told to.
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, anyhow};
+use axum::body::{Body, Bytes, to_bytes};
+use axum::http::{HeaderValue, Request, Response, StatusCode, header, request};
+use futures::{Stream, StreamExt, stream};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use serde_json::{Value, json};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::{JoinHandle, JoinSet};
+
+use super::plan::{DELAY, Fault, Place};
+use super::site;
+
+/// Largest request or answer that is not streamed.
+const MAX_BODY: usize = 8 * 1024 * 1024;
+
+/// How many bytes of a connection are looked at to tell what it is.
+const HEAD: usize = 256;
+
+/// Bytes carried at once.
+const CHUNK: usize = 16 * 1024;
+
+/// How our hub says that it knows idempotency keys.
+const IDEMPOTENCY: &str = "\"idempotency-key\",";
+
+/// Pause between two looks at whether something gets through again.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// What hubs carry on websockets, which are passed on as they are.
+const SOCKETS: [&str; 2] = ["GET /socket.io", "GET /v1/data"];
+
+/// Who is asked.
+pub enum Upstream {
+    /// The API server, as somebody who may do everything.
+    Api(kube::Client),
+    /// The hub at this address.
+    Hub(SocketAddr, reqwest::Client),
+}
+
+/// Something that passed.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    /// Where.
+    pub place: Place,
+    /// Whether it was meant to change something.
+    pub write: bool,
+    /// What was said to it; none for watch events and for what was never answered.
+    pub status: Option<u16>,
+    /// What was asked.
+    pub asked: Value,
+    /// What was answered.
+    pub answer: Value,
+}
+
+/// A relay; it ends when this value is dropped.
+pub struct Relay {
+    address: SocketAddr,
+    state: Arc<State>,
+    accepting: JoinHandle<()>,
+}
+
+/// Ends whoever talks through the relay, at once.
+pub type Kill = Arc<dyn Fn() + Send + Sync>;
+
+struct State {
+    upstream: Upstream,
+    rule: Option<(Place, Fault)>,
+    notes: Mutex<Notes>,
+}
+
+/// What goes wrong at a place, if anything does.
+pub type Chaos = Arc<dyn Fn(&Place) -> Option<Fault> + Send + Sync>;
+
+#[derive(Default)]
+struct Notes {
+    seen: Vec<Seen>,
+    counts: HashMap<String, usize>,
+    /// Paths whose next watch is told that it is too old.
+    too_old: Vec<String>,
+    struck: usize,
+    kill: Option<Kill>,
+    /// Nothing gets through.
+    silent: bool,
+    /// The hub does not say that it knows idempotency keys, and is not told any.
+    plain: bool,
+    /// What goes wrong beside the rule.
+    chaos: Option<Chaos>,
+}
+
+// === impl Relay ===
+
+impl Relay {
+    /// Relays to `upstream`, and does what `rule` says, once.
+    ///
+    /// # Errors
+    /// No port is free.
+    pub async fn start(upstream: Upstream, rule: Option<(Place, Fault)>) -> Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0").await.context("no free port")?;
+        let address = listener.local_addr().context("it has an address")?;
+        let state = Arc::new(State { upstream, rule, notes: Mutex::default() });
+        let shared = state.clone();
+        let accepting = tokio::spawn(async move {
+            let mut connections = JoinSet::new();
+            while let Ok((client, _)) = listener.accept().await {
+                // A connection that breaks is the business of its two ends.
+                connections.spawn(shared.clone().connection(client));
+                while connections.try_join_next().is_some() {}
+            }
+        });
+        Ok(Self { address, state, accepting })
+    }
+
+    /// Where it listens.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Who is to be killed when the rule says so.
+    pub fn kills(&self, kill: Kill) {
+        self.state.notes().kill = Some(kill);
+    }
+
+    /// Everything that passed so far, in order.
+    pub fn seen(&self) -> Vec<Seen> {
+        self.state.notes().seen.clone()
+    }
+
+    /// Whether the rule has struck.
+    pub fn has_struck(&self) -> bool {
+        self.struck() > 0
+    }
+
+    /// How often something has gone wrong.
+    pub fn struck(&self) -> usize {
+        self.state.notes().struck
+    }
+
+    /// From now on the hub is one that does not know idempotency keys, as a vendor's.
+    pub fn is_plain(&self) {
+        self.state.notes().plain = true;
+    }
+
+    /// From now on this goes wrong, or nothing any more.
+    pub fn goes_wrong(&self, chaos: Option<Chaos>) {
+        self.state.notes().chaos = chaos;
+    }
+
+    /// Lets nothing through any more, or everything again. What is under way hangs.
+    pub fn silence(&self, silent: bool) {
+        self.state.notes().silent = silent;
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        self.accepting.abort();
+    }
+}
+
+// === impl State ===
+
+impl State {
+    fn notes(&self) -> MutexGuard<'_, Notes> {
+        self.notes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn connection(self: Arc<Self>, mut client: TcpStream) {
+        let mut head = [0; HEAD];
+        let Ok(count) = client.peek(&mut head).await else { return };
+        let is_socket = SOCKETS.iter().any(|socket| head[..count].starts_with(socket.as_bytes()));
+        if let Upstream::Hub(hub, _) = &self.upstream
+            && is_socket
+        {
+            self.hangs_while_silent().await;
+            if let Ok(mut hub) = TcpStream::connect(hub).await {
+                let ((mut from_client, mut to_client), (mut from_hub, mut to_hub)) =
+                    (client.split(), hub.split());
+                let _ = tokio::try_join!(
+                    self.carry(&mut from_client, &mut to_hub),
+                    self.carry(&mut from_hub, &mut to_client)
+                );
+                // What one end has done is not felt at the other.
+                self.hangs_while_silent().await;
+            }
+            return;
+        }
+        let service = service_fn(|request| self.clone().request(request));
+        let _ =
+            hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(client), service).await;
+    }
+
+    /// Carries bytes one way, and holds them up while nothing gets through.
+    async fn carry(
+        &self,
+        from: &mut (impl AsyncRead + Unpin),
+        to: &mut (impl AsyncWrite + Unpin),
+    ) -> std::io::Result<()> {
+        let mut chunk = vec![0; CHUNK];
+        loop {
+            let count = from.read(&mut chunk).await?;
+            self.hangs_while_silent().await;
+            if count == 0 {
+                return to.shutdown().await;
+            }
+            to.write_all(&chunk[..count]).await?;
+        }
+    }
+
+    async fn hangs_while_silent(&self) {
+        while self.notes().silent {
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    /// An error closes the connection without an answer. What was begun is finished and noted, though whoever asked be gone.
+    async fn request(self: Arc<Self>, request: Request<Incoming>) -> Result<Response<Body>> {
+        tokio::spawn(self.pass(request)).await.context("the relay failed")?
+    }
+
+    async fn pass(self: Arc<Self>, request: Request<Incoming>) -> Result<Response<Body>> {
+        self.hangs_while_silent().await;
+        let (parts, body) = request.into_parts();
+        let body = to_bytes(Body::new(body), MAX_BODY).await.context("the request breaks off")?;
+        let (path, query) = (parts.uri.path(), parts.uri.query().unwrap_or_default());
+        let is_api = matches!(self.upstream, Upstream::Api(_));
+        let name = if is_api {
+            site::of_api_request(&parts.method, path, query)
+        } else {
+            site::of_hub_call(&parts.method, path)
+        };
+        let (index, place) = self.note(name, site::is_write(&parts.method), &body);
+        if place.site.starts_with("watch ") && is_api {
+            return self.watch(parts).await;
+        }
+        match self.strikes(&place) {
+            None => {}
+            Some(Fault::Drop) => return Err(anyhow!("dropped")),
+            Some(Fault::Refuse(status)) => {
+                self.answered(index, status, Value::Null);
+                return Ok(refusal(status, is_api));
+            }
+            Some(Fault::Delay) => tokio::time::sleep(DELAY).await,
+            Some(Fault::KillBefore) => {
+                self.kill();
+                return Err(anyhow!("killed"));
+            }
+            Some(fault @ (Fault::Lose | Fault::KillAfter)) => {
+                let answer = self.forward(&parts, body).await?;
+                self.read(index, answer).await?;
+                if fault == Fault::KillAfter {
+                    self.kill();
+                }
+                return Err(anyhow!("lost"));
+            }
+            Some(Fault::Duplicate) => {
+                let first = self.forward(&parts, body.clone()).await?;
+                self.read(index, first).await?;
+            }
+            Some(Fault::Hide) => return Err(anyhow!("only watch events are hidden")),
+        }
+        let answer = self.forward(&parts, body).await?;
+        let answer = self.read(index, answer).await?;
+        self.hangs_while_silent().await;
+        Ok(answer)
+    }
+
+    fn note(&self, site: String, write: bool, asked: &[u8]) -> (usize, Place) {
+        let mut notes = self.notes();
+        let count = notes.counts.entry(site.clone()).or_default();
+        *count += 1;
+        let place = Place { site, nth: *count };
+        let asked = if write { serde_json::from_slice(asked).unwrap_or_default() } else { Value::Null };
+        notes.seen.push(Seen { place: place.clone(), write, status: None, asked, answer: Value::Null });
+        (notes.seen.len() - 1, place)
+    }
+
+    fn answered(&self, index: usize, status: u16, answer: Value) {
+        let mut notes = self.notes();
+        notes.seen[index].status = Some(status);
+        notes.seen[index].answer = answer;
+    }
+
+    /// What goes wrong here, the first time that it is asked.
+    fn strikes(&self, place: &Place) -> Option<Fault> {
+        let mut notes = self.notes();
+        let by_rule = self.rule.as_ref().filter(|(where_, _)| where_ == place).map(|(_, fault)| *fault);
+        let fault = notes.chaos.as_ref().and_then(|chaos| chaos(place)).or(by_rule)?;
+        notes.struck += 1;
+        Some(fault)
+    }
+
+    fn kill(&self) {
+        if let Some(kill) = self.notes().kill.clone() {
+            kill();
+        }
+    }
+
+    /// Reads the whole answer and notes it.
+    async fn read(&self, index: usize, answer: Response<Body>) -> Result<Response<Body>> {
+        let (parts, body) = answer.into_parts();
+        let mut body = to_bytes(body, MAX_BODY).await.context("the answer breaks off")?;
+        if self.notes().plain {
+            body = String::from_utf8_lossy(&body).replace(IDEMPOTENCY, "").into();
+        }
+        self.answered(index, parts.status.as_u16(), serde_json::from_slice(&body).unwrap_or_default());
+        Ok(Response::from_parts(parts, Body::from(body)))
+    }
+
+    async fn forward(&self, parts: &request::Parts, body: Bytes) -> Result<Response<Body>> {
+        match &self.upstream {
+            Upstream::Api(client) => {
+                let mut request = Request::builder().method(parts.method.clone()).uri(parts.uri.clone());
+                for name in [header::ACCEPT, header::CONTENT_TYPE] {
+                    if let Some(value) = parts.headers.get(&name) {
+                        request = request.header(name, value);
+                    }
+                }
+                let request = request.body(kube::client::Body::from(body)).context("it was one before")?;
+                let (mut parts, body) =
+                    client.send(request).await.context("the API server is away")?.into_parts();
+                // The body is decoded, and its length another.
+                for name in [header::CONTENT_LENGTH, header::CONTENT_ENCODING, header::TRANSFER_ENCODING] {
+                    parts.headers.remove(name);
+                }
+                Ok(Response::from_parts(parts, Body::new(body)))
+            }
+            Upstream::Hub(address, http) => {
+                let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
+                let mut headers = parts.headers.clone();
+                headers.remove(header::HOST);
+                let request = http.request(parts.method.clone(), format!("http://{address}{path}"));
+                let answer = request.headers(headers).body(body).send().await.context("the hub is away")?;
+                let mut response = Response::builder().status(answer.status());
+                for (name, value) in answer.headers() {
+                    if *name != header::TRANSFER_ENCODING && *name != header::CONTENT_LENGTH {
+                        response = response.header(name, value);
+                    }
+                }
+                let body = answer.bytes().await.context("the hub's answer breaks off")?;
+                response.body(Body::from(body)).context("it was one before")
+            }
+        }
+    }
+
+    /// A watch: passed on line by line, each with its own place.
+    async fn watch(self: Arc<Self>, parts: request::Parts) -> Result<Response<Body>> {
+        let path = parts.uri.path().to_owned();
+        let too_old = {
+            let mut notes = self.notes();
+            let before = notes.too_old.len();
+            notes.too_old.retain(|old| *old != path);
+            notes.too_old.len() < before
+        };
+        if too_old {
+            return Ok(refusal(StatusCode::GONE.as_u16(), true));
+        }
+        let answer = self.forward(&parts, Bytes::new()).await?;
+        let (parts, body) = answer.into_parts();
+        let lines = lines(body.into_data_stream());
+        let passed = stream::unfold((self, Box::pin(lines), path), async |(state, mut lines, path)| {
+            let line = lines.next().await?;
+            state.hangs_while_silent().await;
+            if let Some(name) = site::of_event(&line) {
+                let (_, place) = state.note(name, false, &[]);
+                if state.strikes(&place) == Some(Fault::Hide) {
+                    state.notes().too_old.push(path);
+                    return None;
+                }
+            }
+            Some((Ok::<_, Infallible>(Bytes::from(line)), (state, lines, path)))
+        });
+        Ok(Response::from_parts(parts, Body::from_stream(passed)))
+    }
+}
+
+/// Whole lines, each with its end.
+fn lines<E>(chunks: impl Stream<Item = Result<Bytes, E>> + Send) -> impl Stream<Item = Vec<u8>> + Send {
+    stream::unfold((Box::pin(chunks), Vec::new()), async |(mut chunks, mut rest): (_, Vec<u8>)| {
+        loop {
+            if let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
+                let after = rest.split_off(end + 1);
+                return Some((rest, (chunks, after)));
+            }
+            // A watch that breaks off is one that ends.
+            rest.extend_from_slice(&chunks.next().await?.ok()?);
+        }
+    })
+}
+
+/// What the API server, or else a hub, says when it refuses.
+fn refusal(status: u16, is_api: bool) -> Response<Body> {
+    let reason = match status {
+        409 => "Conflict",
+        410 => "Expired",
+        429 => "TooManyRequests",
+        500 => "InternalError",
+        _ => "ServiceUnavailable",
+    };
+    let message = "a fault of the tests";
+    let body = if is_api {
+        json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "message": message, "reason": reason, "code": status})
+    } else {
+        json!({"statusCode": status, "message": message})
+    };
+    let mut response = Response::new(Body::from(body.to_string()));
+    *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    if status == 429 {
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    }
+    response
+}

@@ -1,0 +1,301 @@
+//! What no single fault in a life shows: outages, clocks, a frozen leader, a list that breaks off.
+
+use std::fs;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use connect_crds::condition::{kind, reason};
+use connect_crds::{EnvironmentShare, secret_key};
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+use kube::api::{DeleteParams, Patch, PatchParams};
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+use super::guest::Guest;
+use super::life::{OPEN, ROUTE, change, create, object};
+use super::matrix::{CLOCK, Lab, Scene, Who};
+use super::outcome::{AtHub, Violations, codes};
+use super::plan::{Fault, Place, Plan};
+use super::relay::Chaos;
+use crate::wait::{PATIENTLY, SOON, eventually};
+
+/// How long the API server is silent before a share ends: longer than a Lease lives.
+const SILENCE: SignedDuration = SignedDuration::from_secs(10);
+
+/// How long the hub is silent before a share ends: shorter than it takes to be noticed, which would cut connections as well.
+const SHORT_SILENCE: SignedDuration = SignedDuration::from_secs(2);
+
+/// How long a share lives that ends in silence: long enough to join it before.
+const LIFE: SignedDuration = SignedDuration::from_secs(30);
+
+/// How long a deletion may take (I7).
+const DELETION: Duration = Duration::from_secs(60);
+
+/// How long something that must not happen is waited for.
+const NEVER: Duration = Duration::from_secs(6);
+
+/// What can be tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trial {
+    /// A share ends while neither the API server nor the hub answers.
+    EndInSilence,
+    /// A share is revoked while the hub refuses to hear of it.
+    RevokedUnheard,
+    /// A share is deleted while the hub does not answer.
+    DeletedUnheard,
+    /// A share is deleted, and the hub refuses to hear of it for a while.
+    DeletedLate,
+    /// The operator's clock jumps beyond a share's end.
+    ClockStep,
+    /// The API server breaks off every list that the sweeper asks for.
+    PartialList,
+    /// A leader is frozen until another has taken the Lease.
+    ThawedLeader,
+    /// The answer to a creation is lost, at a hub without idempotency keys.
+    LostAtPlainHub,
+    /// The network asks a hub without idempotency keys twice.
+    DoubledAtPlainHub,
+}
+
+impl Trial {
+    /// All of them.
+    pub const ALL: [Self; 9] = [
+        Self::EndInSilence,
+        Self::RevokedUnheard,
+        Self::DeletedUnheard,
+        Self::DeletedLate,
+        Self::ClockStep,
+        Self::PartialList,
+        Self::ThawedLeader,
+        Self::LostAtPlainHub,
+        Self::DoubledAtPlainHub,
+    ];
+
+    /// Tries it.
+    ///
+    /// # Errors
+    /// It could not begin.
+    pub async fn run(self, lab: &Lab<'_>, who: &Who) -> Result<Violations> {
+        let scene = lab.begin(who, &Plan::Nothing).await?;
+        let found = match self {
+            Self::EndInSilence => scene.end_in_silence().await?,
+            Self::RevokedUnheard => scene.revoked_unheard().await?,
+            Self::DeletedUnheard => scene.deleted_unheard().await?,
+            Self::DeletedLate => scene.deleted_late().await?,
+            Self::ClockStep => scene.clock_step().await?,
+            Self::PartialList => scene.partial_list().await?,
+            Self::ThawedLeader => scene.thawed_leader().await?,
+            Self::LostAtPlainHub => scene.at_plain_hub(Fault::Lose, 1).await?,
+            Self::DoubledAtPlainHub => scene.at_plain_hub(Fault::Duplicate, 2).await?,
+        };
+        scene.api.silence(false);
+        scene.hub.silence(false);
+        scene.keeper.end().await?;
+        Ok(found)
+    }
+}
+
+impl Scene {
+    async fn share(&self, spec: Value) -> Result<()> {
+        create(&self.stage.api::<EnvironmentShare>(), object("EnvironmentShare", OPEN, &spec)).await?;
+        self.stage.is(OPEN, kind::READY, reason::SHARED).await
+    }
+
+    async fn end_in_silence(&self) -> Result<Violations> {
+        let end = Timestamp::from_second((Timestamp::now() + LIFE).as_second())?;
+        self.share(json!({ "routes": { "names": [ROUTE] }, "expirationTime": end.to_string() })).await?;
+        let mut guest = Guest::join(&self.stage, OPEN).await?;
+        until(end - SILENCE).await?;
+        self.api.silence(true);
+        until(end - SHORT_SILENCE).await?;
+        // The Lease has run out, and traffic goes on.
+        let mut found = Violations::new();
+        if guest.is_heard().await.is_err() {
+            found.push("E4: an API server that is silent stops the traffic".to_owned());
+        }
+        self.hub.silence(true);
+        if !guest.is_cut(NEVER).await {
+            found.push("I1: a connection outlives its share while nobody answers".to_owned());
+        } else if Timestamp::now() < end {
+            found.push("E1: a connection is cut before its share ends".to_owned());
+        }
+        self.api.silence(false);
+        self.hub.silence(false);
+        found.extend(
+            self.stage
+                .is(OPEN, kind::READY, reason::EXPIRED)
+                .await
+                .err()
+                .map(|error| format!("I3: {error:#}")),
+        );
+        Ok(found)
+    }
+
+    async fn revoked_unheard(&self) -> Result<Violations> {
+        self.share(json!({ "routes": { "names": [ROUTE] } })).await?;
+        let mut guest = Guest::join(&self.stage, OPEN).await?;
+        self.hub.goes_wrong(always("DELETE ", Fault::Refuse(503)));
+        change(&self.stage.api::<EnvironmentShare>(), OPEN, json!({ "revoked": true })).await?;
+        let mut found = Violations::new();
+        if !guest.is_cut(SOON).await {
+            found.push(
+                "I1: a connection of a revoked share goes on while the hub has not heard of it".to_owned(),
+            );
+        }
+        if guest.reaches().await {
+            found.push("I1: a revoked share is dialled".to_owned());
+        }
+        self.hub.goes_wrong(None);
+        found.extend(
+            self.stage
+                .is(OPEN, kind::READY, reason::REVOKED)
+                .await
+                .err()
+                .map(|error| format!("I3: {error:#}")),
+        );
+        Ok(found)
+    }
+
+    async fn deleted_unheard(&self) -> Result<Violations> {
+        self.share(json!({ "routes": { "names": [ROUTE] } })).await?;
+        self.hub.silence(true);
+        let shares = self.stage.api::<EnvironmentShare>();
+        shares.delete(OPEN, &DeleteParams::default()).await?;
+        let mut found = Violations::new();
+        let leaves = eventually("it leaves", DELETION, || async {
+            ensure!(shares.get_opt(OPEN).await?.is_none(), "it is there");
+            Ok(())
+        });
+        if leaves.await.is_err() {
+            found.push("I7: a deletion waits for a hub that does not answer".to_owned());
+        }
+        Ok(found)
+    }
+
+    async fn deleted_late(&self) -> Result<Violations> {
+        self.share(json!({ "routes": { "names": [ROUTE] } })).await?;
+        self.hub.goes_wrong(always("DELETE ", Fault::Refuse(503)));
+        let shares = self.stage.api::<EnvironmentShare>();
+        shares.delete(OPEN, &DeleteParams::default()).await?;
+        eventually("the hub is asked", SOON, || async {
+            ensure!(self.hub.has_struck(), "it is not");
+            Ok(())
+        })
+        .await?;
+        self.hub.goes_wrong(None);
+        self.stage.gone(&shares, OPEN).await?;
+        let left = AtHub::of(&self.stage).await?.shares.len();
+        Ok((left > 0).then(|| "I2: an object goes before its share does".to_owned()).into_iter().collect())
+    }
+
+    async fn clock_step(&self) -> Result<Violations> {
+        let end = Timestamp::now() + SignedDuration::from_hours(1);
+        self.share(json!({ "routes": { "names": [ROUTE] }, "expirationTime": end.to_string() })).await?;
+        let mut guest = Guest::join(&self.stage, OPEN).await?;
+        // With the Lease run out nobody but the data plane can end it.
+        self.api.silence(true);
+        until(Timestamp::now() + SILENCE).await?;
+        fs::write(self.stage.folder.join(CLOCK), "7200").context("cannot step the clock")?;
+        let mut found = Violations::new();
+        if !guest.is_cut(NEVER).await {
+            found.push("E5: a clock that jumps beyond the end is not noticed".to_owned());
+        }
+        self.api.silence(false);
+        found.extend(
+            self.stage
+                .is(OPEN, kind::READY, reason::EXPIRED)
+                .await
+                .err()
+                .map(|error| format!("E5: {error:#}")),
+        );
+        Ok(found)
+    }
+
+    async fn partial_list(&self) -> Result<Violations> {
+        self.share(json!({ "routes": { "names": [ROUTE] } })).await?;
+        // Old enough to be swept, if nobody owned it.
+        fs::write(self.stage.folder.join(CLOCK), "600").context("cannot step the clock")?;
+        self.api.goes_wrong(always("list environmentshares", Fault::Refuse(503)));
+        let lists =
+            || self.api.seen().iter().filter(|seen| seen.place.site == "list environmentshares").count();
+        let before = lists();
+        let asked = eventually("the sweeper asks", SOON, || async {
+            ensure!(lists() >= before + 2, "not yet");
+            Ok(())
+        });
+        // A sweeper that asks about unknown shares only does not ask at all.
+        let _ = asked.await;
+        let left = AtHub::of(&self.stage).await?.shares.len();
+        Ok((left == 0)
+            .then(|| "I2: a live share is swept on a list that failed".to_owned())
+            .into_iter()
+            .collect())
+    }
+
+    async fn thawed_leader(&self) -> Result<Violations> {
+        self.share(json!({ "routes": { "names": [ROUTE] } })).await?;
+        // So that it must know by itself that it leads no more.
+        self.api.goes_wrong(always("get leases", Fault::Delay));
+        self.keeper.signal(Signal::STOP);
+        let leases = self.stage.api::<Lease>();
+        let renewed = leases.get(connect_crds::OPERATOR_LEASE).await?.spec.and_then(|spec| spec.renew_time);
+        let renewed = renewed.context("the Lease was renewed")?.0;
+        create(&self.stage.api::<EnvironmentShare>(), object("EnvironmentShare", "late", &json!({}))).await?;
+        until(renewed + SILENCE).await?;
+        let other = json!({ "spec": { "holderIdentity": "another", "renewTime": MicroTime(Timestamp::now() + SignedDuration::from_hours(1)) } });
+        leases.patch(connect_crds::OPERATOR_LEASE, &PatchParams::default(), &Patch::Merge(other)).await?;
+        let starts = self.keeper.starts();
+        let calls = || self.hub.seen().iter().filter(|seen| seen.write).count();
+        let before = calls();
+        self.keeper.signal(Signal::CONT);
+        eventually("the deposed leader ends", PATIENTLY, || async {
+            ensure!(self.keeper.starts() > starts, "it runs");
+            Ok(())
+        })
+        .await?;
+        let more = self.hub.seen().into_iter().filter(|seen| seen.write).skip(before);
+        let shares: Vec<String> =
+            more.map(|seen| seen.place.to_string()).filter(|site| !site.contains("/agents/")).collect();
+        Ok(shares.into_iter().map(|site| format!("C9: a thawed leader acts: {site}")).collect())
+    }
+}
+
+impl Scene {
+    async fn at_plain_hub(&self, fault: Fault, made: usize) -> Result<Violations> {
+        self.hub.is_plain();
+        let first = Place { site: "POST /v1/env-shares".to_owned(), nth: 1 };
+        self.hub.goes_wrong(Some(Arc::new(move |place: &Place| (*place == first).then_some(fault))));
+        self.share(json!({ "routes": { "names": [ROUTE] } })).await?;
+        let mut found = Violations::new();
+        let only = eventually("the hub has only the share whose code is in the Secret", SOON, || async {
+            let kept = self.stage.code(OPEN, secret_key::CODE).await?;
+            let codes: Vec<String> =
+                AtHub::of(&self.stage).await?.shares.into_iter().map(|(_, code)| code).collect();
+            ensure!(codes == [kept], "it has {}", codes.len());
+            Ok(())
+        });
+        found.extend(only.await.err().map(|error| format!("I2: {error:#}")));
+        let ever = codes(&self.hub).len();
+        if ever > made {
+            found.push(format!("I2: {ever} shares were made at the hub and not {made}"));
+        }
+        Ok(found)
+    }
+}
+
+/// This goes wrong at every place whose name begins so.
+fn always(site: &'static str, fault: Fault) -> Option<Chaos> {
+    Some(Arc::new(move |place: &Place| place.site.starts_with(site).then_some(fault)))
+}
+
+/// Waits for an instant.
+async fn until(then: Timestamp) -> Result<()> {
+    eventually("the time has come", PATIENTLY, || async {
+        ensure!(Timestamp::now() >= then, "it is not");
+        Ok(())
+    })
+    .await
+}
