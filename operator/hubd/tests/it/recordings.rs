@@ -19,6 +19,12 @@ const DIFFERENCES: &[(&str, u16, Option<&str>, &str)] = &[
         "a database's own error text is nobody's business",
     ),
     ("delete service (no such route in this version)", 200, None, "a service can be deleted here"),
+    (
+        "rotate token: old token",
+        201,
+        None,
+        "a token counts until its successor is used, so that a lost answer locks nobody out",
+    ),
     ("create env-share: 14d", 201, None, "a share may last longer than a week"),
     (
         "create env-share: no agent header",
