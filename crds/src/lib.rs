@@ -6,6 +6,7 @@
 #![allow(clippy::duplicated_attributes, reason = "each printer column names its arguments alike")]
 
 pub mod condition;
+pub mod definition;
 pub mod environment_share;
 pub mod expiry;
 pub mod gitops;

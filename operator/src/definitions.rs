@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use connect_crds::condition::{Verdict, kind, reason};
-use connect_crds::{EnvironmentShare, GROUP, ServiceExpose, VERSION};
+use connect_crds::definition::{self, Lack};
+use connect_crds::{EnvironmentShare, GROUP, ServiceExpose};
 use kube::{Client, CustomResourceExt, Resource};
 use serde_json::Value;
 use tokio::sync::{Notify, watch};
@@ -87,8 +88,12 @@ impl Definitions {
     }
 
     fn compare(&self, document: &Value) {
-        let kinds = [compared::<ServiceExpose>(document), compared::<EnvironmentShare>(document)];
-        let missing: Missing = kinds.into_iter().filter(|(_, fields)| !fields.is_empty()).collect();
+        let kinds = [
+            (ServiceExpose::kind(&()), fields_lacked::<ServiceExpose>(document)),
+            (EnvironmentShare::kind(&()), fields_lacked::<EnvironmentShare>(document)),
+        ];
+        let outdated = kinds.into_iter().filter(|(_, fields)| !fields.is_empty());
+        let missing: Missing = outdated.map(|(kind, fields)| (kind.into_owned(), fields)).collect();
         self.missing_tx.send_if_modified(|known| {
             let is_news = *known != missing;
             if is_news && missing.is_empty() {
@@ -107,47 +112,19 @@ impl Definitions {
 
 /// What the API server publishes of our kinds.
 async fn installed(client: &Client) -> Result<Value, Error> {
-    let path = format!("/openapi/v3/apis/{GROUP}/{VERSION}");
-    let request = http::Request::get(path).body(Vec::new()).expect("a GET of a fixed path is well formed");
+    let request = http::Request::get(definition::published_at()).body(Vec::new());
+    let request = request.expect("a GET of a fixed path is well formed");
     call("reading the installed definitions", client.request(request)).await
 }
 
-/// The fields of a kind that the published document lacks.
-fn compared<K: CustomResourceExt + Resource<DynamicType = ()>>(document: &Value) -> (String, Vec<String>) {
-    let kind = K::kind(&()).into_owned();
-    let ours = connect_crds::manifest::<K>().unwrap_or_default();
-    let ours = &ours["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
-    let is_it = |schema: &&Value| {
-        schema["x-kubernetes-group-version-kind"].as_array().is_some_and(|names| {
-            names.iter().any(|name| name["kind"] == kind.as_str() && name["group"] == GROUP)
-        })
+/// The fields of a kind that the published document lacks. A kind that is not there at all is not an old one; the watches
+/// say that it is missing.
+fn fields_lacked<K: CustomResourceExt + Resource<DynamicType = ()>>(document: &Value) -> Vec<String> {
+    let field = |lack| match lack {
+        Lack::Field(path) => Some(path),
+        Lack::Value { .. } | Lack::Rule { .. } => None, // nothing that is written is lost for want of these
     };
-    let theirs = document["components"]["schemas"].as_object().and_then(|all| all.values().find(is_it));
-    let mut missing = Vec::new();
-    // A kind that is not there at all is not an old one; the watches say that it is missing.
-    if let Some(theirs) = theirs {
-        for part in ["spec", "status"] {
-            compare(part, &ours["properties"][part], &theirs["properties"][part], &mut missing);
-        }
-    }
-    (kind, missing)
-}
-
-/// Collects the paths that `ours` has and `theirs` lacks.
-fn compare(path: &str, ours: &Value, theirs: &Value, missing: &mut Vec<String>) {
-    if theirs["x-kubernetes-preserve-unknown-fields"] == true {
-        return;
-    }
-    for (name, field) in ours["properties"].as_object().into_iter().flatten() {
-        let path = format!("{path}.{name}");
-        match theirs["properties"].get(name) {
-            Some(known) => compare(&path, field, known, missing),
-            None => missing.push(path),
-        }
-    }
-    if ours["items"].is_object() {
-        compare(path, &ours["items"], &theirs["items"], missing);
-    }
+    definition::lacks::<K>(document).unwrap_or_default().into_iter().filter_map(field).collect()
 }
 
 fn sentence(plural: &str, fields: &[String]) -> String {
@@ -184,25 +161,13 @@ mod tests {
         let manifest = connect_crds::manifest::<EnvironmentShare>().expect("a definition");
         let mut schema = manifest["spec"]["versions"][0]["schema"]["openAPIV3Schema"].clone();
         schema["x-kubernetes-group-version-kind"] =
-            json!([{ "group": GROUP, "version": VERSION, "kind": "EnvironmentShare" }]);
+            json!([{ "group": GROUP, "version": connect_crds::VERSION, "kind": "EnvironmentShare" }]);
         for pointer in without {
             let (parent, name) = pointer.rsplit_once('/').expect("a pointer");
             let parent = schema.pointer_mut(parent).and_then(Value::as_object_mut).expect("there");
             assert!(parent.remove(name).is_some(), "{pointer}");
         }
         json!({ "components": { "schemas": { "one": schema } } })
-    }
-
-    #[test]
-    fn a_definition_of_this_version_lacks_nothing_and_an_older_one_says_what() {
-        let lacks = |without: &[&str]| compared::<EnvironmentShare>(&published(without)).1;
-        assert!(lacks(&[]).is_empty());
-        assert_eq!(lacks(&["/properties/spec/properties/maxJoins"]), ["spec.maxJoins"]);
-        let recent = "/properties/status/properties/joins/properties/recent";
-        assert_eq!(lacks(&[recent]), ["status.joins.recent"]);
-        let inside = format!("{recent}/items/properties/agent");
-        assert_eq!(lacks(&[&inside]), ["status.joins.recent.agent"]);
-        assert!(compared::<ServiceExpose>(&published(&[])).1.is_empty(), "a kind that is not there");
     }
 
     #[test]
