@@ -165,7 +165,7 @@ _kubectl__connect() {
             return 0
             ;;
         kubectl__subcmd__connect__subcmd__doctor)
-            opts="-o -n -h --operator-namespace --hub --output --show-code --namespace --context --cluster --user --kubeconfig --as --as-group --request-timeout --help"
+            opts="-o -n -h --operator-namespace --hub --output --namespace --context --cluster --user --kubeconfig --as --as-group --request-timeout --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -180,11 +180,11 @@ _kubectl__connect() {
                     return 0
                     ;;
                 --output)
-                    COMPREPLY=($(compgen -W "json yaml name wide md" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "json yaml" -- "${cur}"))
                     return 0
                     ;;
                 -o)
-                    COMPREPLY=($(compgen -W "json yaml name wide md" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "json yaml" -- "${cur}"))
                     return 0
                     ;;
                 --namespace)

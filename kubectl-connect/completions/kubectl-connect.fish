@@ -261,10 +261,7 @@ complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand man" -s 
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand doctor" -l operator-namespace -d 'Namespace in which the operator runs' -r
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand doctor" -l hub -d 'A hub to check besides those that the cluster speaks of' -r
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand doctor" -s o -l output -d 'Form of the output. Default: for people' -r -f -a "json\t''
-yaml\t''
-name\t''
-wide\t''
-md\t''"
+yaml\t''"
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand doctor" -s n -l namespace -d 'Namespace. Default: that of the kubeconfig\'s context' -r
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand doctor" -l context -d 'Context of the kubeconfig' -r
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand doctor" -l cluster -d 'Cluster of the kubeconfig' -r
@@ -273,7 +270,6 @@ complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand doctor" 
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand doctor" -l as -d 'User to impersonate' -r
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand doctor" -l as-group -d 'Group to impersonate; can be repeated' -r
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand doctor" -l request-timeout -d 'Longest wait for one answer of the cluster, such as 5s or 1m' -r
-complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand doctor" -l show-code -d 'With -o md: the code as well. Whoever reads the page can then join'
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand doctor" -s h -l help -d 'Print help'
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand version" -s n -l namespace -d 'Namespace. Default: that of the kubeconfig\'s context' -r
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand version" -l context -d 'Context of the kubeconfig' -r

@@ -314,7 +314,6 @@ Register-ArgumentCompleter -Native -CommandName 'kubectl-connect' -ScriptBlock {
             [CompletionResult]::new('--as', '--as', [CompletionResultType]::ParameterName, 'User to impersonate')
             [CompletionResult]::new('--as-group', '--as-group', [CompletionResultType]::ParameterName, 'Group to impersonate; can be repeated')
             [CompletionResult]::new('--request-timeout', '--request-timeout', [CompletionResultType]::ParameterName, 'Longest wait for one answer of the cluster, such as 5s or 1m')
-            [CompletionResult]::new('--show-code', '--show-code', [CompletionResultType]::ParameterName, 'With -o md: the code as well. Whoever reads the page can then join')
             [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help')
             [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help')
             break

@@ -8,6 +8,7 @@ pub mod failure;
 pub mod follow;
 pub mod forward;
 mod login;
+pub mod services;
 pub mod shares;
 pub mod wait;
 

@@ -31,6 +31,9 @@ fn sentence(error: &clap::Error) -> String {
             let name = context(ContextKind::InvalidSubcommand);
             format!("Unknown command {name}{}", suggestion(error, ContextKind::SuggestedSubcommand))
         }
+        ErrorKind::UnknownArgument if is_negative(&argument) => {
+            format!("Unknown flag {argument}; numbers and durations have no minus here")
+        }
         ErrorKind::UnknownArgument => {
             let kind = if argument.starts_with('-') { "Unknown flag" } else { "Unexpected argument" };
             format!("{kind} {argument}{}", suggestion(error, ContextKind::SuggestedArg))
@@ -53,6 +56,11 @@ fn sentence(error: &clap::Error) -> String {
         },
         _ => first_line(error),
     }
+}
+
+/// Whether somebody wrote a negative number or duration, of which clap makes a flag.
+fn is_negative(argument: &str) -> bool {
+    argument.strip_prefix('-').is_some_and(|rest| rest.starts_with(|first: char| first.is_ascii_digit()))
 }
 
 /// clap's own words, for the kinds that have no better ones here.
@@ -131,6 +139,11 @@ mod tests {
                 &["share", "--expire", "1h"],
                 "Unknown flag --expire; did you mean --expires?",
                 "kubectl connect share",
+            ),
+            (
+                &["extend", "web", "-4h"],
+                "Unknown flag -4; numbers and durations have no minus here",
+                "kubectl connect extend",
             ),
             (&["share", "extra"], "Unexpected argument extra", "kubectl connect share"),
             (&["share", "--name"], "--name <NAME> needs a value", "kubectl connect"),

@@ -136,7 +136,7 @@ fn every_mistake_is_one_sentence_on_stderr_and_exit_1() {
         ("rotate demo -o xml", "xml is no value for --output <FORMAT>: use json, yaml, name, wide or md"),
         ("revoke", "<NAME|CODE> is missing"),
         ("revoke demo --forec", "Unknown flag --forec"),
-        ("doctor -o wide", "doctor prints for people, or with -o json or -o yaml"),
+        ("doctor -o wide", "wide is no value for --output <FORMAT>: use json or yaml"),
         (
             "doctor --hub hub.example.com",
             "--hub cannot be used: hub URL is not a URL: use the form https://hub.example.com",

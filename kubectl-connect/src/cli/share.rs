@@ -188,7 +188,14 @@ pub struct DoctorArgs {
     /// A hub to check besides those that the cluster speaks of
     #[arg(long, value_name = "URL")]
     pub hub: Option<String>,
-    /// How it is printed.
-    #[command(flatten)]
-    pub output: OutputArgs,
+    /// Form of the output. Default: for people
+    #[arg(short, long, value_enum, ignore_case = true, value_name = "FORMAT")]
+    pub output: Option<ReportArg>,
+}
+
+/// Forms of a report. The variants explain themselves in `--help`'s list of values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ReportArg {
+    Json,
+    Yaml,
 }

@@ -10,13 +10,13 @@ mod rights;
 
 use serde::Serialize;
 
+use crate::cli::ReportArg;
 use crate::cluster::Cluster;
 use crate::failure::{Failure, Outcome};
 use crate::output::counted;
 use crate::printer::Printer;
 use crate::sanitize::Clean;
 use crate::settings::doctor::DoctorSettings;
-use crate::settings::format::Format;
 use crate::views::document;
 
 /// How it stands with one thing.
@@ -63,10 +63,10 @@ pub async fn run(settings: &DoctorSettings, cluster: &Cluster, printer: Printer)
     let spinner = printer.spinner("Looking at the cluster, the operator and the hub");
     let report = gather(settings, cluster).await;
     drop(spinner);
-    let text = match settings.format {
-        Format::Json => document::json(&report)?,
-        Format::Yaml => document::yaml(&report)?,
-        _ => report.render(),
+    let text = match settings.form {
+        Some(ReportArg::Json) => document::json(&report)?,
+        Some(ReportArg::Yaml) => document::yaml(&report)?,
+        None => report.render(),
     };
     printer.data(&text)?;
     match report.failed() {

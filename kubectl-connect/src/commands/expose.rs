@@ -1,27 +1,26 @@
 //! `expose`: a ServiceExpose for one port of one Service.
 
 use connect_crds::condition::{self, kind};
-use connect_crds::{PortRef, ServiceExpose, ServiceExposeSpec, ServiceRef};
-use k8s_openapi::api::core::v1::{Service, ServicePort};
-use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use connect_crds::{ServiceExpose, ServiceExposeSpec, ServiceRef};
+use k8s_openapi::api::core::v1::Service;
 use kube::api::{DeleteParams, Patch, PatchParams};
 use kube::{Api, ResourceExt};
 
 use crate::cluster::failure::{Call, Kind};
 use crate::cluster::wait::{self, Step, Waited};
-use crate::cluster::{Cluster, FIELD_MANAGER};
+use crate::cluster::{Cluster, FIELD_MANAGER, services};
 use crate::commands::share::verdict::Blocking;
 use crate::failure::{Failure, Outcome};
 use crate::printer::Printer;
 use crate::sanitize::Clean;
-use crate::settings::expose::{ExposeSettings, ServiceTarget};
+use crate::settings::expose::ExposeSettings;
 use crate::settings::format::Format;
 use crate::settings::{DryRun, Wait};
 use crate::views::document;
 
 /// Makes or changes the route, and says how it does.
 pub async fn run(settings: &ExposeSettings, cluster: &Cluster, printer: Printer) -> Outcome<()> {
-    let service = get_service(cluster, &settings.target.service).await?;
+    let service = services::get(cluster, &settings.target.service).await?;
     let existing = get_route(cluster, &settings.route).await?;
     let wanted = plan(settings, service.as_ref(), existing.as_ref(), cluster.namespace())?;
     if let Some(place) = settings.dry_run {
@@ -101,14 +100,6 @@ fn show_dry_run(
     Ok(printer.data(&text)?)
 }
 
-/// The Service, if it exists.
-pub async fn get_service(cluster: &Cluster, name: &str) -> Outcome<Option<Service>> {
-    let api: Api<Service> = Api::namespaced(cluster.client(), cluster.namespace());
-    let call =
-        Call { verb: "get", kind: Kind::Service, name: Some(name), namespace: Some(cluster.namespace()) };
-    cluster.ask_maybe(&call, api.get(name)).await
-}
-
 async fn get_route(cluster: &Cluster, name: &str) -> Outcome<Option<ServiceExpose>> {
     cluster.ask_maybe(&call(cluster, name), routes(cluster).get(name)).await
 }
@@ -155,8 +146,8 @@ fn plan(
 ) -> Outcome<ServiceExpose> {
     let ExposeSettings { target, route, local_port, protocol, public, dry_run: _, format: _, wait: _ } =
         settings;
-    let service = service.ok_or_else(|| no_service(&target.service, namespace))?;
-    let port = choose_port(target, service)?;
+    let service = service.ok_or_else(|| services::none(&target.service, namespace))?;
+    let port = services::choose_port(target, service)?;
     // A route's name is fixed when it is made, also when it was left to be the Service's.
     let route_name = match existing.map(|existing| &existing.spec.route_name) {
         Some(fixed) => fixed.clone(),
@@ -181,66 +172,6 @@ fn plan(
         .hint(format!("Choose another --name, or remove it first: kubectl connect unexpose {route}")));
     }
     Ok(wanted)
-}
-
-/// There is no such Service.
-pub fn no_service(name: &str, namespace: &str) -> Failure {
-    let failure = Failure::new(format!("Service {name} does not exist in namespace {namespace}"));
-    match name {
-        "localhost" => failure
-            .hint("kubectl connect exposes Services of the cluster: kubectl connect expose SERVICE:PORT --name ROUTE"),
-        _ => failure.hint(format!("See them with: kubectl get services -n {namespace}")),
-    }
-}
-
-/// The port that is meant: the one named, or the only one.
-pub fn choose_port(target: &ServiceTarget, service: &Service) -> Outcome<PortRef> {
-    let name = &target.service;
-    let spec = service.spec.as_ref();
-    if spec.and_then(|spec| spec.type_.as_deref()) == Some("ExternalName") {
-        return Err(Failure::new(format!(
-            "Service {name} is of type ExternalName and cannot be exposed: it names something outside the cluster"
-        )));
-    }
-    let ports = spec.and_then(|spec| spec.ports.as_deref()).unwrap_or_default();
-    let has = || listed(ports);
-    let port = match (&target.port, ports) {
-        (_, []) => return Err(Failure::new(format!("Service {name} has no ports"))),
-        (Some(wanted), ports) => ports
-            .iter()
-            .find(|port| wanted.matches(port.port, port.name.as_deref()))
-            .ok_or_else(|| Failure::new(format!("Service {name} has no port {wanted}; it has {}", has())))?,
-        (None, [only]) => only,
-        (None, _) => {
-            return Err(Failure::new(format!("Service {name} has several ports: {}", has()))
-                .hint(format!("Name one: kubectl connect expose {name}:{}", shown(&ports[0]))));
-        }
-    };
-    match port.protocol.as_deref() {
-        None | Some("TCP") => {}
-        Some(other) => {
-            return Err(Failure::new(format!(
-                "Port {} of Service {name} is {other} and cannot be exposed: hubs carry TCP connections only",
-                port.port
-            )));
-        }
-    }
-    Ok(target.port.clone().unwrap_or(PortRef(IntOrString::Int(port.port))))
-}
-
-fn listed(ports: &[ServicePort]) -> String {
-    let named: Vec<String> = ports
-        .iter()
-        .map(|port| match &port.name {
-            Some(name) => format!("{} ({name})", port.port),
-            None => port.port.to_string(),
-        })
-        .collect();
-    named.join(", ")
-}
-
-fn shown(port: &ServicePort) -> String {
-    port.name.clone().unwrap_or_else(|| port.port.to_string())
 }
 
 /// What the operator has made of the route: it is ready, or why it will not have it.
@@ -292,6 +223,7 @@ fn not_yet(route: &str, last: Option<&ServiceExpose>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settings::expose::ServiceTarget;
     use connect_crds::Protocol;
 
     fn service(ports: &serde_json::Value) -> Service {
@@ -301,9 +233,9 @@ mod tests {
         .expect("a Service")
     }
 
-    fn settings(port: Option<PortRef>) -> ExposeSettings {
+    fn settings() -> ExposeSettings {
         ExposeSettings {
-            target: ServiceTarget { service: "postgres".into(), port },
+            target: ServiceTarget { service: "postgres".into(), port: None },
             route: "postgres".into(),
             local_port: None,
             protocol: Protocol::Auto,
@@ -314,63 +246,19 @@ mod tests {
         }
     }
 
-    fn planned(port: Option<PortRef>, service: Option<&Service>) -> Result<PortRef, String> {
-        plan(&settings(port), service, None, "staging")
-            .map(|route| route.spec.service_ref.port)
-            .map_err(|failure| failure.render())
-    }
-
-    #[test]
-    fn the_port_is_the_one_named_or_the_only_one() {
-        let one = service(&serde_json::json!([{"port": 5432}]));
-        let two =
-            service(&serde_json::json!([{"port": 5432, "name": "sql"}, {"port": 9187, "name": "metrics"}]));
-        assert_eq!(planned(None, Some(&one)), Ok(PortRef::number(5432)));
-        assert_eq!(planned(Some(PortRef::number(9187)), Some(&two)), Ok(PortRef::number(9187)));
-        assert_eq!(planned(Some(PortRef::name("sql")), Some(&two)), Ok(PortRef::name("sql")));
-        assert_eq!(
-            planned(None, Some(&two)).expect_err("ambiguous"),
-            "[x] Service postgres has several ports: 5432 (sql), 9187 (metrics)\n\
-             Name one: kubectl connect expose postgres:sql\n"
-        );
-        assert_eq!(
-            planned(Some(PortRef::number(80)), Some(&two)).expect_err("no such port"),
-            "[x] Service postgres has no port 80; it has 5432 (sql), 9187 (metrics)\n"
-        );
-    }
-
-    #[test]
-    fn what_cannot_be_exposed_is_said() {
-        let udp = service(&serde_json::json!([{"port": 53, "protocol": "UDP"}]));
-        assert_eq!(
-            planned(None, Some(&udp)).expect_err("UDP"),
-            "[x] Port 53 of Service postgres is UDP and cannot be exposed: hubs carry TCP connections only\n"
-        );
-        assert_eq!(
-            planned(None, None).expect_err("no Service"),
-            "[x] Service postgres does not exist in namespace staging\nSee them with: kubectl get services -n staging\n"
-        );
-        let external: Service =
-            serde_json::from_value(serde_json::json!({"spec": {"type": "ExternalName"}})).expect("a Service");
-        assert_eq!(
-            planned(None, Some(&external)).expect_err("outside"),
-            "[x] Service postgres is of type ExternalName and cannot be exposed: it names something outside the cluster\n"
-        );
-    }
-
     #[test]
     fn the_name_of_an_existing_route_is_left_as_it_was_made() {
         let service = service(&serde_json::json!([{"port": 5432}]));
         let existing = |route_name: Option<&str>| {
-            let mut existing = plan(&settings(None), Some(&service), None, "staging").expect("valid");
+            let mut existing = plan(&settings(), Some(&service), None, "staging").expect("valid");
             existing.spec.route_name = route_name.map(Into::into);
             existing
         };
         for fixed in [None, Some("postgres")] {
-            let planned = plan(&settings(None), Some(&service), Some(&existing(fixed)), "staging");
+            let planned = plan(&settings(), Some(&service), Some(&existing(fixed)), "staging");
             assert_eq!(planned.expect("valid").spec.route_name.as_deref(), fixed);
         }
-        let other = plan(&settings(None), Some(&service), Some(&existing(Some("db"))), "staging");
+        let other = plan(&settings(), Some(&service), Some(&existing(Some("db"))), "staging");
         assert_eq!(
             other.expect_err("another route").render(),
             "[x] ServiceExpose postgres is the route db, whose name cannot change\n\
@@ -381,9 +269,8 @@ mod tests {
     #[test]
     fn the_operator_s_verdict_counts_once_it_speaks_of_this_wish() {
         let route = |generation: i64, conditions: serde_json::Value| {
-            let mut route =
-                plan(&settings(None), Some(&service(&serde_json::json!([{"port": 1}]))), None, "x")
-                    .expect("valid");
+            let mut route = plan(&settings(), Some(&service(&serde_json::json!([{"port": 1}]))), None, "x")
+                .expect("valid");
             let json = serde_json::json!({"observedGeneration": generation, "conditions": conditions, "publicURL": "https://p"});
             route.status = Some(serde_json::from_value(json).expect("a status"));
             route

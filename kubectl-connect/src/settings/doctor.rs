@@ -4,9 +4,8 @@ use connect_hub::url::{HubUrl, InsecureHttp};
 use secrecy::SecretString;
 
 use super::credentials::Credentials;
-use super::format::{self, Format};
 use super::{Environment, MAX_LABEL, is_label};
-use crate::cli::DoctorArgs;
+use crate::cli::{DoctorArgs, ReportArg};
 use crate::failure::{Failure, Outcome};
 
 /// What is to be checked.
@@ -20,8 +19,8 @@ pub struct DoctorSettings {
     pub api_key: Option<SecretString>,
     /// Keys that `login` has kept.
     pub credentials: Credentials,
-    /// How it is printed: for people, or as JSON or YAML.
-    pub format: Format,
+    /// How it is printed; for people, if nothing is said.
+    pub form: Option<ReportArg>,
 }
 
 /// Checks the flags of `doctor`.
@@ -37,12 +36,7 @@ pub fn doctor(args: DoctorArgs, environment: Environment<'_>) -> Outcome<DoctorS
             "{operator_namespace} is no namespace: names are lower-case letters, digits and hyphens, at most {MAX_LABEL}"
         )));
     }
-    match format::format(&output)? {
-        format @ (Format::Human | Format::Json | Format::Yaml) => {
-            let api_key = environment("CONNECT_API_KEY").map(SecretString::from);
-            let credentials = Credentials::at(None, environment);
-            Ok(DoctorSettings { operator_namespace, hub, api_key, credentials, format })
-        }
-        _ => Err(Failure::new("doctor prints for people, or with -o json or -o yaml")),
-    }
+    let api_key = environment("CONNECT_API_KEY").map(SecretString::from);
+    let credentials = Credentials::at(None, environment);
+    Ok(DoctorSettings { operator_namespace, hub, api_key, credentials, form: output })
 }

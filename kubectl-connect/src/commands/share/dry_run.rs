@@ -12,8 +12,7 @@ use serde_json::Value;
 use super::services::Route;
 use crate::cluster::failure::{Call, Kind};
 use crate::cluster::shares::{self, call};
-use crate::cluster::{Cluster, FIELD_MANAGER};
-use crate::commands::expose::get_service;
+use crate::cluster::{Cluster, FIELD_MANAGER, services};
 use crate::failure::{Failure, Outcome};
 use crate::output;
 use crate::printer::Printer;
@@ -130,7 +129,7 @@ pub async fn server(
     exposes.sort_by(|a, b| a.route_name().cmp(b.route_name()));
     let mut forecast = Vec::new();
     for expose in &exposes {
-        let service = get_service(cluster, &expose.spec.service_ref.name).await?;
+        let service = services::get(cluster, &expose.spec.service_ref.name).await?;
         forecast.push(ForecastRoute::new(expose, service.as_ref()));
     }
     let now = Timestamp::now();

@@ -13,8 +13,7 @@ use kube::api::{ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, Resource, ResourceExt};
 
 use crate::cluster::failure::{Call, Kind};
-use crate::cluster::{Cluster, FIELD_MANAGER};
-use crate::commands::expose::{choose_port, get_service, no_service};
+use crate::cluster::{Cluster, FIELD_MANAGER, services};
 use crate::failure::{Failure, Outcome};
 use crate::settings::share::Selection;
 
@@ -73,9 +72,9 @@ pub async fn plan(
             let mut wanted = Vec::new();
             for target in targets {
                 let name = &target.service;
-                let service = get_service(cluster, name).await?;
-                let service = service.ok_or_else(|| no_service(name, cluster.namespace()))?;
-                let port = choose_port(target, &service)?;
+                let service = services::get(cluster, name).await?;
+                let service = service.ok_or_else(|| services::none(name, cluster.namespace()))?;
+                let port = services::choose_port(target, &service)?;
                 wanted.push(named(&service, port));
             }
             wanted
