@@ -33,8 +33,13 @@ async fn a_label_makes_a_route_and_taking_it_off_removes_it_also_while_the_opera
     says(&world, "api", kind::ACCEPTED, "False", reason::INVALID_ANNOTATION).await?;
     told(&world, "ExposeRefused", "\"never\" is no port").await?;
     service(&world, ["annotate", "--overwrite", "service/api", &format!("{annotation}=9090")]).await?;
-    let expose = says(&world, "api", kind::READY, "True", reason::EXPOSED).await?;
-    assert_eq!(expose.spec.local_port.map(connect_crds::LocalPort::get), Some(9090));
+    eventually("the annotation is followed", SOON, || async {
+        let expose = says(&world, "api", kind::READY, "True", reason::EXPOSED).await?;
+        let port = expose.spec.local_port.map(connect_crds::LocalPort::get);
+        ensure!(port == Some(9090), "its local port is {port:?}");
+        Ok(())
+    })
+    .await?;
 
     // Another's name is not taken.
     services::service(&world.kubectl, "web", 80).await?;

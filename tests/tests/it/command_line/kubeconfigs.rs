@@ -56,6 +56,28 @@ exit 1
 }
 
 #[tokio::test]
+async fn a_token_of_a_login_provider_is_used_while_it_lasts() -> Result<()> {
+    let world = World::start("oidc").await?;
+    expose(&world, &[(API, 8080)]).await?;
+    // What a provider issues is a token with claims and an end, as a service account's is.
+    let admin = world.namespace.kubectl();
+    admin.run(["create", "serviceaccount", "grace"]).await?.success()?;
+    let subject = format!("--serviceaccount={}:grace", world.namespace.name());
+    admin.run(["create", "rolebinding", "grace", "--clusterrole=admin", &subject]).await?.success()?;
+    let token = admin.run(["create", "token", "grace"]).await?.success()?.stdout;
+    let provider = json!({"name": "oidc", "config": {"id-token": token.trim(), "client-id": "c",
+        "idp-issuer-url": "https://127.0.0.1:9"}});
+    let kubectl = logging_in(&world, "oidc-config", json!({"auth-provider": provider})).await?;
+    let shared = kubectl.run(["connect", "share", "-o", "name"]).await?.success()?;
+    ensure!(
+        shared.stdout.starts_with("environmentshare.connect.privateconnect.co/share-"),
+        "{}",
+        shared.report()
+    );
+    Ok(())
+}
+
+#[tokio::test]
 async fn what_does_not_log_in_is_one_sentence_and_what_to_do() -> Result<()> {
     let world = World::start("logging-in").await?;
     // As kubectl has kept it since before programs gave tokens: header, claims that are long over, and a signature.
