@@ -6,12 +6,13 @@
 //! ```
 //!
 //! [`life`] is what happens to a few shares; [`relay`] sees and breaks it; [`keeper`] starts the operator again when it ends;
-//! [`outcome`] says what must be true afterwards; [`matrix`] derives the plans from a life without faults and runs them side by
+//! [`outcome`] says what must be true afterwards; [`lived`] derives the plans from a life without faults, and [`matrix`] runs them side by
 //! side; [`trials`] are what no single fault shows, and [`soak`] is everything at random. [`textbook`] is the operator of 300 lines that the same plans must catch.
 
 pub mod guest;
 pub mod keeper;
 pub mod life;
+pub mod lived;
 pub mod matrix;
 pub mod outcome;
 pub mod plan;

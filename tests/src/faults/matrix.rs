@@ -1,7 +1,5 @@
 //! All plans, side by side: derived from a life without faults, each lived in a namespace of its own.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,13 +10,13 @@ use futures::{StreamExt, stream};
 
 use super::keeper::{Keeper, Subject};
 use super::life::Stage;
+use super::lived::{Life, Report};
 use super::outcome::{self, Outcome, Violations};
-use super::plan::{Fault, Place, Plan, When};
-use super::relay::{Relay, Seen, Upstream};
+use super::plan::{Place, Plan, When};
+use super::relay::{Relay, Upstream};
 use crate::control_plane::ControlPlane;
 use crate::hub::Hub;
 use crate::namespace::unique_name;
-use crate::progress::say;
 use crate::toolchain::faulty_operator;
 use crate::wait::{PATIENTLY, eventually};
 
@@ -30,16 +28,6 @@ const SETTLE: Duration = Duration::from_secs(25);
 
 /// The same for operators that are expected to get stuck. A deletion takes up to a minute when the hub does not answer.
 const BRIEFLY: Duration = Duration::from_secs(15);
-
-/// What goes wrong with a write to the API server.
-const API_FAULTS: [Fault; 4] = [Fault::Lose, Fault::Drop, Fault::Refuse(409), Fault::Refuse(503)];
-
-/// What goes wrong with a call to a hub.
-const HUB_FAULTS: [Fault; 5] =
-    [Fault::Lose, Fault::Duplicate, Fault::Refuse(409), Fault::Refuse(429), Fault::Refuse(503)];
-
-/// Deaths of an operator that has no fail points.
-const DEATHS: [Fault; 2] = [Fault::KillBefore, Fault::KillAfter];
 
 /// The file with the names of the fail points that were passed, in the folder of a stage.
 const POINTS: &str = "points";
@@ -78,36 +66,6 @@ pub enum Who {
     },
     /// The operator of the textbook.
     Textbook,
-}
-
-/// One life that was lived.
-pub struct Life {
-    /// What went wrong in it.
-    pub plan: Plan,
-    /// Whether it did go wrong.
-    pub struck: bool,
-    /// How it ended; none when that could not be seen.
-    pub outcome: Option<Outcome>,
-    /// What is wrong with it.
-    pub violations: Violations,
-    api: Vec<Seen>,
-    hub: Vec<Seen>,
-    points: Vec<String>,
-}
-
-/// What a matrix of lives has shown.
-#[derive(Debug, Default)]
-pub struct Report {
-    /// Lives lived.
-    pub plans: usize,
-    /// Places that were struck, by plan.
-    pub struck: usize,
-    /// Sites of writes, calls and watch events in the life without faults.
-    pub sites: BTreeSet<String>,
-    /// Those of them at which some plan has struck.
-    pub covered: BTreeSet<String>,
-    /// What was wrong, by plan.
-    pub violations: BTreeMap<String, Violations>,
 }
 
 // === impl Lab ===
@@ -258,131 +216,3 @@ fn is_ours(who: &Who) -> bool {
 
 /// The last thing that an operator does: nothing comes after it that would show that it ended there.
 const LAST_POINT: &str = "giving the lease back";
-
-// === impl Life ===
-
-impl Life {
-    /// One plan for each fault at each place of this life. Places that differ by the object only are one: their code is the same.
-    pub fn plans(&self, who: &Who) -> Vec<Plan> {
-        let is_ours = matches!(who, Who::Ours { .. });
-        let deaths: &[Fault] = if is_ours { &[] } else { &DEATHS };
-        let mut plans = Vec::new();
-        for place in places(&self.api, |seen| seen.write) {
-            let faults = API_FAULTS.iter().chain(deaths);
-            plans.extend(faults.map(|fault| Plan::Api(place.clone(), *fault)));
-        }
-        for place in places(&self.hub, |_| true) {
-            let faults = HUB_FAULTS.iter().chain(deaths);
-            plans.extend(faults.map(|fault| Plan::Hub(place.clone(), *fault)));
-        }
-        for place in places(&self.api, |seen| is_event(&seen.place.site)) {
-            plans.push(Plan::Api(place, Fault::Hide));
-        }
-        for place in self.point_places() {
-            plans.extend([When::Before, When::After].map(|when| Plan::Point(place.clone(), when)));
-        }
-        plans
-    }
-
-    /// The names of all fail points that were passed.
-    pub fn points(&self) -> BTreeSet<String> {
-        self.points.iter().cloned().collect()
-    }
-
-    fn point_places(&self) -> Vec<Place> {
-        let mut counts = BTreeMap::<&str, usize>::new();
-        for name in &self.points {
-            *counts.entry(name).or_default() += 1;
-        }
-        let nths = |(name, count): (&str, usize)| {
-            let count = if repeats(name) { 1 } else { count };
-            (1..=count).map(|nth| Place { site: name.to_owned(), nth }).collect::<Vec<_>>()
-        };
-        counts.into_iter().flat_map(nths).collect()
-    }
-
-    fn sites(&self) -> BTreeSet<String> {
-        let api = self
-            .api
-            .iter()
-            .filter(|seen| seen.write || is_event(&seen.place.site))
-            .map(|seen| format!("API server: {}", folded(&seen.place.site)));
-        let hub = self.hub.iter().map(|seen| format!("hub: {}", folded(&seen.place.site)));
-        let points = self.points.iter().map(|name| format!("point: {name}"));
-        api.chain(hub).chain(points).collect()
-    }
-}
-
-/// Whether this is done again and again by the clock, so that how often tells nothing.
-fn repeats(site: &str) -> bool {
-    ["lease", "listing", "reading", "GET ", "Event", "events", "status"]
-        .iter()
-        .any(|word| site.contains(word))
-}
-
-fn is_event(site: &str) -> bool {
-    ["ADDED ", "MODIFIED ", "DELETED "].iter().any(|what| site.starts_with(what))
-}
-
-/// A site without the name of its object.
-fn folded(site: &str) -> String {
-    site.split(' ').take(2).collect::<Vec<_>>().join(" ")
-}
-
-fn places(seen: &[Seen], wanted: impl Fn(&Seen) -> bool) -> Vec<Place> {
-    let mut taken = BTreeSet::new();
-    let mut places = Vec::new();
-    for Seen { place, .. } in seen.iter().filter(|seen| wanted(seen)) {
-        let first_only = repeats(&place.site) || is_event(&place.site);
-        if (!first_only || place.nth == 1) && taken.insert((folded(&place.site), place.nth)) {
-            places.push(place.clone());
-        }
-    }
-    places
-}
-
-// === impl Report ===
-
-impl Report {
-    fn add(&mut self, life: Life) {
-        if !life.violations.is_empty() {
-            say(format_args!("{}: {}", life.plan, life.violations.join("; ")));
-        }
-        self.struck += usize::from(life.struck);
-        if life.struck {
-            self.covered.extend(match &life.plan {
-                Plan::Nothing => None,
-                Plan::Api(place, _) => Some(format!("API server: {}", folded(&place.site))),
-                Plan::Hub(place, _) => Some(format!("hub: {}", folded(&place.site))),
-                Plan::Point(place, _) => Some(format!("point: {}", place.site)),
-            });
-        }
-        if !life.violations.is_empty() {
-            self.violations.insert(life.plan.to_string(), life.violations);
-        }
-    }
-
-    /// Sites at which nothing has struck.
-    pub fn uncovered(&self) -> Vec<&String> {
-        self.sites.difference(&self.covered).collect()
-    }
-}
-
-impl fmt::Display for Report {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let covered = self.sites.len() - self.uncovered().len();
-        write!(
-            f,
-            "{} plans run, {} struck; {} sites, {covered} covered ({} %); {} plans with violations",
-            self.plans,
-            self.struck,
-            self.sites.len(),
-            covered * 100 / self.sites.len().max(1),
-            self.violations.len(),
-        )?;
-        for (plan, violations) in &self.violations {
-            write!(f, "\n  {plan}: {}", violations.join("; "))?;
-        }
-        Ok(())
-    }
-}

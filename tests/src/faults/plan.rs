@@ -17,6 +17,8 @@ pub enum Fault {
     Duplicate,
     /// It is held up.
     Delay,
+    /// It is acted upon, and half of what is said arrives.
+    Garble,
     /// It is refused with this status.
     Refuse(u16),
     /// Whoever asks is killed before it arrives.
@@ -26,6 +28,9 @@ pub enum Fault {
     /// A watch event is not passed on; the watch ends, and the next one is told to list anew.
     Hide,
 }
+
+/// What goes wrong with what is said on a hub's socket: the connection breaks before or after it, or it is not what it was.
+pub const SOCKET_FAULTS: [Fault; 4] = [Fault::Drop, Fault::Lose, Fault::Duplicate, Fault::Garble];
 
 /// The n-th time (from one) that something passes a site.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -1,5 +1,8 @@
 //! A relay in front of the API server or of a hub: names and notes what passes, and breaks it where it is told to.
 
+mod sockets;
+mod upstream;
+
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -8,18 +11,19 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow};
 use axum::body::{Body, Bytes, to_bytes};
-use axum::http::{HeaderValue, Request, Response, StatusCode, header, request};
+use axum::http::{Request, Response, StatusCode, request};
 use futures::{Stream, StreamExt, stream};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use serde_json::{Value, json};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use serde_json::Value;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
 
 use super::plan::{DELAY, Fault, Place};
 use super::site;
+pub use upstream::Upstream;
+use upstream::refusal;
 
 /// Largest request or answer that is not streamed.
 const MAX_BODY: usize = 8 * 1024 * 1024;
@@ -27,25 +31,11 @@ const MAX_BODY: usize = 8 * 1024 * 1024;
 /// How many bytes of a connection are looked at to tell what it is.
 const HEAD: usize = 256;
 
-/// Bytes carried at once.
-const CHUNK: usize = 16 * 1024;
-
 /// How our hub says that it knows idempotency keys.
 const IDEMPOTENCY: &str = "\"idempotency-key\",";
 
 /// Pause between two looks at whether something gets through again.
 const PAUSE: Duration = Duration::from_millis(20);
-
-/// What hubs carry on websockets, which are passed on as they are.
-const SOCKETS: [&str; 2] = ["GET /socket.io", "GET /v1/data"];
-
-/// Who is asked.
-pub enum Upstream {
-    /// The API server, as somebody who may do everything.
-    Api(kube::Client),
-    /// The hub at this address.
-    Hub(SocketAddr, reqwest::Client),
-}
 
 /// Something that passed.
 #[derive(Clone, Debug)]
@@ -174,46 +164,22 @@ impl State {
         self.notes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn connection(self: Arc<Self>, mut client: TcpStream) {
+    async fn connection(self: Arc<Self>, client: TcpStream) {
         let mut head = [0; HEAD];
         let Ok(count) = client.peek(&mut head).await else { return };
-        let is_socket = SOCKETS.iter().any(|socket| head[..count].starts_with(socket.as_bytes()));
-        if let Upstream::Hub(hub, _) = &self.upstream
-            && is_socket
-        {
-            self.hangs_while_silent().await;
-            if let Ok(mut hub) = TcpStream::connect(hub).await {
-                let ((mut from_client, mut to_client), (mut from_hub, mut to_hub)) =
-                    (client.split(), hub.split());
-                let _ = tokio::try_join!(
-                    self.carry(&mut from_client, &mut to_hub),
-                    self.carry(&mut from_hub, &mut to_client)
-                );
-                // What one end has done is not felt at the other.
-                self.hangs_while_silent().await;
+        if let Upstream::Hub(hub, _) = &self.upstream {
+            let begins = |path: &str| head[..count].starts_with(path.as_bytes());
+            if begins("GET /socket.io") {
+                let _ = sockets::events(&self, client, *hub).await; // its two ends see that it is over
+                return;
+            } else if begins("GET /v1/data") {
+                let _ = sockets::bytes(&self, client, *hub).await;
+                return;
             }
-            return;
         }
         let service = service_fn(|request| self.clone().request(request));
         let _ =
             hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(client), service).await;
-    }
-
-    /// Carries bytes one way, and holds them up while nothing gets through.
-    async fn carry(
-        &self,
-        from: &mut (impl AsyncRead + Unpin),
-        to: &mut (impl AsyncWrite + Unpin),
-    ) -> std::io::Result<()> {
-        let mut chunk = vec![0; CHUNK];
-        loop {
-            let count = from.read(&mut chunk).await?;
-            self.hangs_while_silent().await;
-            if count == 0 {
-                return to.shutdown().await;
-            }
-            to.write_all(&chunk[..count]).await?;
-        }
     }
 
     async fn hangs_while_silent(&self) {
@@ -255,7 +221,7 @@ impl State {
                 return Err(anyhow!("killed"));
             }
             Some(fault @ (Fault::Lose | Fault::KillAfter)) => {
-                let answer = self.forward(&parts, body).await?;
+                let answer = self.upstream.forward(&parts, body).await?;
                 self.read(index, answer).await?;
                 if fault == Fault::KillAfter {
                     self.kill();
@@ -263,12 +229,18 @@ impl State {
                 return Err(anyhow!("lost"));
             }
             Some(Fault::Duplicate) => {
-                let first = self.forward(&parts, body.clone()).await?;
+                let first = self.upstream.forward(&parts, body.clone()).await?;
                 self.read(index, first).await?;
+            }
+            Some(Fault::Garble) => {
+                let answer = self.upstream.forward(&parts, body).await?;
+                let (parts, body) = self.read(index, answer).await?.into_parts();
+                let body = to_bytes(body, MAX_BODY).await.context("it was read before")?;
+                return Ok(Response::from_parts(parts, Body::from(body.slice(..body.len() / 2))));
             }
             Some(Fault::Hide) => return Err(anyhow!("only watch events are hidden")),
         }
-        let answer = self.forward(&parts, body).await?;
+        let answer = self.upstream.forward(&parts, body).await?;
         let answer = self.read(index, answer).await?;
         self.hangs_while_silent().await;
         Ok(answer)
@@ -316,42 +288,6 @@ impl State {
         Ok(Response::from_parts(parts, Body::from(body)))
     }
 
-    async fn forward(&self, parts: &request::Parts, body: Bytes) -> Result<Response<Body>> {
-        match &self.upstream {
-            Upstream::Api(client) => {
-                let mut request = Request::builder().method(parts.method.clone()).uri(parts.uri.clone());
-                for name in [header::ACCEPT, header::CONTENT_TYPE] {
-                    if let Some(value) = parts.headers.get(&name) {
-                        request = request.header(name, value);
-                    }
-                }
-                let request = request.body(kube::client::Body::from(body)).context("it was one before")?;
-                let (mut parts, body) =
-                    client.send(request).await.context("the API server is away")?.into_parts();
-                // The body is decoded, and its length another.
-                for name in [header::CONTENT_LENGTH, header::CONTENT_ENCODING, header::TRANSFER_ENCODING] {
-                    parts.headers.remove(name);
-                }
-                Ok(Response::from_parts(parts, Body::new(body)))
-            }
-            Upstream::Hub(address, http) => {
-                let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
-                let mut headers = parts.headers.clone();
-                headers.remove(header::HOST);
-                let request = http.request(parts.method.clone(), format!("http://{address}{path}"));
-                let answer = request.headers(headers).body(body).send().await.context("the hub is away")?;
-                let mut response = Response::builder().status(answer.status());
-                for (name, value) in answer.headers() {
-                    if *name != header::TRANSFER_ENCODING && *name != header::CONTENT_LENGTH {
-                        response = response.header(name, value);
-                    }
-                }
-                let body = answer.bytes().await.context("the hub's answer breaks off")?;
-                response.body(Body::from(body)).context("it was one before")
-            }
-        }
-    }
-
     /// A watch: passed on line by line, each with its own place.
     async fn watch(self: Arc<Self>, parts: request::Parts) -> Result<Response<Body>> {
         let path = parts.uri.path().to_owned();
@@ -364,7 +300,7 @@ impl State {
         if too_old {
             return Ok(refusal(StatusCode::GONE.as_u16(), true));
         }
-        let answer = self.forward(&parts, Bytes::new()).await?;
+        let answer = self.upstream.forward(&parts, Bytes::new()).await?;
         let (parts, body) = answer.into_parts();
         let lines = lines(body.into_data_stream());
         let passed = stream::unfold((self, Box::pin(lines), path), async |(state, mut lines, path)| {
@@ -395,28 +331,4 @@ fn lines<E>(chunks: impl Stream<Item = Result<Bytes, E>> + Send) -> impl Stream<
             rest.extend_from_slice(&chunks.next().await?.ok()?);
         }
     })
-}
-
-/// What the API server, or else a hub, says when it refuses.
-fn refusal(status: u16, is_api: bool) -> Response<Body> {
-    let reason = match status {
-        409 => "Conflict",
-        410 => "Expired",
-        429 => "TooManyRequests",
-        500 => "InternalError",
-        _ => "ServiceUnavailable",
-    };
-    let message = "a fault of the tests";
-    let body = if is_api {
-        json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "message": message, "reason": reason, "code": status})
-    } else {
-        json!({"statusCode": status, "message": message})
-    };
-    let mut response = Response::new(Body::from(body.to_string()));
-    *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    if status == 429 {
-        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
-    }
-    response
 }

@@ -47,6 +47,51 @@ pub(super) fn of_hub_call(method: &Method, path: &str) -> String {
     format!("{method} /{}", parts.join("/"))
 }
 
+/// Who says something on a hub's socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Said {
+    /// The operator.
+    ToHub,
+    /// The hub.
+    ByHub,
+}
+
+/// What is said on a hub's socket, as `hear connected`; nothing for pings, and for the bytes of connections.
+pub(super) fn of_socket_event(said: Said, text: &str) -> Option<String> {
+    let (kind, rest) = text.split_at_checked(2)?;
+    let what = match kind {
+        "40" => "CONNECT".to_owned(),
+        "41" => "DISCONNECT".to_owned(),
+        "42" => {
+            let (_, array) = rest.split_once('[')?;
+            let name = array.trim_start().strip_prefix('"')?.split('"').next()?;
+            if matches!(name, "data" | "reach_data") {
+                return None;
+            }
+            name.to_owned()
+        }
+        "43" => "ACK".to_owned(),
+        "44" => "REFUSED".to_owned(),
+        _ => return None,
+    };
+    let verb = match said {
+        Said::ToHub => SAY,
+        Said::ByHub => HEAR,
+    };
+    Some(format!("{verb}{what}"))
+}
+
+/// Whether this is the name of something said on a hub's socket.
+pub(super) fn is_socket_event(site: &str) -> bool {
+    site.starts_with(SAY) || site.starts_with(HEAR)
+}
+
+/// How names of what the operator says begin.
+const SAY: &str = "say ";
+
+/// How names of what the hub says begin.
+const HEAR: &str = "hear ";
+
 /// An event of a watch, as `MODIFIED EnvironmentShare open`; nothing for bookmarks and errors.
 pub(super) fn of_event(line: &[u8]) -> Option<String> {
     let event: Value = serde_json::from_slice(line).ok()?;
@@ -88,5 +133,24 @@ mod tests {
         assert_eq!(of_hub_call(&Method::GET, "/health"), "GET /health");
         let event = br#"{"type":"ADDED","object":{"kind":"Secret","metadata":{"name":"code"}}}"#;
         assert_eq!(of_event(event).as_deref(), Some("ADDED Secret code"));
+    }
+
+    #[test]
+    fn what_sockets_say_has_a_name_and_pings_and_bytes_have_none() {
+        for (text, name) in [
+            (r#"40/agent,{"token":"t"}"#, Some("hear CONNECT")),
+            (r#"42/agent,["connected",{}]"#, Some("hear connected")),
+            (r#"42/agent,17["heartbeat"]"#, Some("hear heartbeat")),
+            (r#"43/agent,17[]"#, Some("hear ACK")),
+            (r#"42/agent,["data",{"connectionId":"c"}]"#, None),
+            ("42", None),
+            ("2", None),
+            ("", None),
+        ] {
+            assert_eq!(of_socket_event(Said::ByHub, text).as_deref(), name, "{text}");
+        }
+        let said = of_socket_event(Said::ToHub, "41/agent,").expect("a name");
+        assert_eq!(said, "say DISCONNECT");
+        assert!(is_socket_event(&said) && !is_socket_event("GET /health"));
     }
 }

@@ -21,7 +21,8 @@ use serde_json::json;
 use super::life::{ROUTE, change, create, object, secret_of};
 use super::matrix::{Lab, Scene, Who};
 use super::outcome::{self, AtHub};
-use super::plan::{Fault, Place, Plan};
+use super::plan::{Fault, Place, Plan, SOCKET_FAULTS};
+use super::site;
 use crate::control_plane::{ControlPlane, Options};
 use crate::progress::say;
 use crate::wait::eventually;
@@ -134,6 +135,7 @@ impl Soak<'_> {
                 let mut hasher = DefaultHasher::new();
                 (seed, place).hash(&mut hasher);
                 let drawn = hasher.finish();
+                let faults = if site::is_socket_event(&place.site) { &SOCKET_FAULTS } else { faults };
                 let fault = faults[(drawn / ONE_IN) as usize % faults.len()];
                 // Watches are lists that last; what is refused there is the list before them.
                 (drawn.is_multiple_of(ONE_IN) && !place.site.contains("leases")).then_some(fault)
@@ -158,6 +160,7 @@ impl Soak<'_> {
                 Fault::Lose,
                 Fault::Drop,
                 Fault::Duplicate,
+                Fault::Garble,
                 Fault::Delay,
                 Fault::Refuse(429),
                 Fault::Refuse(500),

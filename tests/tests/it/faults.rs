@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use connect_tests::control_plane;
-use connect_tests::faults::matrix::{Lab, Life, Who};
+use connect_tests::faults::lived::Life;
+use connect_tests::faults::matrix::{Lab, Who};
 use connect_tests::faults::plan::Plan;
 use connect_tests::faults::trials::Trial;
 use connect_tests::progress::say;
