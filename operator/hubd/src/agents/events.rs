@@ -3,7 +3,6 @@
 
 use std::{borrow::Cow, sync::Arc};
 
-use bytes::Bytes;
 use serde_json::json;
 use socketioxide::{
     adapter::LocalAdapter,
@@ -16,7 +15,7 @@ use uuid::Uuid;
 use super::{
     Session,
     handshake::Slot,
-    incoming::{Body, Incoming, Text, range_of},
+    incoming::{Body, Incoming, Text, text_to_pass_on},
 };
 use crate::{
     bridges::{Kind, Reached, Toward},
@@ -36,9 +35,6 @@ struct Incomplete;
 struct Event<'a> {
     core: &'a Arc<Core>,
     session: &'a Arc<Session>,
-    /// The frame, to share its memory.
-    frame: &'a Bytes,
-    text: &'a str,
     body: Body<'a>,
 }
 
@@ -52,11 +48,9 @@ impl MessageHandler<LocalAdapter, ()> for Events {
             reply(ack, Err("Agent not registered"));
             return;
         };
-        let frame = Bytes::from(frame);
-        let acted = std::str::from_utf8(&frame).map_err(|_| Incomplete).and_then(|text| {
-            let Incoming { name, body } = Incoming::parse(text).map_err(|_| Incomplete)?;
-            Event { core: &self.core, session, frame: &frame, text, body }.act(&name, ack)
-        });
+        let acted = Incoming::parse(&frame)
+            .map_err(|_| Incomplete)
+            .and_then(|Incoming { name, body }| Event { core: &self.core, session, body }.act(&name, ack));
         if acted.is_err() {
             let _ =
                 session.emit("exception", &json!({"status": "error", "message": "Internal server error"}), 0);
@@ -93,15 +87,12 @@ impl Event<'_> {
     fn carry(self, toward: Toward, kind: Kind) -> Result<(), Incomplete> {
         let id = required(&self.body.connection_id)?;
         let text = match kind {
-            Kind::Data => required(&self.body.data)?,
-            Kind::Handshake => required(&self.body.payload)?,
+            Kind::Data => self.body.data,
+            Kind::Handshake => self.body.payload,
         };
+        let text = text.ok_or(Incomplete)?;
         if let Some(bridge) = self.core.bridges.sent_by(self.session, toward, id) {
-            // A piece of the frame itself, unless JSON escapes had to be undone.
-            let text = match range_of(text, self.text) {
-                Some(range) => self.frame.slice(range),
-                None => Bytes::copy_from_slice(text.as_bytes()),
-            };
+            let text = text_to_pass_on(text).ok_or(Incomplete)?;
             self.core.bridges.push(&bridge, toward, kind, text);
         }
         Ok(())

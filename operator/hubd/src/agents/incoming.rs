@@ -1,12 +1,12 @@
-//! What an agent may say, read straight from the frame's text: one pass, borrowed, the base64 neither decoded nor
-//! copied.
+//! What an agent may say, read straight from the frame's text: one pass, borrowed, the base64 not decoded.
 
-use std::{borrow::Cow, fmt, ops::Range};
+use std::{borrow::Cow, fmt};
 
 use serde::{
     Deserialize, Deserializer,
     de::{IgnoredAny, SeqAccess, Visitor},
 };
+use serde_json::value::RawValue;
 
 /// A text of the frame; owned only when it holds JSON escapes.
 #[derive(Debug, Deserialize, PartialEq, Eq)]
@@ -26,10 +26,12 @@ pub struct Incoming<'a> {
 pub struct Body<'a> {
     #[serde(borrow, default)]
     pub connection_id: Option<Text<'a>>,
+    /// JSON, kept as it is.
     #[serde(borrow, default)]
-    pub data: Option<Text<'a>>,
+    pub data: Option<&'a RawValue>,
+    /// JSON, kept as it is.
     #[serde(borrow, default)]
-    pub payload: Option<Text<'a>>,
+    pub payload: Option<&'a RawValue>,
     #[serde(borrow, default)]
     pub service_id: Option<Text<'a>>,
     #[serde(borrow, default)]
@@ -69,11 +71,17 @@ impl<'de> Visitor<'de> for EventVisitor {
     }
 }
 
-/// Where `part`, a borrowed piece of `whole`, is in it; `None` when it is not.
-pub fn range_of(part: &str, whole: &str) -> Option<Range<usize>> {
-    let start = (part.as_ptr() as usize).checked_sub(whole.as_ptr() as usize)?;
-    let range = start..start.checked_add(part.len())?;
-    (range.end <= whole.len()).then_some(range)
+/// A JSON text as it may be said again, without another look at each of its bytes; `None` when it is no text.
+pub fn text_to_pass_on(value: &RawValue) -> Option<Box<RawValue>> {
+    let json = value.get();
+    if !json.starts_with('"') {
+        return None;
+    }
+    if json.contains('\\') {
+        // Base64 has no escapes. What has some is understood and said anew: not every escape means a character.
+        return serde_json::value::to_raw_value(&serde_json::from_str::<String>(json).ok()?).ok();
+    }
+    Some(value.to_owned())
 }
 
 #[cfg(test)]
@@ -81,23 +89,35 @@ mod tests {
     use super::*;
 
     #[test]
-    fn data_is_borrowed_from_the_frame() {
+    fn an_event_is_borrowed_from_the_frame() {
         let frame =
             r#"["reach_data",{"connectionId":"c-1","data":"cGluZw==","extra":[1,{"a":null}]},"more"]"#;
         let Incoming { name, body } = Incoming::parse(frame).expect("an event");
         assert_eq!(name, "reach_data");
         assert_eq!(body.connection_id.expect("is there").0, "c-1");
-        let data = body.data.expect("is there").0;
-        assert!(matches!(data, Cow::Borrowed(_)));
-        assert_eq!(&frame[range_of(&data, frame).expect("within")], "cGluZw==");
-        assert_eq!(range_of("elsewhere", &frame[10..]), None);
+        let data = body.data.expect("is there");
+        assert_eq!(text_to_pass_on(data).expect("a text").get(), "\"cGluZw==\"");
     }
 
     #[test]
-    fn escapes_are_understood() {
-        let Incoming { body, .. } =
-            Incoming::parse(r#"["data",{"connectionId":"c","data":"a\/b="}]"#).expect("an event");
-        assert_eq!(body.data.expect("is there").0, "a/b=");
+    fn a_text_is_passed_on_so_that_everybody_can_read_it() {
+        let passed_on = |json: &str| {
+            let frame = format!(r#"["data",{{"connectionId":"c","data":{json}}}]"#);
+            let Incoming { body, .. } = Incoming::parse(&frame).expect("an event");
+            text_to_pass_on(body.data?).map(|text| text.get().to_owned())
+        };
+        for (json, expected) in [
+            (r#""YQ==""#, Some(r#""YQ==""#)),
+            (r#""""#, Some(r#""""#)),
+            (r#""a\/b=""#, Some(r#""a/b=""#)),
+            (r#""{\"type\":\"init\"}""#, Some(r#""{\"type\":\"init\"}""#)),
+            (r#""\ud800""#, None),
+            ("7", None),
+            ("[]", None),
+            ("null", None),
+        ] {
+            assert_eq!(passed_on(json).as_deref(), expected, "{json}");
+        }
     }
 
     #[test]

@@ -3,9 +3,8 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{json, value::RawValue};
 
 use super::{
     Bridges,
@@ -22,14 +21,14 @@ use crate::{
 #[serde(rename_all = "camelCase")]
 struct DataEvent<'a> {
     connection_id: &'a str,
-    data: &'a str,
+    data: &'a RawValue,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct HandshakeEvent<'a> {
     connection_id: &'a str,
-    payload: &'a str,
+    payload: &'a RawValue,
 }
 
 /// Whether a lane goes on after one item.
@@ -42,7 +41,7 @@ enum Then {
 
 impl Bridges {
     /// Takes one text from its sender.
-    pub fn push(&self, bridge: &Arc<Bridge>, toward: Toward, kind: Kind, text: Bytes) {
+    pub fn push(&self, bridge: &Arc<Bridge>, toward: Toward, kind: Kind, text: Box<RawValue>) {
         if bridge.is_past_end() {
             return self.expire(bridge);
         }
@@ -220,12 +219,10 @@ fn send(
     toward: Toward,
     receiver: &Session,
     kind: Kind,
-    text: &[u8],
+    text: &RawValue,
     weight: usize,
 ) -> Result<(), Gone> {
     let connection_id = &*bridge.id;
-    // The text is a piece of a JSON text, cut at characters, so it is UTF-8; an empty one would be refused downstream.
-    let text = std::str::from_utf8(text).unwrap_or_default();
     match kind {
         Kind::Data => {
             let event = if toward == Toward::Exposer { "data" } else { "reach_data" };

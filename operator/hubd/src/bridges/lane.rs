@@ -5,7 +5,7 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use bytes::Bytes;
+use serde_json::value::RawValue;
 
 use crate::{limits::EVENT_OVERHEAD, wire::Queued};
 
@@ -23,7 +23,8 @@ pub enum Kind {
 pub enum Item {
     Text {
         kind: Kind,
-        text: Bytes,
+        /// A JSON text, as it is said again.
+        text: Box<RawValue>,
         /// On the sender's account for as long as it waits: given back when dropped.
         _queued: Queued,
     },
@@ -82,6 +83,6 @@ impl Lane {
 }
 
 /// What one event with this text costs.
-pub fn weight(text: &[u8]) -> usize {
-    text.len() + EVENT_OVERHEAD
+pub fn weight(text: &RawValue) -> usize {
+    text.get().len() + EVENT_OVERHEAD
 }
