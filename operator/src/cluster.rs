@@ -17,12 +17,13 @@ pub const FIELD_MANAGER: &str = "private-connect-operator";
 /// Deadline of one call. The API server answers in milliseconds; a slower one is better asked again.
 pub const API_DEADLINE: Duration = Duration::from_secs(10);
 
-/// How long one watch may last, in seconds. Bounds how long a watch that silently died goes unnoticed; revocations by
-/// `kubectl` travel through it, so it is far below the library's 290 s.
-const WATCH_SECONDS: u32 = 14;
+/// How long one watch may last, in seconds, before it is begun anew; far below the library's 290 s, so that a silent one
+/// can be told from a dead one soon ([`READ_TIMEOUT`]). A handful of watches make less than one request a second of it.
+const WATCH_SECONDS: u32 = 9;
 
 /// Longest silence on a connection to the API server. A watch ends after [`WATCH_SECONDS`], so a longer one is dead.
-const READ_TIMEOUT: Duration = Duration::from_secs(20);
+/// Revocations by `kubectl` travel through watches, and shall be heard of within 15 s whatever happens to one.
+const READ_TIMEOUT: Duration = Duration::from_secs(12);
 
 /// A client whose own retries are off: reconcilers retry by their own schedule.
 ///

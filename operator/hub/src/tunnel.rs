@@ -57,7 +57,8 @@ pub struct TunnelConfig {
 pub struct Limits {
     /// Connections open or being opened at once; further dials are refused.
     pub connections: usize,
-    /// Bytes from the hub that wait for their Services, over all connections.
+    /// Bytes from the hub that wait for their Services, over all connections. With what the allocator and frames on their
+    /// way add, a process takes about an eighth more.
     pub agent_bytes: usize,
     /// Bytes from the hub that wait for one Service.
     pub link_bytes: usize,
@@ -65,7 +66,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { connections: 16_384, agent_bytes: 64 * 1024 * 1024, link_bytes: 4 * 1024 * 1024 }
+        Self { connections: 16_384, agent_bytes: 48 * 1024 * 1024, link_bytes: 4 * 1024 * 1024 }
     }
 }
 

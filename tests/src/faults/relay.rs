@@ -81,6 +81,8 @@ struct Notes {
     kill: Option<Kill>,
     /// Nothing gets through.
     silent: bool,
+    /// How often all watches were made to say nothing more.
+    deafened: usize,
     /// The hub does not say that it knows idempotency keys, and is not told any.
     plain: bool,
     /// What goes wrong beside the rule.
@@ -143,6 +145,11 @@ impl Relay {
     /// From now on this goes wrong, or nothing any more.
     pub fn goes_wrong(&self, chaos: Option<Chaos>) {
         self.state.notes().chaos = chaos;
+    }
+
+    /// Lets the watches that are open say nothing more, though they stay open. New ones are as they should be.
+    pub fn deafen(&self) {
+        self.state.notes().deafened += 1;
     }
 
     /// Lets nothing through any more, or everything again. What is under way hangs.
@@ -300,11 +307,17 @@ impl State {
         if too_old {
             return Ok(refusal(StatusCode::GONE.as_u16(), true));
         }
+        let born = self.notes().deafened;
         let answer = self.upstream.forward(&parts, Bytes::new()).await?;
         let (parts, body) = answer.into_parts();
         let lines = lines(body.into_data_stream());
-        let passed = stream::unfold((self, Box::pin(lines), path), async |(state, mut lines, path)| {
-            let line = lines.next().await?;
+        let state = (self, Box::pin(lines), path, born);
+        let passed = stream::unfold(state, async |(state, mut lines, path, born)| {
+            let line = lines.next().await;
+            if state.notes().deafened > born {
+                std::future::pending::<()>().await; // whoever watches must leave
+            }
+            let line = line?;
             state.hangs_while_silent().await;
             if let Some(name) = site::of_event(&line) {
                 let (_, place) = state.note(name, false, &[]);
@@ -313,7 +326,7 @@ impl State {
                     return None;
                 }
             }
-            Some((Ok::<_, Infallible>(Bytes::from(line)), (state, lines, path)))
+            Some((Ok::<_, Infallible>(Bytes::from(line)), (state, lines, path, born)))
         });
         Ok(Response::from_parts(parts, Body::from_stream(passed)))
     }

@@ -48,6 +48,8 @@ pub enum Trial {
     DeletedUnheard,
     /// A share is deleted, and the hub refuses to hear of it for a while.
     DeletedLate,
+    /// A share is revoked while every watch stands open and says nothing.
+    DeadWatches,
     /// The operator's clock jumps beyond a share's end.
     ClockStep,
     /// The API server breaks off every list that the sweeper asks for.
@@ -62,11 +64,12 @@ pub enum Trial {
 
 impl Trial {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::EndInSilence,
         Self::RevokedUnheard,
         Self::DeletedUnheard,
         Self::DeletedLate,
+        Self::DeadWatches,
         Self::ClockStep,
         Self::PartialList,
         Self::ThawedLeader,
@@ -85,6 +88,7 @@ impl Trial {
             Self::RevokedUnheard => scene.revoked_unheard().await?,
             Self::DeletedUnheard => scene.deleted_unheard().await?,
             Self::DeletedLate => scene.deleted_late().await?,
+            Self::DeadWatches => scene.dead_watches().await?,
             Self::ClockStep => scene.clock_step().await?,
             Self::PartialList => scene.partial_list().await?,
             Self::ThawedLeader => scene.thawed_leader().await?,
@@ -189,6 +193,25 @@ impl Scene {
         self.stage.gone(&shares, OPEN).await?;
         let left = AtHub::of(&self.stage).await?.shares.len();
         Ok((left > 0).then(|| "I2: an object goes before its share does".to_owned()).into_iter().collect())
+    }
+
+    async fn dead_watches(&self) -> Result<Violations> {
+        self.share(json!({ "routes": { "names": [ROUTE] } })).await?;
+        let mut guest = Guest::join(&self.stage, OPEN).await?;
+        self.api.deafen();
+        change(&self.stage.api::<EnvironmentShare>(), OPEN, json!({ "revoked": true })).await?;
+        let mut found = Violations::new();
+        if !guest.is_cut(PATIENTLY).await {
+            found.push("I1: a share goes on because a watch is dead".to_owned());
+        }
+        found.extend(
+            self.stage
+                .is(OPEN, kind::READY, reason::REVOKED)
+                .await
+                .err()
+                .map(|error| format!("I3: {error:#}")),
+        );
+        Ok(found)
     }
 
     async fn clock_step(&self) -> Result<Violations> {
