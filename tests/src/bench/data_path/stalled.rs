@@ -67,7 +67,7 @@ const POURED: usize = 32 * 1024 * 1024;
 /// KiB per stalled reader where there is flow control.
 const READER_KIB: f64 = 256.0;
 
-/// MiB for all connections of one agent: its whole budget.
+/// MiB that a process takes more for all connections of one agent.
 const AGENT_MIB: f64 = 64.0;
 
 /// Round trips beside readers that come to a stop, and beside them when they have stopped.

@@ -3,14 +3,16 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use connect_crds::EnvironmentShare;
 use connect_crds::condition::{self, kind};
 use futures::future::try_join_all;
+use futures::{StreamExt, TryStreamExt, stream};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
-use kube::api::DeleteParams;
+use kube::api::{DeleteParams, Patch, PatchParams};
+use serde_json::json;
 use tokio::io::AsyncReadExt;
 use tokio::time::{sleep, timeout};
 
@@ -28,6 +30,10 @@ use crate::wait::{PATIENTLY, eventually};
 
 /// Shares that are deleted, one after the other.
 const DELETED: usize = 20;
+
+/// Other shares that change meanwhile, and how many changes are under way at once: as many as a busy pipeline makes.
+const CHANGING: usize = 40;
+const WRITERS: usize = 4;
 
 /// Pause between two of them, so that each meets an operator that has nothing to do.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -62,7 +68,8 @@ struct World {
 
 pub(super) async fn measure(bench: &Bench) -> Result<Vec<Row>> {
     let mut world = World::start(bench).await?;
-    let mut rows = deleted(&world).await?;
+    let mut rows = vec![deleted(&world, "alone", 50.0).await?];
+    rows.push(deleted_in_a_storm(&world).await?);
     rows.extend(without_an_api_server(&mut world).await?);
     rows.extend(across_a_restart(world).await?);
     Ok(rows)
@@ -93,7 +100,7 @@ impl World {
     }
 
     async fn apply(&self, name: &str, spec: serde_json::Value) -> Result<()> {
-        let object = serde_json::json!({
+        let object = json!({
             "apiVersion": "connect.privateconnect.co/v1alpha1",
             "kind": "EnvironmentShare",
             "metadata": { "name": name },
@@ -121,16 +128,17 @@ impl World {
     /// A share that ends by itself, joined, and when it ends in microseconds since 1970.
     async fn ending(&self, name: &str) -> Result<(Joined, i64)> {
         let end = Timestamp::from_second((Timestamp::now() + LIFE).as_second())?;
-        self.apply(name, serde_json::json!({ "expirationTime": end.to_string() })).await?;
+        self.apply(name, json!({ "expirationTime": end.to_string() })).await?;
         Ok((self.join(name).await?, end.as_microsecond()))
     }
 }
 
-/// E3.
-async fn deleted(world: &World) -> Result<Vec<Row>> {
-    let names: Vec<String> = (0..DELETED).map(|number| format!("deleted-{number}")).collect();
+/// E3, while the operator has nothing else to do, or whatever the caller gives it to do.
+async fn deleted(world: &World, when: &str, goal: f64) -> Result<Row> {
+    let group = when.replace(' ', "-");
+    let names: Vec<String> = (0..DELETED).map(|number| format!("{group}-{number}")).collect();
     for name in &names {
-        world.apply(name, serde_json::json!({ "expires": "1h" })).await?;
+        world.apply(name, json!({ "expires": "1h" })).await?;
     }
     let joins = try_join_all(names.iter().map(|name| world.join(name))).await?;
     let shares = world.shares().await?;
@@ -142,8 +150,36 @@ async fn deleted(world: &World) -> Result<Vec<Row>> {
         shares.delete(name, &DeleteParams::default()).await.context("cannot delete a share")?;
         lateness.add(watched.ended().await?, asked);
     }
-    let what = format!("from DELETE to the cut, {DELETED} shares, p99");
-    Ok(vec![lateness.row("E3", what, 0.99, Goal::AtMost(50.0))?])
+    let what = format!("from DELETE to the cut, {when}, {DELETED} shares, p99");
+    lateness.row("E3", what, 0.99, Goal::AtMost(goal))
+}
+
+/// E3, while other shares change all the time and every change is a call to the hub and a write of Secret and status.
+async fn deleted_in_a_storm(world: &World) -> Result<Row> {
+    let shares = world.shares().await?;
+    let names: Vec<String> = (0..CHANGING).map(|number| format!("changing-{number}")).collect();
+    for name in &names {
+        world.apply(name, json!({ "expires": "1h" })).await?;
+    }
+    let storm = async {
+        let lives = stream::iter(["2h", "3h"]).cycle();
+        let changes = lives.flat_map(|life| stream::iter(names.iter().map(move |name| (name, life))));
+        changes
+            .map(Ok)
+            .try_for_each_concurrent(WRITERS, |(name, life)| {
+                let change = Patch::Merge(json!({ "spec": { "expires": life } }));
+                let shares = &shares;
+                async move { shares.patch(name, &PatchParams::default(), &change).await.map(drop) }
+            })
+            .await
+    };
+    tokio::select! {
+        row = deleted(world, "in a storm of changes", 300.0) => row,
+        storm = storm => match storm {
+            Ok(()) => bail!("the storm is over"),
+            Err(error) => Err(error).context("the storm ended"),
+        },
+    }
 }
 
 /// E4: the API server stands still at the end of a share.

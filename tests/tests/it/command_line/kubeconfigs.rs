@@ -63,7 +63,10 @@ async fn a_token_of_a_login_provider_is_used_while_it_lasts() -> Result<()> {
     let admin = world.namespace.kubectl();
     admin.run(["create", "serviceaccount", "grace"]).await?.success()?;
     let subject = format!("--serviceaccount={}:grace", world.namespace.name());
-    admin.run(["create", "rolebinding", "grace", "--clusterrole=cluster-admin", &subject]).await?.success()?;
+    admin
+        .run(["create", "rolebinding", "grace", "--clusterrole=cluster-admin", &subject])
+        .await?
+        .success()?;
     let token = admin.run(["create", "token", "grace"]).await?.success()?.stdout;
     let provider = json!({"name": "oidc", "config": {"id-token": token.trim(), "client-id": "c",
         "idp-issuer-url": "https://127.0.0.1:9"}});
