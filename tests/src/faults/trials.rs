@@ -103,6 +103,16 @@ impl Trial {
 }
 
 impl Scene {
+    /// What is wrong, unless status says in the end that the share is over for this reason.
+    async fn told(&self, reason: &str) -> Option<String> {
+        self.stage.is(OPEN, kind::READY, reason).await.err().map(|error| format!("I3: {error:#}"))
+    }
+
+    /// Shares the route, as long as a share lives that says nothing else.
+    async fn share_the_route(&self) -> Result<()> {
+        self.share(json!({ "routes": { "names": [ROUTE] } })).await
+    }
+
     async fn share(&self, spec: Value) -> Result<()> {
         create(&self.stage.api::<EnvironmentShare>(), object("EnvironmentShare", OPEN, &spec)).await?;
         self.stage.is(OPEN, kind::READY, reason::SHARED).await
@@ -128,18 +138,12 @@ impl Scene {
         }
         self.api.silence(false);
         self.hub.silence(false);
-        found.extend(
-            self.stage
-                .is(OPEN, kind::READY, reason::EXPIRED)
-                .await
-                .err()
-                .map(|error| format!("I3: {error:#}")),
-        );
+        found.extend(self.told(reason::EXPIRED).await);
         Ok(found)
     }
 
     async fn revoked_unheard(&self) -> Result<Violations> {
-        self.share(json!({ "routes": { "names": [ROUTE] } })).await?;
+        self.share_the_route().await?;
         let mut guest = Guest::join(&self.stage, OPEN).await?;
         self.hub.goes_wrong(always("DELETE ", Fault::Refuse(503)));
         change(&self.stage.api::<EnvironmentShare>(), OPEN, json!({ "revoked": true })).await?;
@@ -153,18 +157,12 @@ impl Scene {
             found.push("I1: a revoked share is dialled".to_owned());
         }
         self.hub.goes_wrong(None);
-        found.extend(
-            self.stage
-                .is(OPEN, kind::READY, reason::REVOKED)
-                .await
-                .err()
-                .map(|error| format!("I3: {error:#}")),
-        );
+        found.extend(self.told(reason::REVOKED).await);
         Ok(found)
     }
 
     async fn deleted_unheard(&self) -> Result<Violations> {
-        self.share(json!({ "routes": { "names": [ROUTE] } })).await?;
+        self.share_the_route().await?;
         self.hub.silence(true);
         let shares = self.stage.api::<EnvironmentShare>();
         shares.delete(OPEN, &DeleteParams::default()).await?;
@@ -180,7 +178,7 @@ impl Scene {
     }
 
     async fn deleted_late(&self) -> Result<Violations> {
-        self.share(json!({ "routes": { "names": [ROUTE] } })).await?;
+        self.share_the_route().await?;
         self.hub.goes_wrong(always("DELETE ", Fault::Refuse(503)));
         let shares = self.stage.api::<EnvironmentShare>();
         shares.delete(OPEN, &DeleteParams::default()).await?;
@@ -196,7 +194,7 @@ impl Scene {
     }
 
     async fn dead_watches(&self) -> Result<Violations> {
-        self.share(json!({ "routes": { "names": [ROUTE] } })).await?;
+        self.share_the_route().await?;
         let mut guest = Guest::join(&self.stage, OPEN).await?;
         self.api.deafen();
         change(&self.stage.api::<EnvironmentShare>(), OPEN, json!({ "revoked": true })).await?;
@@ -204,13 +202,7 @@ impl Scene {
         if !guest.is_cut(PATIENTLY).await {
             found.push("I1: a share goes on because a watch is dead".to_owned());
         }
-        found.extend(
-            self.stage
-                .is(OPEN, kind::READY, reason::REVOKED)
-                .await
-                .err()
-                .map(|error| format!("I3: {error:#}")),
-        );
+        found.extend(self.told(reason::REVOKED).await);
         Ok(found)
     }
 
@@ -227,18 +219,12 @@ impl Scene {
             found.push("E5: a clock that jumps beyond the end is not noticed".to_owned());
         }
         self.api.silence(false);
-        found.extend(
-            self.stage
-                .is(OPEN, kind::READY, reason::EXPIRED)
-                .await
-                .err()
-                .map(|error| format!("E5: {error:#}")),
-        );
+        found.extend(self.told(reason::EXPIRED).await);
         Ok(found)
     }
 
     async fn partial_list(&self) -> Result<Violations> {
-        self.share(json!({ "routes": { "names": [ROUTE] } })).await?;
+        self.share_the_route().await?;
         // Old enough to be swept, if nobody owned it.
         fs::write(self.stage.folder.join(CLOCK), "600").context("cannot step the clock")?;
         self.api.goes_wrong(always("list environmentshares", Fault::Refuse(503)));
@@ -259,7 +245,7 @@ impl Scene {
     }
 
     async fn thawed_leader(&self) -> Result<Violations> {
-        self.share(json!({ "routes": { "names": [ROUTE] } })).await?;
+        self.share_the_route().await?;
         // So that it must know by itself that it leads no more.
         self.api.goes_wrong(always("get leases", Fault::Delay));
         self.keeper.signal(Signal::STOP);
@@ -291,7 +277,7 @@ impl Scene {
         self.hub.is_plain();
         let first = Place { site: "POST /v1/env-shares".to_owned(), nth: 1 };
         self.hub.goes_wrong(Some(Arc::new(move |place: &Place| (*place == first).then_some(fault))));
-        self.share(json!({ "routes": { "names": [ROUTE] } })).await?;
+        self.share_the_route().await?;
         let mut found = Violations::new();
         let only = eventually("the hub has only the share whose code is in the Secret", SOON, || async {
             let kept = self.stage.code(OPEN, secret_key::CODE).await?;
