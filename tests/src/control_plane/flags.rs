@@ -15,7 +15,7 @@ use crate::toolchain::Kubernetes;
 const SERVICE_RANGE: &str = "127.96.0.0/16";
 
 /// The controllers that our objects and our tests rely on. The others would need nodes or do nothing for us.
-const CONTROLLERS: &str = "clusterrole-aggregation-controller,endpointslice-controller,garbage-collector-controller,job-controller,namespace-controller";
+const CONTROLLERS: &str = "clusterrole-aggregation-controller,endpointslice-controller,garbage-collector-controller,job-controller,namespace-controller,resourcequota-controller";
 
 /// Everything that is asked of the API server, without bodies: who did what to which resource, and the answer.
 const AUDIT_POLICY: &str = r#"{"apiVersion":"audit.k8s.io/v1","kind":"Policy","omitStages":["RequestReceived"],"rules":[{"level":"Metadata"}]}"#;

@@ -10,6 +10,14 @@ pub fn code_blocks(guide: &str) -> Vec<String> {
     blocks.filter_map(|block| block.strip_prefix('\n')).map(str::to_owned).collect()
 }
 
+/// The YAML in which a line is so.
+pub fn yaml_with<'a>(guide: &'a str, line: &str) -> Result<&'a str> {
+    let mut blocks = guide.split("```").skip(1).step_by(2).filter_map(|block| block.strip_prefix("yaml\n"));
+    blocks
+        .find(|block| block.lines().any(|it| it.trim() == line))
+        .with_context(|| format!("no YAML has {line}"))
+}
+
 /// Runs commands in a folder, as this kubectl's user; what they printed.
 pub async fn run(kubectl: &Kubectl, folder: &str, commands: &str) -> Result<String> {
     let typed = kubectl.command([""; 0]);

@@ -1,14 +1,18 @@
 //! Services that are exposed by a label, and Services that must have one.
 
 use anyhow::{Result, ensure};
-use connect_crds::ServiceExpose;
 use connect_crds::condition::{self, kind, reason};
+use connect_crds::{PortRef, ServiceExpose};
 use connect_tests::services;
 use connect_tests::wait::{SOON, eventually};
 use kube::Api;
 use serde_json::json;
 
+use crate::guides::yaml_with;
 use crate::world::World;
+
+/// What a reader of the front page types.
+const README: &str = include_str!("../../../README.md");
 
 /// What asks for a route.
 const LABEL: &str = "connect.privateconnect.co/expose=true";
@@ -55,6 +59,21 @@ async fn a_label_makes_a_route_and_taking_it_off_removes_it_also_while_the_opera
     world.kubectl.run(["wait", "--for=delete", "svcexpose/api", "--timeout=60s"]).await?.success()?;
     // A person's stays.
     world.kubectl.run(["get", "svcexpose", "web"]).await?.success().map(drop)
+}
+
+#[tokio::test]
+async fn the_label_in_the_readme_makes_the_route_that_it_says() -> Result<()> {
+    let world = World::beside_a_hub_by("labelled-readme", &[], &[ASKED_FOR]).await?;
+    let ports = json!([{"name": "web", "port": 8080}, {"name": "metrics", "port": 9090}]);
+    let shop = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "shop-web"},
+        "spec": {"selector": {"app": "shop"}, "ports": ports}});
+    world.kubectl.apply(&shop.to_string()).await?;
+    let asked = yaml_with(README, "labels: {connect.privateconnect.co/expose: \"true\"}")?;
+    service(&world, ["patch", "service", "shop-web", "--type=merge", "--patch", asked]).await?;
+    let spec = says(&world, "shop-web", kind::READY, "True", reason::EXPOSED).await?.spec;
+    assert_eq!(spec.route_name.as_deref(), Some("shop"));
+    assert_eq!(spec.service_ref.port, PortRef::name("web"));
+    Ok(())
 }
 
 #[tokio::test]

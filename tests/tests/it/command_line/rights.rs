@@ -2,10 +2,15 @@
 
 use anyhow::{Context as _, Result, ensure};
 use connect_tests::plugin;
+use connect_tests::wait::{SOON, eventually};
 use snapbox::str;
 
 use super::{Names, connect, expose};
+use crate::guides::yaml_with;
 use crate::world::{API, World};
+
+/// The page about who can do what.
+const SECURITY: &str = include_str!("../../../../charts/private-connect/SECURITY.md");
 
 #[tokio::test]
 async fn who_may_not_read_secrets_sees_no_code() -> Result<()> {
@@ -115,5 +120,31 @@ exit 1
         report["sections"].as_array().into_iter().flatten().find(|section| section["name"] == "rights");
     let failed = rights.and_then(|rights| rights["checks"].as_array()).map(Vec::len);
     assert_eq!(failed, Some(6), "{report}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_quota_bounds_the_shares_of_a_namespace() -> Result<()> {
+    let world = World::start("quota").await?;
+    expose(&world, &[(API, 8080)]).await?;
+    let quota = yaml_with(SECURITY, "kind: ResourceQuota")?.replace("\"5\"", "\"1\"");
+    world.kubectl.apply(&quota).await?;
+    eventually("the quota is counted", SOON, || async {
+        let used =
+            world.kubectl.run(["get", "resourcequota", "shares", "-o", "jsonpath={.status.used}"]).await?;
+        ensure!(used.success()?.stdout.contains("environmentshares"), "not yet");
+        Ok(())
+    })
+    .await?;
+    connect(&world, &["share", "--name", "first"]).await?.success()?;
+    Names::of(&world).check(
+        &connect(&world, &["share", "--name", "second", "-o", "name"]).await?,
+        str![[r#"
+---
+[x] The cluster refuses EnvironmentShare[..]: [..]exceeded quota: shares, requested: count/environmentshares.connect.privateconnect.co=1, used: count/environmentshares.connect.privateconnect.co=1, limited: count/environmentshares.connect.privateconnect.co=1
+exit 1
+
+"#]],
+    );
     Ok(())
 }
