@@ -121,8 +121,21 @@ async fn replay(hub: &TestHub, request: &Value, names: &HashMap<String, String>)
     hub.ask_raw(request["method"].as_str().expect("a method"), &path, &headers, body).await
 }
 
+/// Whole names only, segments of a path and texts of JSON: a code of ours may contain the short name of something else.
 fn renamed(text: &str, names: &HashMap<String, String>) -> String {
-    names.iter().fold(text.to_owned(), |text, (theirs, ours)| text.replace(theirs, ours))
+    let part = |part: &str| {
+        let (name, end) = part.split_at(part.len() - usize::from(part.ends_with(['/', '"'])));
+        format!("{}{end}", names.get(name).map_or(name, String::as_str))
+    };
+    text.split_inclusive(['/', '"']).map(part).collect()
+}
+
+#[test]
+fn a_name_in_another_name_is_left_alone() {
+    let names = [("ajaxxd", "k7w2x9pqrs"), ("w2", "default")];
+    let names = names.map(|(theirs, ours)| (theirs.to_owned(), ours.to_owned())).into();
+    assert_eq!(renamed("/v1/env-shares/ajaxxd/join", &names), "/v1/env-shares/k7w2x9pqrs/join");
+    assert_eq!(renamed(r#"{"id":"w2","code":"ajaxxd"}"#, &names), r#"{"id":"default","code":"k7w2x9pqrs"}"#);
 }
 
 /// The recorded value and ours: the same keys, the same kinds, and the same values where they are not made by a hub.
