@@ -8,7 +8,8 @@ use connect_crds::condition::{self, kind, reason};
 use connect_crds::{EnvironmentShare, ServiceExpose, secret_key};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{Namespace, Secret, Service};
-use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -28,6 +29,9 @@ pub const BRIEF: &str = "brief";
 pub const ROUTE: &str = "api";
 /// The route that the hub's workspace reaches, and that is taken away.
 pub const WEB: &str = "web";
+
+/// The label by which EndpointSlices name their Service.
+const SERVICE_NAME_LABEL: &str = "kubernetes.io/service-name";
 
 /// Where a life takes place.
 pub struct Stage {
@@ -118,6 +122,7 @@ impl Stage {
         })
         .await?;
 
+        self.touch_endpoints().await?;
         change(&shares, MOVED, json!({ "expirationTime": later.to_string() })).await?;
         change(&shares, BRIEF, json!({ "revoked": true })).await?;
         shares.delete(GONE, &DeleteParams::default()).await?;
@@ -142,6 +147,20 @@ impl Stage {
         change(&shares, MOVED, json!({ "revoked": true })).await?;
         self.is(MOVED, kind::READY, reason::REVOKED).await?;
         self.gone(&self.api::<Secret>(), &secret_of(MOVED)).await
+    }
+
+    /// Changes where the Service's bytes go, as its controller does: it may or may not do so by itself.
+    async fn touch_endpoints(&self) -> Result<()> {
+        let slices = self.api::<EndpointSlice>();
+        let of_service = ListParams::default().labels(&format!("{SERVICE_NAME_LABEL}={ROUTE}"));
+        let name = eventually("the Service has an EndpointSlice", self.patience, || async {
+            let slice = slices.list(&of_service).await?.items.into_iter().next();
+            slice.context("it has none")?.metadata.name.context("it has a name")
+        })
+        .await?;
+        let touched = json!({ "metadata": { "annotations": { "connect.example/touched": "yes" } } });
+        slices.patch(&name, &PatchParams::default(), &Patch::Merge(touched)).await?;
+        Ok(())
     }
 
     /// Waits until a condition of a share is true for this reason.
