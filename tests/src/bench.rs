@@ -40,6 +40,7 @@ use crate::progress::{human, say};
 use crate::scratch::Scratch;
 use crate::toolchain::product;
 
+pub use self::files::PAIRS;
 pub use self::roles::Role;
 
 /// No run takes longer, builds not counted; groups that would begin later are left out and said to be.

@@ -115,7 +115,7 @@ fn draw_row(svg: &mut String, row: &Row, y: f64) {
     let colour = match verdict {
         Verdict::Met => MET,
         Verdict::Missed(_) => MISSED,
-        Verdict::Void(_) | Verdict::Information | Verdict::NotMeasured(_) => QUIET,
+        Verdict::Void(_) | Verdict::Information | Verdict::NotJudged(_) | Verdict::NotMeasured(_) => QUIET,
     };
     if let Some(figure) = figure {
         dot(svg, figure, *goal, colour, y);

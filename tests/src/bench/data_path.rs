@@ -14,7 +14,7 @@ use anyhow::{Context as _, Result};
 use tokio::net::TcpSocket;
 
 use super::figure::{Measure, Row, Unit};
-use super::paths::{FAST, Ours, Protocol, RECORDED, Relays, Route, Service};
+use super::paths::{Credits, FAST, Ours, Protocol, RECORDED, Relays, Route, Service};
 use super::peers::{self, Peers};
 use super::statistics::Rounds;
 use super::{Bench, Group};
@@ -51,6 +51,7 @@ struct Paths {
     relays: Relays,
     recorded: Ours,
     ours: Ours,
+    credits: Credits,
     peers: Peers,
 }
 
@@ -61,22 +62,29 @@ impl Paths {
         let relays = Relays::start(service.address(), &logs).await?;
         let recorded = Ours::joined(Protocol::Recorded, 1, service.address()).await?;
         let ours = Ours::joined(Protocol::Negotiated, 1, service.address()).await?;
+        let credits = Credits::start(service.address(), &logs).await?;
         let peers =
             if bench.plan.peers { peers::start(service.address(), &logs).await? } else { Peers::default() };
-        Ok(Self { service, relays, recorded, ours, peers })
+        Ok(Self { service, relays, recorded, ours, credits, peers })
     }
 
     fn routes(&self) -> Result<Vec<Route>> {
-        let Self { service, relays, recorded, ours, peers } = self;
+        let Self { service, relays, recorded, ours, credits, peers } = self;
         let mut routes = vec![
             service.route(),
             relays.route(),
             Route { name: RECORDED, address: recorded.address()? },
             Route { name: FAST, address: ours.address()? },
+            credits.route(),
         ];
         routes.extend(peers.routes());
         Ok(routes)
     }
+}
+
+/// Of a peer that takes part only when it is asked to.
+fn left_out(id: &'static str, what: &str, peer: &str) -> Row {
+    Row::left_out(id, format!("{what}, beside {peer}"), format!("{peer} takes part with PEERS=1"))
 }
 
 /// What a path gave, in this unit.

@@ -50,6 +50,8 @@ pub enum Verdict {
     Information,
     /// There is no figure; why, in words.
     NotMeasured(String),
+    /// Nobody asked for as much as the goal speaks of; why, in words.
+    NotJudged(String),
 }
 
 /// A row of a table.
@@ -218,6 +220,11 @@ impl Row {
         Self { id, what: what.into(), ours: None, peer: None, figure: None, goal: Goal::None, verdict }
     }
 
+    /// A row that nobody asked for.
+    pub fn left_out(id: &'static str, what: impl Into<String>, how: impl Into<String>) -> Self {
+        Self { verdict: Verdict::NotJudged(how.into()), ..Self::missing(id, what, "") }
+    }
+
     /// With ours as it is, where the figure is a ratio.
     #[must_use]
     pub fn ours(self, measure: Option<Measure>) -> Self {
@@ -233,11 +240,17 @@ impl Row {
     /// The same row, void when the loopback under it varied too much.
     #[must_use]
     pub fn void_if(self, void: bool, variation: f64) -> Self {
-        if !void || matches!(self.verdict, Verdict::NotMeasured(_)) {
+        if !void || matches!(self.verdict, Verdict::NotMeasured(_) | Verdict::NotJudged(_)) {
             return self;
         }
         let why = format!("plain loopback varied {variation:.1}x in this run");
         Self { verdict: Verdict::Void(why), ..self }
+    }
+
+    /// The same row, its figure for information: it was taken with less than the goal speaks of.
+    #[must_use]
+    pub fn not_judged_because(self, reason: impl Into<String>) -> Self {
+        Self { verdict: Verdict::NotJudged(reason.into()), ..self }
     }
 
     /// The same row, missed for this reason, whatever its figure.
@@ -258,6 +271,7 @@ impl Verdict {
             Self::Void(why) => format!("void: {why}"),
             Self::Information => "-".to_owned(),
             Self::NotMeasured(why) => format!("not measured: {why}"),
+            Self::NotJudged(why) => format!("not judged: {why}"),
         }
     }
 }

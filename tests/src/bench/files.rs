@@ -18,6 +18,9 @@ use crate::progress::{human, say};
 /// Counts up when the JSON changes in a way that readers notice.
 const FORMAT: u32 = 1;
 
+/// Rounds after which a median is held against a goal.
+pub const PAIRS: usize = 7;
+
 /// Everything that a run found.
 #[derive(Serialize)]
 pub(super) struct Report {
@@ -64,6 +67,9 @@ impl Report {
         for table in tables {
             println!("\n{}", table::draw(table));
         }
+        if *pairs < PAIRS {
+            println!("{pairs} pairs are for a look: goals are for the median of {PAIRS}.");
+        }
         let Score { met, missed, void, not_measured } = self.score();
         println!(
             "{met} met, {missed} missed, {void} void, {not_measured} not measured; {}",
@@ -97,7 +103,7 @@ impl Report {
                 Verdict::Missed(_) => score.missed += 1,
                 Verdict::Void(_) => score.void += 1,
                 Verdict::NotMeasured(_) => score.not_measured += 1,
-                Verdict::Information => {}
+                Verdict::Information | Verdict::NotJudged(_) => {}
             }
         }
         score

@@ -8,7 +8,7 @@ use clap::{Parser, Subcommand};
 use connect_tests::bench::{self, Plan, Role};
 
 /// Rounds of every comparison: enough for a median that one odd round does not move.
-const PAIRS: usize = 7;
+const PAIRS: usize = bench::PAIRS;
 
 /// KiB of every transfer: 256 MiB, a second or less on every path.
 const TRANSFER_KIB: u64 = 256 * 1024;

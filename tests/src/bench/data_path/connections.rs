@@ -9,7 +9,7 @@ use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::{Paths, nobody, taken};
+use super::{Paths, left_out, nobody, taken};
 use crate::bench::Bench;
 use crate::bench::figure::{Goal, Measure, Row, Unit};
 use crate::bench::load::connections;
@@ -39,14 +39,16 @@ pub(super) async fn measure(bench: &Bench) -> Result<Vec<Row>> {
     let compared = [(RATHOLE, Goal::AtLeast(0.9)), (R2, Goal::None)];
     let mut rows: Vec<Row> = compared
         .into_iter()
-        .filter_map(|(peer, goal)| {
-            let ratio = rounds.ratio((FAST, RATE), (peer, RATE))?;
+        .map(|(peer, goal)| {
+            const WHAT: &str = "open, one round trip, close";
+            let Some(ratio) = rounds.ratio((FAST, RATE), (peer, RATE)) else {
+                return left_out("D6", WHAT, peer);
+            };
             let figure = Measure::new(Unit::Ratio, ratio, rounds.count());
-            let row = Row::new("D6", format!("open, one round trip, close, beside {peer}"), figure, goal)
+            Row::new("D6", format!("{WHAT}, beside {peer}"), figure, goal)
                 .ours(taken(&rounds, Unit::PerSecond, FAST, RATE))
                 .beside(peer, taken(&rounds, Unit::PerSecond, peer, RATE))
-                .void_if(rounds.is_void(), rounds.variation());
-            Some(row)
+                .void_if(rounds.is_void(), rounds.variation())
         })
         .collect();
     rows.push(refused(&mut paths.ours).await?.void_if(rounds.is_void(), rounds.variation()));

@@ -2,11 +2,11 @@
 
 use anyhow::Result;
 
-use super::{Paths, taken};
+use super::{Paths, left_out, taken};
 use crate::bench::Bench;
 use crate::bench::figure::{Goal, Measure, Row, Unit};
 use crate::bench::load::{Direction, transfer};
-use crate::bench::paths::{FAST, R2, RECORDED};
+use crate::bench::paths::{CREDITS, FAST, R2, RECORDED};
 use crate::bench::peers::{BORE, RATHOLE};
 use crate::bench::statistics::Rounds;
 
@@ -14,11 +14,12 @@ const DOWN: &str = "down";
 const UP: &str = "up";
 
 /// What is held against what, in each direction.
-const COMPARED: [(&str, &str, &str, &str, f64); 4] = [
-    ("D3", "recorded protocol", RECORDED, R2, 0.50),
-    ("D4", "negotiated path", FAST, R2, 0.80),
-    ("D4", "negotiated path", FAST, BORE, 1.2),
-    ("D4", "negotiated path", FAST, RATHOLE, 1.5),
+const COMPARED: [(&str, &str, &str, &str, Goal); 5] = [
+    ("D3", "recorded protocol", RECORDED, R2, Goal::AtLeast(0.50)),
+    ("D4", "negotiated path", FAST, R2, Goal::AtLeast(0.80)),
+    ("D4", "negotiated path", FAST, BORE, Goal::AtLeast(1.2)),
+    ("D4", "negotiated path", FAST, RATHOLE, Goal::AtLeast(1.5)),
+    ("D4", "one connection with credits", CREDITS, R2, Goal::None),
 ];
 
 pub(super) async fn measure(bench: &Bench) -> Result<Vec<Row>> {
@@ -36,11 +37,14 @@ pub(super) async fn measure(bench: &Bench) -> Result<Vec<Row>> {
 
 fn rows(rounds: &Rounds) -> Vec<Row> {
     let mut rows = Vec::new();
-    for (id, what, ours, peer, least) in COMPARED {
+    for (id, what, ours, peer, goal) in COMPARED {
         for (direction, words) in [(DOWN, "download"), (UP, "upload")] {
-            let Some(ratio) = rounds.ratio((ours, direction), (peer, direction)) else { continue };
+            let Some(ratio) = rounds.ratio((ours, direction), (peer, direction)) else {
+                rows.push(left_out(id, &format!("{what}, {words}"), peer));
+                continue;
+            };
             let figure = Measure::new(Unit::Ratio, ratio, rounds.count());
-            let row = Row::new(id, format!("{what}, {words}, beside {peer}"), figure, Goal::AtLeast(least))
+            let row = Row::new(id, format!("{what}, {words}, beside {peer}"), figure, goal)
                 .ours(taken(rounds, Unit::MegabytesPerSecond, ours, direction))
                 .beside(peer, taken(rounds, Unit::MegabytesPerSecond, peer, direction))
                 .void_if(rounds.is_void(), rounds.variation());
@@ -73,16 +77,27 @@ mod tests {
     use crate::bench::figure::Verdict;
 
     #[test]
-    fn only_who_took_part_is_in_the_table() {
+    fn who_took_no_part_is_said_to_be_left_out() {
         let mut rounds = Rounds::default();
         rounds.raw(2000.0);
-        for (path, rate) in [(R2, 1000.0), (RECORDED, 450.0), (FAST, 900.0)] {
+        for (path, rate) in [(R2, 1000.0), (RECORDED, 450.0), (FAST, 900.0), (CREDITS, 600.0)] {
             rounds.took(path, DOWN, rate);
             rounds.took(path, UP, rate);
         }
         let verdicts: Vec<_> = rows(&rounds).into_iter().map(|row| (row.id, row.verdict)).collect();
         let missed = Verdict::Missed("by 10 %".to_owned());
-        let expected = [("D3", missed.clone()), ("D3", missed), ("D4", Verdict::Met), ("D4", Verdict::Met)];
-        assert_eq!(verdicts, expected);
+        let left_out = |peer| Verdict::NotJudged(format!("{peer} takes part with PEERS=1"));
+        let of_d4 = [
+            Verdict::Met,
+            Verdict::Met,
+            left_out(BORE),
+            left_out(BORE),
+            left_out(RATHOLE),
+            left_out(RATHOLE),
+            Verdict::Information,
+            Verdict::Information,
+        ];
+        let expected = [("D3", missed.clone()), ("D3", missed)].into_iter();
+        assert_eq!(verdicts, expected.chain(of_d4.map(|verdict| ("D4", verdict))).collect::<Vec<_>>());
     }
 }
