@@ -21,3 +21,4 @@ mod site;
 pub mod soak;
 pub mod textbook;
 pub mod trials;
+mod visitors;

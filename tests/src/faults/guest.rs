@@ -19,7 +19,7 @@ use super::life::{ROUTE, Stage};
 use crate::wait::{SOON, eventually};
 
 /// The port of the Service.
-const PORT: u16 = 8080;
+pub(super) const PORT: u16 = 8080;
 
 /// A guest with an open connection.
 pub struct Guest {
@@ -40,29 +40,7 @@ impl Guest {
         let address = stage.api::<Service>().get(ROUTE).await?.spec.and_then(|spec| spec.cluster_ip);
         let service =
             TcpListener::bind((address.context("the Service has an address")?.as_str(), PORT)).await?;
-        let code = eventually("the share has a code", SOON, || stage.code(share, secret_key::CODE)).await?;
-        let (url, tls) = (HubUrl::parse(&stage.real_hub, InsecureHttp::Refused)?, client_config(None)?);
-        let client = Client::new(url.clone(), ClientOptions { api_key: None, tls: tls.clone() })?;
-        let joined = client.join(&SecretString::from(code), "guest", None).await?;
-        let route = joined.share.routes.first().context("it has a route")?;
-        let route = LocalRoute {
-            name: route.service_name.clone(),
-            service_id: route.service_id.context("the hub says which service it is")?,
-            wanted_port: 0,
-            protocol: route.protocol.clone(),
-        };
-        let join = Join::start(JoinConfig {
-            url,
-            tls,
-            identity: joined.agent.context("the hub made somebody of us")?.identity,
-            share_id: joined.share.id,
-            // Later than any share ends: a guest who would not go.
-            ends_at: Timestamp::now() + SignedDuration::from_hours(200),
-            routes: vec![route],
-            bind: Vec::new(),
-            recheck: None,
-        })
-        .await?;
+        let join = join(stage, share).await?;
         let (there, here) = eventually("bytes arrive", SOON, || connect(&join, &service)).await?;
         Ok(Self { join, there, here, service })
     }
@@ -89,6 +67,37 @@ impl Guest {
     pub async fn reaches(&self) -> bool {
         connect(&self.join, &self.service).await.is_ok()
     }
+}
+
+/// Joins a share as soon as it has a code; its route is a port of this machine then.
+///
+/// # Errors
+/// It does not come about in time.
+pub(super) async fn join(stage: &Stage, share: &str) -> Result<Join> {
+    let code = eventually("the share has a code", SOON, || stage.code(share, secret_key::CODE)).await?;
+    let (url, tls) = (HubUrl::parse(&stage.real_hub, InsecureHttp::Refused)?, client_config(None)?);
+    let client = Client::new(url.clone(), ClientOptions { api_key: None, tls: tls.clone() })?;
+    let joined = client.join(&SecretString::from(code), "guest", None).await?;
+    let route = joined.share.routes.first().context("it has a route")?;
+    let route = LocalRoute {
+        name: route.service_name.clone(),
+        service_id: route.service_id.context("the hub says which service it is")?,
+        wanted_port: 0,
+        protocol: route.protocol.clone(),
+    };
+    let join = Join::start(JoinConfig {
+        url,
+        tls,
+        identity: joined.agent.context("the hub made somebody of us")?.identity,
+        share_id: joined.share.id,
+        // Later than any share ends: a guest who would not go.
+        ends_at: Timestamp::now() + SignedDuration::from_hours(200),
+        routes: vec![route],
+        bind: Vec::new(),
+        recheck: None,
+    })
+    .await?;
+    Ok(join)
 }
 
 async fn connect(join: &Join, service: &TcpListener) -> Result<(TcpStream, TcpStream)> {

@@ -23,6 +23,7 @@ use super::matrix::{Lab, Scene, Who};
 use super::outcome::{self, AtHub};
 use super::plan::{Fault, Place, Plan, SOCKET_FAULTS};
 use super::site;
+use super::visitors::Visitors;
 use crate::control_plane::{ControlPlane, Options};
 use crate::progress::say;
 use crate::wait::eventually;
@@ -32,6 +33,9 @@ const ROUND: Duration = Duration::from_secs(90);
 
 /// How long after that everything may take to be as it should: an object's longest backoff, and some.
 const REST: Duration = Duration::from_secs(90);
+
+/// What all visitors of a rest take to come.
+const JOINING: SignedDuration = SignedDuration::from_mins(5);
 
 /// Shares at once. Beyond it users delete.
 const SHARES: usize = 12;
@@ -92,7 +96,14 @@ pub async fn run(minutes: u64, seed: u64) -> Result<()> {
     let cluster = ControlPlane::start(Options::default()).await?;
     let lab = Lab::quiet(&cluster).await?;
     let scene = lab.begin(&Who::Ours { planted: None }, &Plan::Nothing).await?;
-    let mut soak = Soak { scene: &scene, dice: Dice(seed), seed, made: 0, acts: BTreeMap::new() };
+    let mut soak = Soak {
+        scene: &scene,
+        dice: Dice(seed),
+        seed,
+        made: 0,
+        acts: BTreeMap::new(),
+        visitors: Visitors::default(),
+    };
     let end = Instant::now() + Duration::from_secs(60 * minutes);
     let (mut rounds, mut first_memory) = (0, None);
     loop {
@@ -101,8 +112,7 @@ pub async fn run(minutes: u64, seed: u64) -> Result<()> {
         let memory = soak.rest().await.with_context(|| format!("round {rounds}; replay with SEED={seed}"))?;
         let first = *first_memory.get_or_insert(memory);
         say(format_args!(
-            "round {rounds}: 0 violations, {} KiB, {} starts, did {:?}",
-            memory,
+            "round {rounds}: 0 violations, {memory} KiB, {} starts, did {:?}",
             scene.keeper.starts(),
             soak.acts
         ));
@@ -112,8 +122,10 @@ pub async fn run(minutes: u64, seed: u64) -> Result<()> {
         }
     }
     let faults = scene.api.struck() + scene.hub.struck();
+    let (visitors, blocks) = soak.visitors.told();
     say(format_args!(
-        "{rounds} rounds, {faults} faults, {} starts of the operator, 0 violations; SEED={seed}",
+        "{rounds} rounds, {faults} faults, {} starts of the operator, {visitors} visitors with {blocks} blocks, \
+         0 violations; SEED={seed}",
         scene.keeper.starts()
     ));
     scene.keeper.end().await
@@ -125,6 +137,7 @@ struct Soak<'a> {
     seed: u64,
     made: usize,
     acts: BTreeMap<String, usize>,
+    visitors: Visitors,
 }
 
 impl Soak<'_> {
@@ -257,16 +270,31 @@ impl Soak<'_> {
     }
 
     /// Waits until everything is as the objects say; the operator's memory then, in KiB.
-    async fn rest(&self) -> Result<u64> {
+    async fn rest(&mut self) -> Result<u64> {
         let Scene { stage, hub, keeper, .. } = self.scene;
         self.mend().await?;
         eventually("everything is as the objects say", REST, || self.is_right()).await?;
+        let live = self.live().await?;
+        self.visitors.change(stage, &live).await?;
         let leaks = outcome::leaks(stage, keeper, &outcome::codes(hub)).await?;
         ensure!(leaks.is_empty(), "{}", leaks.join("; "));
         let pid = keeper.pid().context("it runs")?;
         let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
         let line = status.lines().find(|line| line.starts_with("VmRSS:")).context("it has memory")?;
         line.split_whitespace().nth(1).and_then(|number| number.parse().ok()).context("it is a number")
+    }
+
+    /// Shares that are live, and whether they last while somebody joins them.
+    async fn live(&self) -> Result<BTreeMap<String, bool>> {
+        let Scene { stage, .. } = self.scene;
+        let soon = Timestamp::now() + JOINING;
+        let mut live = BTreeMap::new();
+        for share in stage.api::<EnvironmentShare>().list(&ListParams::default()).await? {
+            if stage.code(&share.name_any(), secret_key::CODE).await.is_ok() {
+                live.insert(share.name_any(), share.ends_at(soon).is_ok_and(|end| end > soon));
+            }
+        }
+        Ok(live)
     }
 
     async fn is_right(&self) -> Result<()> {

@@ -1,0 +1,150 @@
+//! Teammates of a soak, with traffic all the time: their bytes come back as they were sent until the share is over, and not
+//! one after that.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use connect_hub::join::Join;
+use k8s_openapi::api::core::v1::Service;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
+use tokio::time::{Duration, timeout};
+
+use super::guest::{self, PORT};
+use super::life::{ROUTE, Stage};
+use crate::wait::{PATIENTLY, SOON, eventually};
+
+/// Visitors at once: traffic all the time, and still a machine that has time for faults.
+const VISITORS: usize = 4;
+
+/// Between two blocks of a visitor.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// An answer that has not come by then does not come: whatever is silent is silent for less.
+const NO_ANSWER: Duration = Duration::from_secs(40);
+
+/// Bytes that are sent and come back at a time.
+const BLOCK: usize = 1024;
+
+/// All of them, and the Service that answers.
+#[derive(Default)]
+pub(super) struct Visitors {
+    /// Where the Service is, and who answers there.
+    service: Option<(String, Aborted<Result<()>>)>,
+    /// By the name of the share.
+    visiting: BTreeMap<String, Visitor>,
+    /// Blocks that came back, over all who have left.
+    blocks: u64,
+    /// How many have come.
+    come: usize,
+}
+
+struct Visitor {
+    _join: Join,
+    traffic: Aborted<Result<u64>>,
+}
+
+/// A task that ends when nobody waits for it any more.
+struct Aborted<T>(JoinHandle<T>);
+
+impl Visitors {
+    /// Who visits a share that is not live must have been cut; some more come to those that last, and must be answered.
+    ///
+    /// # Errors
+    /// A share outlives its end, bytes are not what they were, or a live share leads nowhere.
+    pub(super) async fn change(&mut self, stage: &Stage, live: &BTreeMap<String, bool>) -> Result<()> {
+        self.serve(stage).await?;
+        for (share, mut visitor) in std::mem::take(&mut self.visiting) {
+            let is_live = live.contains_key(&share);
+            if is_live && !visitor.traffic.0.is_finished() {
+                self.visiting.insert(share, visitor);
+                continue;
+            }
+            let ended = timeout(SOON, &mut visitor.traffic.0).await;
+            let ended = ended.with_context(|| format!("I1: a connection of {share} outlives the share"))?;
+            self.blocks += ended?.with_context(|| format!("I9: a connection of {share}"))?;
+        }
+        for (share, _) in live.iter().filter(|(_, lasts)| **lasts) {
+            if self.visiting.len() < VISITORS && !self.visiting.contains_key(share) {
+                let visitor = Visitor::come(stage, share);
+                let visitor =
+                    visitor.await.with_context(|| format!("I3: {share} is live and leads nowhere"))?;
+                self.visiting.insert(share.clone(), visitor);
+                self.come += 1;
+            }
+        }
+        Ok(())
+    }
+
+    /// How many came, and how many blocks those took home who have left.
+    pub(super) fn told(&self) -> (usize, u64) {
+        (self.come, self.blocks)
+    }
+
+    /// Answers where the Service is now: it may have been made again meanwhile.
+    async fn serve(&mut self, stage: &Stage) -> Result<()> {
+        let spec = stage.api::<Service>().get(ROUTE).await?.spec;
+        let address = spec.and_then(|spec| spec.cluster_ip).context("the Service has an address")?;
+        if self.service.as_ref().is_none_or(|(known, _)| *known != address) {
+            let listener = TcpListener::bind((address.as_str(), PORT)).await?;
+            self.service = Some((address, Aborted(tokio::spawn(echo(listener)))));
+        }
+        Ok(())
+    }
+}
+
+impl Visitor {
+    async fn come(stage: &Stage, share: &str) -> Result<Self> {
+        let join = guest::join(stage, share).await?;
+        let port = join.routes().first().context("it has a route")?.port;
+        let stream = eventually("a block comes back", PATIENTLY, || async {
+            let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
+            match timeout(SOON, exchange(&mut stream, 0)).await.context("no answer")? {
+                Ok(true) => Ok(stream),
+                Ok(false) => bail!("something else comes back"),
+                Err(error) => Err(error.into()),
+            }
+        })
+        .await?;
+        Ok(Self { _join: join, traffic: Aborted(tokio::spawn(traffic(stream))) })
+    }
+}
+
+/// Sends blocks until the connection ends; how many came back.
+async fn traffic(mut stream: TcpStream) -> Result<u64> {
+    for number in 1.. {
+        match timeout(NO_ANSWER, exchange(&mut stream, number)).await {
+            Ok(Ok(same)) => ensure!(same, "block {number} came back as something else"),
+            Ok(Err(_)) => return Ok(number - 1), // cut
+            Err(_) => bail!("block {number} neither came back nor ended the connection"),
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+    bail!("nobody lives that long")
+}
+
+/// Sends one block and reads one; whether it is the same.
+async fn exchange(stream: &mut TcpStream, number: u64) -> std::io::Result<bool> {
+    let block = number.to_be_bytes().repeat(BLOCK / 8);
+    let mut back = vec![0; BLOCK];
+    stream.write_all(&block).await?;
+    stream.read_exact(&mut back).await?;
+    Ok(back == block)
+}
+
+async fn echo(listener: TcpListener) -> Result<()> {
+    loop {
+        let (mut stream, _) = listener.accept().await.context("cannot accept")?;
+        tokio::spawn(async move {
+            let (mut read, mut write) = stream.split();
+            tokio::io::copy(&mut read, &mut write).await.ok() // a connection that breaks is the visitor's business
+        });
+    }
+}
+
+impl<T> Drop for Aborted<T> {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
