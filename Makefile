@@ -31,6 +31,7 @@ down: ## end what `make up` or `make demo KEEP=1` left running
 .PHONY: test
 test: tools ## run every test
 	cargo test --workspace --no-fail-fast
+	@$(LAB) rights
 
 .PHONY: e2e
 e2e: tools ## run the tests of the whole product against a real control plane

@@ -25,6 +25,7 @@ pub use kubectl::{Kubectl, Output};
 
 use crate::process::Process;
 use crate::progress::say;
+use crate::rights;
 use crate::scratch::Scratch;
 use crate::toolchain::{self, Kubernetes};
 use crate::wait::{PATIENTLY, eventually};
@@ -41,6 +42,8 @@ pub const ADMIN: &str = "lab-admin";
 pub struct Options {
     /// Write every request to an audit log.
     pub audit: bool,
+    /// Keep that log, in place of the one of an earlier run; see [`rights::kept_log`].
+    pub keep_audit: bool,
     /// Leave out our CustomResourceDefinitions.
     pub without_definitions: bool,
 }
@@ -67,6 +70,8 @@ pub struct Site {
     pub kubeconfig: Option<PathBuf>,
     /// The context, when it is not the current one.
     pub context: Option<String>,
+    /// Its user, when that must be granted what it may do.
+    pub needs_rights: Option<String>,
     /// kubectl for preparations.
     pub kubectl: Kubectl,
     /// Its own files.
@@ -82,7 +87,7 @@ pub struct Site {
 pub async fn shared() -> Result<&'static ControlPlane> {
     static SHARED: OnceCell<ControlPlane> = OnceCell::const_new();
     // Audited, so that any test can count what its own operator asked for.
-    let options = Options { audit: true, ..Options::default() };
+    let options = Options { audit: true, keep_audit: true, ..Options::default() };
     SHARED.get_or_try_init(|| ControlPlane::start(options)).await
 }
 
@@ -114,6 +119,7 @@ impl ControlPlane {
         let authority = Authority::write(&folder)?;
         let admin = Identity::token(ADMIN)?;
         let audit = options.audit.then(|| folder.join("audit.log"));
+        let audit = if options.keep_audit { Some(fresh(rights::kept_log())?) } else { audit };
         let flags = flags::Flags::new(&folder, &admin, audit.as_deref())?;
 
         let mut etcd = Process::start("etcd", flags.etcd(tools), &logs)?;
@@ -154,6 +160,14 @@ impl ControlPlane {
     /// The kubeconfig cannot be read.
     pub async fn client(&self) -> Result<Client> {
         client(&self.admin_config).await
+    }
+
+    /// A client of an operator that may do what the chart's roles grant and nothing else.
+    ///
+    /// # Errors
+    /// Its kubeconfig cannot be written or used.
+    pub async fn operators_client(&self, user: &str) -> Result<Client> {
+        client(&self.kubeconfig_for(user, &[rights::OPERATORS])?).await
     }
 
     /// The administrator's kubeconfig.
@@ -225,9 +239,22 @@ impl ControlPlane {
     /// # Errors
     /// The folder for its files cannot be made.
     pub fn site(&self, user: &str) -> Result<Site> {
+        self.site_of(user, &["system:masters"], false)
+    }
+
+    /// As [`Self::site`], for an operator that may do what the chart's roles grant and nothing else.
+    ///
+    /// # Errors
+    /// As [`Self::site`].
+    pub fn operators_site(&self, user: &str) -> Result<Site> {
+        self.site_of(user, &[rights::OPERATORS], true)
+    }
+
+    fn site_of(&self, user: &str, groups: &[&str], needs_rights: bool) -> Result<Site> {
         Ok(Site {
-            kubeconfig: Some(self.kubeconfig_for(user, &["system:masters"])?),
+            kubeconfig: Some(self.kubeconfig_for(user, groups)?),
             context: None,
+            needs_rights: needs_rights.then(|| user.to_owned()),
             kubectl: self.kubectl(),
             folder: self.scratch.folder(user)?,
             logs: self.logs(),
@@ -238,6 +265,18 @@ impl ControlPlane {
     pub fn release(self) -> (Vec<u32>, PathBuf) {
         let Self { controller_manager, api_server, etcd, scratch, .. } = self;
         (vec![controller_manager.release(), api_server.release(), etcd.release()], scratch.release())
+    }
+}
+
+/// The path of a file that is not there, in a folder that is.
+fn fresh(path: PathBuf) -> Result<PathBuf> {
+    let folder = path.parent().context("a file is in a folder")?;
+    std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    match std::fs::remove_file(&path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot remove {}", path.display()))
+        }
+        _ => Ok(path),
     }
 }
 

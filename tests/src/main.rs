@@ -7,7 +7,7 @@ use clap::{Parser, Subcommand};
 use connect_tests::demo::{self, Plan};
 use connect_tests::faults::soak;
 use connect_tests::services::http;
-use connect_tests::{lab, toolchain};
+use connect_tests::{lab, rights, toolchain};
 
 /// The product on real parts: a control plane, a hub, the operator and services.
 #[derive(Parser)]
@@ -40,6 +40,8 @@ enum Verb {
         #[arg(long)]
         seed: Option<u64>,
     },
+    /// Compare what operators did in the last tests with what the chart's roles grant
+    Rights,
     /// Build or install what tests and demo need
     Tools,
     /// Serve bytes over HTTP; the demo's third service
@@ -60,6 +62,7 @@ async fn main() -> Result<()> {
         }
         Verb::Down => lab::down(),
         Verb::Soak { minutes, seed } => soak::run(minutes, seed.map_or_else(getrandom::u64, Ok)?).await,
+        Verb::Rights => rights::compare().await,
         Verb::Tools => tools().await,
         Verb::Serve { address } => http::serve(address).await,
     }

@@ -9,6 +9,7 @@ use anyhow::{Context as _, Result, ensure};
 use crate::control_plane::{Site, install_crypto};
 use crate::hub::{Addresses, Hub};
 use crate::process::Process;
+use crate::rights;
 use crate::toolchain::product;
 use crate::wait::{PATIENTLY, eventually};
 
@@ -72,6 +73,9 @@ impl Operator {
             setup.namespace
         );
         setup.site.kubectl.apply(&namespace).await?;
+        if let Some(user) = &setup.site.needs_rights {
+            rights::grant(&setup.site.kubectl, user, &setup.namespace, &setup.watched).await?;
+        }
         Self::listen(setup, ANY_PORT).await
     }
 

@@ -93,6 +93,7 @@ async fn operate(kubectl: &Kubectl, context: &str, scratch: &Scratch) -> Result<
         site: Site {
             kubeconfig: None,
             context: Some(context.to_owned()),
+            needs_rights: None,
             kubectl: kubectl.clone(),
             folder: scratch.folder("operator")?,
             logs: scratch.path().to_owned(),

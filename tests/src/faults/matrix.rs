@@ -17,6 +17,7 @@ use super::relay::{Relay, Upstream};
 use crate::control_plane::ControlPlane;
 use crate::hub::Hub;
 use crate::namespace::unique_name;
+use crate::rights;
 use crate::toolchain::faulty_operator;
 use crate::wait::{PATIENTLY, eventually};
 
@@ -110,7 +111,11 @@ impl<'a> Lab<'a> {
             Plan::Hub(place, fault) => (None, Some((place.clone(), *fault))),
             Plan::Nothing | Plan::Point(..) => (None, None),
         };
-        let api = Relay::start(Upstream::Api(self.cluster.client().await?), api_rule).await?;
+        let client = match who {
+            Who::Ours { .. } => self.cluster.operators_client(&namespace).await?,
+            Who::Textbook => self.cluster.client().await?,
+        };
+        let api = Relay::start(Upstream::Api(client), api_rule).await?;
         let hub = Relay::start(Upstream::Hub(address, reqwest::Client::new()), hub_rule).await?;
         let stage = Arc::new(Stage {
             client: self.cluster.client().await?,
@@ -124,6 +129,10 @@ impl<'a> Lab<'a> {
             folder,
         });
         stage.set().await?;
+        if matches!(who, Who::Ours { .. }) {
+            let watched = [stage.namespace.clone()];
+            rights::grant(&self.cluster.kubectl(), &stage.namespace, &stage.namespace, &watched).await?;
+        }
         let keeper = Keeper::start(self.subject(who, plan, &stage.folder), stage.clone());
         api.kills(keeper.kill());
         hub.kills(keeper.kill());

@@ -1,7 +1,10 @@
-//! Teammates of a soak, with traffic all the time: their bytes come back as they were sent until the share is over, and not
-//! one after that.
+//! Teammates of a soak, with traffic all the time: their bytes come back as they were sent, whoever is cut off by a fault
+//! connects again, and once the share is over nobody is answered.
 
 use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use connect_hub::join::Join;
@@ -42,7 +45,18 @@ pub(super) struct Visitors {
 
 struct Visitor {
     _join: Join,
-    traffic: Aborted<Result<u64>>,
+    route: SocketAddr,
+    seen: Arc<Seen>,
+    traffic: Aborted<Result<()>>,
+}
+
+/// What a visitor has seen.
+#[derive(Default)]
+struct Seen {
+    /// Whether there is a connection that was answered.
+    connected: AtomicBool,
+    /// Blocks that came back.
+    blocks: AtomicU64,
 }
 
 /// A task that ends when nobody waits for it any more.
@@ -56,14 +70,15 @@ impl Visitors {
     pub(super) async fn change(&mut self, stage: &Stage, live: &BTreeMap<String, bool>) -> Result<()> {
         self.serve(stage).await?;
         for (share, mut visitor) in std::mem::take(&mut self.visiting) {
-            let is_live = live.contains_key(&share);
-            if is_live && !visitor.traffic.0.is_finished() {
+            if visitor.traffic.0.is_finished() {
+                (&mut visitor.traffic.0).await?.with_context(|| format!("I9: a connection of {share}"))?;
+            }
+            if live.contains_key(&share) {
                 self.visiting.insert(share, visitor);
                 continue;
             }
-            let ended = timeout(SOON, &mut visitor.traffic.0).await;
-            let ended = ended.with_context(|| format!("I1: a connection of {share} outlives the share"))?;
-            self.blocks += ended?.with_context(|| format!("I9: a connection of {share}"))?;
+            visitor.is_over().await.with_context(|| format!("I1: {share} is over"))?;
+            self.blocks += visitor.seen.blocks.load(Ordering::Relaxed);
         }
         for (share, _) in live.iter().filter(|(_, lasts)| **lasts) {
             if self.visiting.len() < VISITORS && !self.visiting.contains_key(share) {
@@ -77,9 +92,11 @@ impl Visitors {
         Ok(())
     }
 
-    /// How many came, and how many blocks those took home who have left.
+    /// How many came, and how many blocks came back to them.
     pub(super) fn told(&self) -> (usize, u64) {
-        (self.come, self.blocks)
+        let here: u64 =
+            self.visiting.values().map(|visitor| visitor.seen.blocks.load(Ordering::Relaxed)).sum();
+        (self.come, self.blocks + here)
     }
 
     /// Answers where the Service is now: it may have been made again meanwhile.
@@ -98,30 +115,53 @@ impl Visitor {
     async fn come(stage: &Stage, share: &str) -> Result<Self> {
         let join = guest::join(stage, share).await?;
         let port = join.routes().first().context("it has a route")?.port;
-        let stream = eventually("a block comes back", PATIENTLY, || async {
-            let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
-            match timeout(SOON, exchange(&mut stream, 0)).await.context("no answer")? {
-                Ok(true) => Ok(stream),
-                Ok(false) => bail!("something else comes back"),
-                Err(error) => Err(error.into()),
-            }
+        let route = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        eventually("a block comes back", PATIENTLY, || answered(route)).await?;
+        let seen = Arc::<Seen>::default();
+        let traffic = Aborted(tokio::spawn(traffic(route, Arc::clone(&seen))));
+        Ok(Self { _join: join, route, seen, traffic })
+    }
+
+    /// Waits until the connection is cut; another must not be answered.
+    async fn is_over(&self) -> Result<()> {
+        eventually("its connection is cut", SOON, || async {
+            ensure!(!self.seen.connected.load(Ordering::Acquire), "it goes on");
+            Ok(())
         })
         .await?;
-        Ok(Self { _join: join, traffic: Aborted(tokio::spawn(traffic(stream))) })
+        ensure!(answered(self.route).await.is_err(), "a new connection is answered");
+        Ok(())
     }
 }
 
-/// Sends blocks until the connection ends; how many came back.
-async fn traffic(mut stream: TcpStream) -> Result<u64> {
-    for number in 1.. {
-        match timeout(NO_ANSWER, exchange(&mut stream, number)).await {
-            Ok(Ok(same)) => ensure!(same, "block {number} came back as something else"),
-            Ok(Err(_)) => return Ok(number - 1), // cut
-            Err(_) => bail!("block {number} neither came back nor ended the connection"),
+/// One block, on a connection of its own.
+async fn answered(route: SocketAddr) -> Result<()> {
+    let ask = async {
+        let mut stream = TcpStream::connect(route).await?;
+        exchange(&mut stream, 0).await
+    };
+    ensure!(timeout(SOON, ask).await.context("no answer")??, "something else comes back");
+    Ok(())
+}
+
+/// Sends blocks for ever, on one connection after the other. Ends when one neither comes back nor is cut, or is another.
+async fn traffic(route: SocketAddr, seen: Arc<Seen>) -> Result<()> {
+    loop {
+        if let Ok(mut stream) = TcpStream::connect(route).await {
+            for number in 1.. {
+                match timeout(NO_ANSWER, exchange(&mut stream, number)).await {
+                    Ok(Ok(same)) => ensure!(same, "block {number} came back as something else"),
+                    Ok(Err(_)) => break, // cut
+                    Err(_) => bail!("block {number} neither came back nor ended the connection"),
+                }
+                seen.connected.store(true, Ordering::Release);
+                seen.blocks.fetch_add(1, Ordering::Relaxed);
+                tokio::time::sleep(PAUSE).await;
+            }
         }
+        seen.connected.store(false, Ordering::Release);
         tokio::time::sleep(PAUSE).await;
     }
-    bail!("nobody lives that long")
 }
 
 /// Sends one block and reads one; whether it is the same.

@@ -1,8 +1,6 @@
 //! The charts, by real helm: what they say of themselves, what they render, and whether what they install is enough.
 
-mod audit;
 mod guard;
-pub(crate) mod helm;
 mod install;
 mod observe;
 mod pod;
@@ -10,11 +8,10 @@ mod preview;
 mod render;
 mod written;
 
+use connect_tests::helm::OPERATOR;
+
 /// The folder of all charts.
 const CHARTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../charts");
-
-/// The chart of the operator.
-const OPERATOR: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../charts/private-connect");
 
 /// Packages of the charts before the last changes that people can see, from which this version is an upgrade.
 const PREVIOUS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/previous-charts");

@@ -14,8 +14,8 @@ use kube::ResourceExt;
 use serde_json::Value;
 
 use crate::chart::PREVIEW;
-use crate::chart::helm::Helm;
 use crate::world::World;
+use connect_tests::helm::Helm;
 use forge::{Forge, TOKEN};
 
 /// What the action runs.

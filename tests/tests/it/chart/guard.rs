@@ -9,8 +9,8 @@ use connect_tests::services;
 use connect_tests::wait::{PATIENTLY, eventually};
 use serde_json::{Value, json};
 
-use super::helm::{Helm, RELEASE};
 use super::{KINDS, OPERATOR};
+use connect_tests::helm::{Helm, RELEASE};
 
 /// Where the release is.
 const HOME: &str = "private-connect";

@@ -19,12 +19,12 @@ use connect_tests::toolchain::{self, product};
 use connect_tests::wait::{PATIENTLY, SOON, eventually};
 use serde_json::{Value, json};
 
-use super::audit::{Right, granted, used};
-use super::helm::{Helm, RELEASE};
 use super::observe;
 use super::pod::{Pod, drain};
 use super::{CHARTS, OPERATOR, PREVIOUS};
 use crate::guides::{self, code_blocks};
+use connect_tests::helm::{Helm, RELEASE};
+use connect_tests::rights::audit::{Right, granted, used};
 
 /// Rights that the operator needs and that this test cannot see used, with the reason.
 const UNSEEN: [(&str, &str); 2] = [
@@ -43,7 +43,8 @@ const LONGEST_UNINSTALL: Duration = Duration::from_secs(60);
 
 #[tokio::test]
 async fn what_helm_installs_is_enough_and_not_too_much() -> Result<()> {
-    let cluster = ControlPlane::start(Options { audit: true, without_definitions: true }).await?;
+    let cluster =
+        ControlPlane::start(Options { audit: true, without_definitions: true, ..Options::default() }).await?;
     let helm = Helm::of(cluster.kubeconfig()).await?;
     // The version before this one, by README's words.
     let packaged = |block: String| {
@@ -250,7 +251,8 @@ async fn rights(
     let granted = granted(&helm.objects(namespace, settings).await?)?;
     let log = cluster.audit_log().context("this control plane keeps an audit log")?;
     let account = format!("system:serviceaccount:{namespace}:{RELEASE}");
-    let used = used(log, &account, namespace, &granted)?;
+    let used =
+        used(log, &granted, |user| (user["username"] == account.as_str()).then(|| namespace.to_owned()))?;
     Ok((granted, used))
 }
 

@@ -7,7 +7,7 @@ use connect_tests::wait::SOON;
 use serde_json::Value;
 
 use super::OPERATOR;
-use super::helm::{Helm, the};
+use connect_tests::helm::{Helm, the};
 
 /// What all our metrics begin with.
 const PREFIX: &str = "private_connect_";

@@ -13,7 +13,7 @@ use connect_tests::toolchain::product;
 use connect_tests::wait::{PATIENTLY, SOON, eventually};
 use serde_json::{Value, json};
 
-use super::helm::RELEASE;
+use connect_tests::helm::RELEASE;
 
 /// Where a Pod finds what is mounted.
 const MOUNTED: [&str; 2] = ["/etc/private-connect", "/var/lib/private-connect"];

@@ -5,8 +5,8 @@ use connect_crds::condition::{kind, reason};
 use serde_json::{Value, json};
 
 use super::PREVIEW;
-use super::helm::{Helm, of_kind, the};
 use crate::world::World;
+use connect_tests::helm::{Helm, of_kind, the};
 
 /// A release for pull request 7, by values that turn every switch.
 const SETTINGS: [&str; 4] = [

@@ -6,8 +6,8 @@ use connect_tests::namespace::Namespace;
 use connect_tests::toolchain::product;
 use serde_json::{Value, json};
 
-use super::helm::{Helm, of_kind, the};
 use super::{KINDS, OPERATOR};
+use connect_tests::helm::{Helm, of_kind, the};
 
 /// Namespaces of a chart that is not cluster-wide.
 const TEAMS: &str = "watchNamespaces={team-a,team-b}";

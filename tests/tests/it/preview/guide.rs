@@ -7,8 +7,8 @@ use connect_tests::toolchain;
 use serde_json::Value;
 
 use crate::chart::PREVIEW;
-use crate::chart::helm::{Helm, the};
 use crate::guides::{code_blocks, run};
+use connect_tests::helm::{Helm, the};
 
 /// The workspace.
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");

@@ -5,21 +5,23 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
-use connect_tests::scratch::Scratch;
-use connect_tests::toolchain;
 use serde_json::Value;
 use tokio::time::timeout;
 
-use super::OPERATOR;
+use crate::scratch::Scratch;
+use crate::toolchain;
+
+/// The chart of the operator.
+pub const OPERATOR: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../charts/private-connect");
 
 /// No command takes longer; an uninstallation neither, though nobody is there to help it along.
 const LONGEST_COMMAND: Duration = Duration::from_secs(60);
 
 /// The release's name in every test: the one that README uses.
-pub(super) const RELEASE: &str = "private-connect";
+pub const RELEASE: &str = "private-connect";
 
 /// helm, for one cluster or for none.
-pub(crate) struct Helm {
+pub struct Helm {
     program: PathBuf,
     kubeconfig: Option<PathBuf>,
     home: Scratch,
@@ -27,29 +29,29 @@ pub(crate) struct Helm {
 
 impl Helm {
     /// helm that knows no cluster.
-    pub(crate) async fn new() -> Result<Self> {
+    pub async fn new() -> Result<Self> {
         Ok(Self { program: toolchain::helm().await?, kubeconfig: None, home: Scratch::new("helm")? })
     }
 
     /// helm for the cluster of this kubeconfig.
-    pub(super) async fn of(kubeconfig: &Path) -> Result<Self> {
+    pub async fn of(kubeconfig: &Path) -> Result<Self> {
         Ok(Self { kubeconfig: Some(kubeconfig.to_owned()), ..Self::new().await? })
     }
 
     /// What helm printed.
-    pub(super) async fn run(&self, words: &[&str]) -> Result<String> {
+    pub async fn run(&self, words: &[&str]) -> Result<String> {
         let (succeeded, stdout, stderr) = self.end(words).await?;
         ensure!(succeeded, "`helm {}` failed:\n{stdout}{stderr}", words.join(" "));
         Ok(stdout)
     }
 
     /// The sentences with which helm refuses to render the operator's chart.
-    pub(super) async fn refusal(&self, settings: &[&str]) -> Result<String> {
+    pub async fn refusal(&self, settings: &[&str]) -> Result<String> {
         self.refusal_of(OPERATOR, settings).await
     }
 
     /// The sentences with which helm refuses to render a chart.
-    pub(super) async fn refusal_of(&self, chart: &str, settings: &[&str]) -> Result<String> {
+    pub async fn refusal_of(&self, chart: &str, settings: &[&str]) -> Result<String> {
         let words = [&["template", RELEASE, chart], settings].concat();
         match self.end(&words).await? {
             (false, _, stderr) => Ok(stderr),
@@ -58,12 +60,12 @@ impl Helm {
     }
 
     /// The objects that the operator's chart renders into `namespace`.
-    pub(super) async fn objects(&self, namespace: &str, settings: &[&str]) -> Result<Vec<Value>> {
+    pub async fn objects(&self, namespace: &str, settings: &[&str]) -> Result<Vec<Value>> {
         self.objects_of(OPERATOR, RELEASE, namespace, settings).await
     }
 
     /// The objects that a chart renders into `namespace` for a release.
-    pub(crate) async fn objects_of(
+    pub async fn objects_of(
         &self,
         chart: &str,
         release: &str,
@@ -100,12 +102,12 @@ impl Helm {
 }
 
 /// The objects of one kind.
-pub(crate) fn of_kind<'a>(objects: &'a [Value], kind: &str) -> Vec<&'a Value> {
+pub fn of_kind<'a>(objects: &'a [Value], kind: &str) -> Vec<&'a Value> {
     objects.iter().filter(|object| object["kind"] == kind).collect()
 }
 
 /// The only object of this kind.
-pub(crate) fn the<'a>(objects: &'a [Value], kind: &str) -> Result<&'a Value> {
+pub fn the<'a>(objects: &'a [Value], kind: &str) -> Result<&'a Value> {
     match of_kind(objects, kind)[..] {
         [object] => Ok(object),
         ref found => bail!("{} objects of kind {kind}", found.len()),

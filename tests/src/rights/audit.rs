@@ -9,25 +9,25 @@ use serde_json::Value;
 
 /// Something that a role allows and somebody does.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Right {
+pub struct Right {
     /// Whether it is about the operator's own namespace, as the role named -own says.
-    pub(super) own: bool,
+    pub own: bool,
     /// The verb.
-    pub(super) verb: String,
+    pub verb: String,
     /// The resource, with its group behind a dot and its subresource behind a slash.
-    pub(super) resource: String,
+    pub resource: String,
 }
 
 impl Right {
     /// As `list services` or `own get secrets` says it.
-    pub(super) fn told(&self) -> String {
+    pub fn told(&self) -> String {
         let Self { own, verb, resource } = self;
         format!("{}{verb} {resource}", if *own { "own " } else { "" })
     }
 }
 
 /// Everything that the operator's roles in these rendered objects grant.
-pub(super) fn granted(objects: &[Value]) -> Result<BTreeSet<Right>> {
+pub fn granted(objects: &[Value]) -> Result<BTreeSet<Right>> {
     let mut rights = BTreeSet::new();
     for role in objects.iter().filter(|it| it["kind"] == "Role" || it["kind"] == "ClusterRole") {
         let name = role["metadata"]["name"].as_str().context("a role has a name")?;
@@ -59,42 +59,49 @@ fn each(rule: &Value) -> Result<Vec<(String, String, String)>> {
     Ok(all)
 }
 
-/// Everything that `user` did, as far as `granted` can tell which right it used.
+/// Everything that somebody did, as far as `granted` can tell which right it used: `who` gives the operator's own namespace
+/// for a line of the log that is an operator's.
 ///
 /// # Errors
-/// The API server has refused something, or the user did what no role of the chart grants.
-pub(super) fn used(
+/// The API server has refused something, or an operator did what no role of the chart grants.
+pub fn used(
     log: &Path,
-    user: &str,
-    namespace: &str,
     granted: &BTreeSet<Right>,
+    who: impl Fn(&Value) -> Option<String>,
 ) -> Result<BTreeSet<Right>> {
     let text = fs::read_to_string(log).context("cannot read the audit log")?;
     let mut rights = BTreeSet::new();
     for line in text.lines() {
         let entry: Value = serde_json::from_str(line).context("the audit log is JSON")?;
-        if entry["user"]["username"] != user {
-            continue;
-        }
+        let Some(own) = who(&entry["user"]) else { continue };
         let code = entry["responseStatus"]["code"].as_u64().unwrap_or_default();
         // What every account may read by the cluster's own role system:discovery.
         if code == 200 && entry["requestURI"].as_str().is_some_and(|path| path.starts_with("/openapi/v3/")) {
             continue;
         }
         let object = &entry["objectRef"];
-        if code == 401 || code == 403 || !object.is_object() {
-            bail!("{} {}: {code}", entry["verb"], entry["requestURI"]);
+        if code == 401
+            || entry["annotations"]["authorization.k8s.io/decision"] != "allow"
+            || !object.is_object()
+        {
+            bail!("{} {}: {code} for {}", entry["verb"], entry["requestURI"], entry["user"]["username"]);
         }
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let subresource = object["subresource"].as_str().map(|it| format!("/{it}")).unwrap_or_default();
         let resource = with_group(&(text(&object["resource"]) + &subresource), &text(&object["apiGroup"]));
         let right = |own| Right { own, verb: text(&entry["verb"]), resource: resource.clone() };
-        let inside = object["namespace"] == namespace && granted.contains(&right(true));
-        let right = right(inside);
-        if !granted.contains(&right) {
-            bail!("no role of the chart grants {}", right.told());
+        let inside = object["namespace"] == own.as_str();
+        // Where an operator serves the namespace that it is in, both roles may be the one that was used.
+        let by: Vec<Right> = [true, false]
+            .into_iter()
+            .filter(|own| inside || !own)
+            .map(right)
+            .filter(|right| granted.contains(right))
+            .collect();
+        if by.is_empty() {
+            bail!("no role of the chart grants {}", right(inside).told());
         }
-        rights.insert(right);
+        rights.extend(by);
     }
     Ok(rights)
 }

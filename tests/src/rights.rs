@@ -1,0 +1,101 @@
+//! What operators may do in tests: what the chart's roles grant, and nothing else. What they did of it is in the API
+//! server's audit log.
+
+pub mod audit;
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, bail, ensure};
+use serde_json::{Value, json};
+
+use self::audit::{Right, granted, used};
+use crate::control_plane::Kubectl;
+use crate::helm::Helm;
+use crate::progress::say;
+
+/// The group of all operators that were granted the chart's roles and nothing else.
+pub const OPERATORS: &str = "lab-operators";
+
+/// Every part of the chart that needs rights of its own.
+const SWITCHES: [&str; 4] = [
+    "--set=labelledServices.enabled=true",
+    "--set=embeddedHub.enabled=true",
+    "--set=embeddedHub.publicUrl=https://hub.example.com",
+    "--set=aggregateRoles=false",
+];
+
+/// Rights that no test sees used, with the reason.
+const UNSEEN: [(&str, &str); 1] = [(
+    "create secrets",
+    "asked for when a server-side apply makes a code's Secret; the log calls that a patch",
+)];
+
+/// Lets `user` do what the chart's roles grant to an operator in `namespace` that serves `watched`; all when that is empty.
+///
+/// # Errors
+/// helm cannot be had, or the API server refuses the roles.
+pub async fn grant(kubectl: &Kubectl, user: &str, namespace: &str, watched: &[String]) -> Result<()> {
+    let mut roles = rendered(namespace, watched).await?;
+    for role in &mut roles {
+        if let Some(subjects) = role.get_mut("subjects") {
+            *subjects = json!([{ "apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": user }]);
+        }
+    }
+    let list = json!({ "apiVersion": "v1", "kind": "List", "items": roles });
+    kubectl.apply(&list.to_string()).await.map(drop)
+}
+
+/// The roles of the chart and their bindings.
+async fn rendered(namespace: &str, watched: &[String]) -> Result<Vec<Value>> {
+    // Names of a cluster's roles are the cluster's.
+    let name = format!("--set=fullnameOverride=operator-{namespace}");
+    let served = format!("--set=watchNamespaces={{{}}}", watched.join(","));
+    let mut settings = SWITCHES.to_vec();
+    settings.push(&name);
+    if !watched.is_empty() {
+        settings.push(&served);
+    }
+    let mut objects = Helm::new().await?.objects(namespace, &settings).await?;
+    objects
+        .retain(|object| object["apiVersion"].as_str().is_some_and(|version| version.starts_with("rbac.")));
+    Ok(objects)
+}
+
+/// Where the tests' control plane logs what was asked of it, to be looked at when they have ended.
+pub fn kept_log() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new(".")).join("target/audit/tests.log")
+}
+
+/// Compares what operators did in the tests that ran last with what the chart grants.
+///
+/// # Errors
+/// Something was refused, something was done that the chart does not grant, or a right was not used.
+pub async fn compare() -> Result<()> {
+    let log = kept_log();
+    ensure!(log.is_file(), "there is no {}: run the tests of the whole product first", log.display());
+    let granted = granted(&rendered("one", &["two".to_owned()]).await?)?;
+    // Every operator of a test is called as its namespace.
+    let used = used(&log, &granted, |user| {
+        let is_operator = user["groups"].as_array().is_some_and(|groups| groups.contains(&json!(OPERATORS)));
+        is_operator.then(|| user["username"].as_str().map(str::to_owned)).flatten()
+    })?;
+    let told = |rights: BTreeSet<&Right>| rights.into_iter().map(Right::told).collect::<BTreeSet<_>>();
+    let unseen: BTreeSet<String> = UNSEEN.iter().map(|(right, _)| (*right).to_owned()).collect();
+    let unused: Vec<String> =
+        told(granted.difference(&used).collect()).difference(&unseen).cloned().collect();
+    say(format_args!(
+        "The chart's roles over all tests: {} rules granted, {} used, {} unused, 0 answered 403; {} cannot be seen",
+        granted.len(),
+        used.len(),
+        unused.len(),
+        unseen.len()
+    ));
+    for (right, why) in UNSEEN {
+        say(format_args!("  {right}: {why}"));
+    }
+    if !unused.is_empty() {
+        bail!("granted and never used: {}", unused.join(", "));
+    }
+    Ok(())
+}
