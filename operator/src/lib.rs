@@ -47,7 +47,7 @@ use kube::Client;
 use secrecy::SecretString;
 use tokio::net::TcpListener;
 use tokio::sync::broadcast::error::RecvError;
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::Admin;
@@ -87,7 +87,7 @@ async fn operate(args: RunArgs) -> anyhow::Result<()> {
         .with_context(|| format!("cannot listen on {}", args.admin_listen))?;
     let admin_address = listener.local_addr().context("the admin server has no address")?;
     let admin = Admin::default();
-    let mut serving = tokio::spawn(admin::serve(listener, admin.clone(), stop.clone()));
+    let serving = tokio::spawn(admin::serve(listener, admin.clone(), stop.clone()));
 
     let pod = args.cluster.replica.clone();
     let host = pod.clone().or_else(|| std::env::var("HOSTNAME").ok());
@@ -103,12 +103,21 @@ async fn operate(args: RunArgs) -> anyhow::Result<()> {
 
     let led = tokio::select! {
         led = lead(&args, lease::fenced(&client, &leadership), &config, &admin, admin_address, leadership, stop.clone()) => led,
-        failed = &mut serving => failed.context("the admin server failed").and_then(|ended| ended.context("the admin server failed")),
+        error = failure(serving, &stop) => Err(error),
     };
     stop.cancel();
     lease_stop.cancel();
     let _ = tokio::time::timeout(STOP_GRACE, lease).await;
     led
+}
+
+/// Why the admin server has ended by itself. It ends at `stop`, too, which is no failure: whoever stops has things to do.
+async fn failure(serving: JoinHandle<std::io::Result<()>>, stop: &CancellationToken) -> anyhow::Error {
+    let ended = serving.await.map_err(anyhow::Error::from).and_then(|ended| Ok(ended?));
+    if stop.is_cancelled() {
+        std::future::pending::<()>().await;
+    }
+    ended.err().unwrap_or_else(|| anyhow::anyhow!("it ended")).context("the admin server failed")
 }
 
 /// What the leader does, from its hub's start to its stop.

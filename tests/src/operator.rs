@@ -62,6 +62,12 @@ pub struct Operator {
     admin_url: String,
 }
 
+/// A replica that waits.
+pub struct StandBy {
+    process: Process,
+    setup: Setup,
+}
+
 impl Operator {
     /// Starts the operator and waits until it is ready.
     ///
@@ -79,10 +85,25 @@ impl Operator {
         Self::listen(setup, ANY_PORT).await
     }
 
+    /// Starts another replica of this operator, which waits until it leads.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub async fn stand_by(&self) -> Result<StandBy> {
+        let setup = self.setup.clone();
+        let name = format!("connect-operator-{}-2", setup.namespace);
+        let process = Process::start(&name, command(&setup, ANY_PORT).await?, &setup.site.logs)?;
+        Ok(StandBy { process, setup })
+    }
+
     async fn listen(setup: Setup, hub_address: &str) -> Result<Self> {
         let command = command(&setup, hub_address).await?;
         let name = format!("connect-operator-{}", setup.namespace);
-        let mut process = Process::start(&name, command, &setup.site.logs)?;
+        let process = Process::start(&name, command, &setup.site.logs)?;
+        Self::leading(process, setup).await
+    }
+
+    async fn leading(mut process: Process, setup: Setup) -> Result<Self> {
         let addresses =
             process.printed("the operator says where it listens", PATIENTLY, Addresses::find).await?;
         let hub_url = match &setup.hub {
@@ -158,6 +179,21 @@ impl Operator {
     /// Lets it go on after we have ended.
     pub fn release(self) -> u32 {
         self.process.release()
+    }
+}
+
+impl StandBy {
+    /// Waits until it leads and is ready.
+    ///
+    /// # Errors
+    /// It does not in time.
+    pub async fn leads(self) -> Result<Operator> {
+        Operator::leading(self.process, self.setup).await
+    }
+
+    /// The process.
+    pub fn process(&mut self) -> &mut Process {
+        &mut self.process
     }
 }
 

@@ -17,6 +17,7 @@ mod joining;
 mod labelled;
 mod outdated;
 mod preview;
+mod replicas;
 mod restart;
 mod support;
 mod through_cluster;

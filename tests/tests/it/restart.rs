@@ -82,7 +82,8 @@ async fn a_token_that_ends_soon_is_rotated_and_kept() -> Result<()> {
     Ok(())
 }
 
-async fn reaches_again(teammate: &Teammate) -> Result<()> {
+/// Waits until the teammate gets bytes from the Service.
+pub(crate) async fn reaches_again(teammate: &Teammate) -> Result<()> {
     let address = teammate.address(API)?;
     eventually("the teammate reads from the Service again", PATIENTLY, || async {
         download(address, "/bytes/1", |_| {}).await?.checksum().map(drop)
@@ -91,7 +92,7 @@ async fn reaches_again(teammate: &Teammate) -> Result<()> {
 }
 
 /// The codes of all live shares that the operator has at its hub.
-async fn shares_at_the_hub(world: &World) -> Result<Vec<String>> {
+pub(crate) async fn shares_at_the_hub(world: &World) -> Result<Vec<String>> {
     let hub = world.hub.as_ref().context("it has a hub of its own")?;
     let identity = identity(world).await?;
     let agent = identity.get("agentId").context("the identity has an agent id")?;
