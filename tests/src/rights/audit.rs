@@ -59,21 +59,28 @@ fn each(rule: &Value) -> Result<Vec<(String, String, String)>> {
     Ok(all)
 }
 
-/// Everything that somebody did, as far as `granted` can tell which right it used: `who` gives the operator's own namespace
-/// for a line of the log that is an operator's.
+/// An operator, as the log knows it.
+pub struct Actor {
+    /// Its own namespace.
+    pub own: String,
+    /// Whether it serves that as well: then both roles may be the one that was used there.
+    pub serves_own: bool,
+}
+
+/// Everything that operators did, as far as `granted` can tell which right it used. `who` knows them by their user.
 ///
 /// # Errors
 /// The API server has refused something, or an operator did what no role of the chart grants.
 pub fn used(
     log: &Path,
     granted: &BTreeSet<Right>,
-    who: impl Fn(&Value) -> Option<String>,
+    who: impl Fn(&Value) -> Option<Actor>,
 ) -> Result<BTreeSet<Right>> {
     let text = fs::read_to_string(log).context("cannot read the audit log")?;
     let mut rights = BTreeSet::new();
     for line in text.lines() {
         let entry: Value = serde_json::from_str(line).context("the audit log is JSON")?;
-        let Some(own) = who(&entry["user"]) else { continue };
+        let Some(Actor { own, serves_own }) = who(&entry["user"]) else { continue };
         let code = entry["responseStatus"]["code"].as_u64().unwrap_or_default();
         // What every account may read by the cluster's own role system:discovery.
         if code == 200 && entry["requestURI"].as_str().is_some_and(|path| path.starts_with("/openapi/v3/")) {
@@ -91,13 +98,15 @@ pub fn used(
         let resource = with_group(&(text(&object["resource"]) + &subresource), &text(&object["apiGroup"]));
         let right = |own| Right { own, verb: text(&entry["verb"]), resource: resource.clone() };
         let inside = object["namespace"] == own.as_str();
-        // Where an operator serves the namespace that it is in, both roles may be the one that was used.
-        let by: Vec<Right> = [true, false]
+        let mut by: Vec<Right> = [true, false]
             .into_iter()
             .filter(|own| inside || !own)
             .map(right)
-            .filter(|right| granted.contains(right))
+            .filter(|it| granted.contains(it))
             .collect();
+        if !serves_own {
+            by.truncate(1);
+        }
         if by.is_empty() {
             bail!("no role of the chart grants {}", right(inside).told());
         }

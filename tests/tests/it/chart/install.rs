@@ -24,7 +24,7 @@ use super::pod::{Pod, drain};
 use super::{CHARTS, OPERATOR, PREVIOUS};
 use crate::guides::{self, code_blocks};
 use connect_tests::helm::{Helm, RELEASE};
-use connect_tests::rights::audit::{Right, granted, used};
+use connect_tests::rights::audit::{Actor, Right, granted, used};
 
 /// Rights that the operator needs and that this test cannot see used, with the reason.
 const UNSEEN: [(&str, &str); 2] = [
@@ -251,8 +251,10 @@ async fn rights(
     let granted = granted(&helm.objects(namespace, settings).await?)?;
     let log = cluster.audit_log().context("this control plane keeps an audit log")?;
     let account = format!("system:serviceaccount:{namespace}:{RELEASE}");
-    let used =
-        used(log, &granted, |user| (user["username"] == account.as_str()).then(|| namespace.to_owned()))?;
+    let used = used(log, &granted, |user| {
+        let is_operator = user["username"] == account.as_str();
+        is_operator.then(|| Actor { own: namespace.to_owned(), serves_own: false })
+    })?;
     Ok((granted, used))
 }
 
