@@ -15,11 +15,12 @@ use crate::agent::{self, AgentError, Socket};
 use crate::data::Reaching;
 use crate::protocol::{EndedReason, HALF_CLOSE, SHARE_EVENTS, Said, ShareChanged};
 use crate::pump::JOINER;
-use crate::socketio::{Emitter, Event, Events, Incoming};
+use crate::socketio::{Emitter, Event, Events, Incoming, SocketError};
+use crate::tunnel::Limits;
 use crate::tunnel::budget::{Budget, InboxTx};
+use crate::tunnel::link::Refuser;
 use crate::tunnel::links::Links;
 use crate::tunnel::stats::RefusedDial;
-use crate::tunnel::{Limits, link};
 
 /// A socket that connections can use.
 pub(super) struct Live {
@@ -110,16 +111,28 @@ async fn keep_ahead(live: &Live) -> Infallible {
 }
 
 async fn listen(events: &mut Events, live: &Live, share: &Share) -> Result<JoinEnd, AgentError> {
-    loop {
-        let Incoming::Event(event) = events.next().await.map_err(AgentError::Socket)? else { continue };
-        if let Some(end) = hear(&event, live, share).await? {
-            return Ok(end);
+    let (refuser, refusing) = Refuser::new(live.emitter.clone());
+    let listening = async {
+        loop {
+            let Incoming::Event(event) = events.next().await.map_err(AgentError::Socket)? else { continue };
+            if let Some(end) = hear(&event, live, share, &refuser).await? {
+                return Ok(end);
+            }
         }
+    };
+    tokio::select! {
+        ended = listening => ended,
+        () = refusing => Err(AgentError::Socket(SocketError::Closed)),
     }
 }
 
 /// Acts on one event. An event for a connection that is not ours, or one that cannot be read, changes nothing.
-async fn hear(event: &Event, live: &Live, share: &Share) -> Result<Option<JoinEnd>, AgentError> {
+async fn hear(
+    event: &Event,
+    live: &Live,
+    share: &Share,
+    refuser: &Refuser,
+) -> Result<Option<JoinEnd>, AgentError> {
     let Ok(said) = Said::read(event) else {
         debug!(event = event.name(), "unreadable event");
         return Ok(None);
@@ -130,10 +143,7 @@ async fn hear(event: &Event, live: &Live, share: &Share) -> Result<Option<JoinEn
         Said::Ready(id) => links.with(&id.connection_id, InboxTx::ready),
         Said::Fin(id) => links.with(&id.connection_id, InboxTx::finish),
         Said::Close(id) => links.with(&id.connection_id, InboxTx::close),
-        Said::Failed(failed) => {
-            let reason = failed.error.into_owned();
-            links.with(&failed.connection_id, |inbox| inbox.failed(reason))
-        }
+        Said::Failed(failed) => links.with(&failed.connection_id, |inbox| inbox.failed(&failed.error)),
         Said::Handshake(shake) => links.with(&shake.connection_id, |inbox| inbox.handshake(&shake.payload)),
         Said::Spoilt(id) => links.with(&id.connection_id, InboxTx::give_up),
         Said::ShareEnded(ended) if share.id.is_none_or(|id| id == ended.id) => {
@@ -146,7 +156,7 @@ async fn hear(event: &Event, live: &Live, share: &Share) -> Result<Option<JoinEn
         Said::Error(rejected) => return Err(rejected.into()),
         Said::Dial(dial) => {
             // This side offers nothing, whatever the hub thinks.
-            link::refuse(&live.emitter, &dial.connection_id, RefusedDial::UnknownService).await;
+            refuser.refuse(dial.connection_id.into_owned(), RefusedDial::UnknownService);
             Ok(())
         }
         Said::Connected(_)

@@ -2,14 +2,16 @@
 //!
 //! The recorded protocol has no flow control, so the reader of the socket decides. It hands a chunk over at once while
 //! there is room. When there is none it waits for a connection that still moves, because then the hub is pushed back
-//! and nothing is lost; a connection that does not move at all is given up, so that it holds up nobody else.
+//! and nothing is lost. Everybody waits with it, so a connection that does not move at all is given up, and so is one that
+//! moves so slowly that it has held everybody up for [`HELD_LIMIT`]: it loses itself only.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use thiserror::Error;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
@@ -19,14 +21,24 @@ use crate::quiet::LastSign;
 /// A connection with bytes waiting that took none for this long does not move.
 const STILL: Duration = Duration::from_secs(1);
 
-/// The longest wait for room for one chunk, however much the connection moves: far below every ping timeout.
-const STALL_LIMIT: Duration = Duration::from_secs(10);
+/// For how long one connection may hold up all others, what was forgiven since taken off. A service that takes 1 MB/s and more
+/// never comes near it; one that takes 100 KB/s of a faster sender has reached it within seconds.
+const HELD_LIMIT: Duration = Duration::from_secs(2);
+
+/// A wait for room that is not longer than this holds nobody up that anybody would notice: a chunk at 1 MB/s.
+const BRIEF: Duration = Duration::from_millis(50);
+
+/// Of the time that passes, one part in so many is forgiven of what a connection has held the others up.
+const FORGIVEN: u32 = 5;
 
 /// What a chunk costs at least, so that a flood of single bytes is bounded too.
 const MIN_CHARGE: usize = 256;
 
-/// Items beside the chunks: readiness, a handshake, the end of the bytes and of the connection, and one to spare.
+/// Items beside the chunks, each once: readiness, a handshake, a failure, the end of the bytes and of the connection.
 const MARKS: usize = 5;
+
+/// Characters that we keep of a hub's reason why a connection failed: it is one line for a person.
+const MAX_REASON_CHARS: usize = 200;
 
 /// The bytes that may wait over all connections of one agent.
 #[derive(Clone, Debug)]
@@ -45,8 +57,10 @@ pub(crate) struct InboxTx {
     link_bytes: usize,
     /// When the connection last took bytes.
     progress: LastSign,
-    /// Whether the other end has said its one word on encryption.
-    shaken: Arc<AtomicBool>,
+    /// Which marks were handed over, by their bits.
+    marked: Arc<AtomicU8>,
+    /// How long others have waited for this connection.
+    held: Arc<Mutex<Held>>,
     /// Cancelled when the connection is given up.
     give_up: CancellationToken,
 }
@@ -76,6 +90,24 @@ pub(crate) enum Item {
     Failed(String),
     /// The connection is over.
     Close,
+}
+
+/// What is said of a connection at most once, as a bit.
+#[derive(Clone, Copy, Debug)]
+#[repr(u8)]
+enum Mark {
+    Ready = 1,
+    Handshake = 2,
+    Failed = 4,
+    Fin = 8,
+    Close = 16,
+}
+
+/// For how long others were held up, as of when.
+#[derive(Debug)]
+struct Held {
+    time: Duration,
+    as_of: Instant,
 }
 
 /// Room taken by a chunk.
@@ -110,7 +142,8 @@ pub(crate) fn inbox(budget: &Budget) -> (InboxTx, InboxRx) {
     let give_up = CancellationToken::new();
     let room = Arc::new(Semaphore::new(link_bytes));
     let rx = InboxRx { items_rx, unread: None, progress: progress.clone(), give_up: give_up.clone() };
-    (InboxTx { items_tx, room, link_bytes, progress, shaken: Arc::default(), give_up }, rx)
+    let held = Arc::new(Mutex::new(Held { time: Duration::ZERO, as_of: Instant::now() }));
+    (InboxTx { items_tx, room, link_bytes, progress, marked: Arc::default(), held, give_up }, rx)
 }
 
 // === impl Budget ===
@@ -159,39 +192,47 @@ impl InboxTx {
             Arc::clone(&budget.all).try_acquire_many_owned(permits).map_err(|_| NotAccepted::Crowded)?;
         let item = Item::Chunk(bytes, Charge { _all: all, _link: link });
         // There is a place for every chunk that found room.
-        self.items_tx.try_send(item).map_err(|_| NotAccepted::Gone)
+        self.items_tx.try_send(item).map_err(|error| match error {
+            TrySendError::Full(_) => NotAccepted::Stalled,
+            TrySendError::Closed(_) => NotAccepted::Gone,
+        })
     }
 
     /// Says that the connection can be used.
     pub(crate) fn ready(&self) {
-        let _ = self.items_tx.try_send(Item::Ready); // a repeated one finds no place and is not needed
+        self.mark(Mark::Ready, Item::Ready);
     }
 
     /// Hands over the other end's word on encryption. Each end has one; a second one ends the connection.
     pub(crate) fn handshake(&self, payload: &str) {
-        let repeated = self.shaken.swap(true, Ordering::Relaxed);
-        if repeated || self.items_tx.try_send(Item::Handshake(payload.to_owned())).is_err() {
+        if !self.mark(Mark::Handshake, Item::Handshake(payload.to_owned())) {
             self.give_up();
         }
     }
 
     /// Says that the hub gave the connection up.
-    pub(crate) fn failed(&self, reason: String) {
-        if self.items_tx.try_send(Item::Failed(reason)).is_err() {
-            self.give_up();
-        }
+    pub(crate) fn failed(&self, reason: &str) {
+        self.mark(Mark::Failed, Item::Failed(reason.chars().take(MAX_REASON_CHARS).collect()));
     }
 
     /// Says that the peer sends no more, after all bytes before it.
     pub(crate) fn finish(&self) {
-        let _ = self.items_tx.try_send(Item::Fin); // a repeated end finds no place and is not needed
+        self.mark(Mark::Fin, Item::Fin);
     }
 
     /// Says that the connection is over, after all bytes before it.
     pub(crate) fn close(&self) {
-        if self.items_tx.try_send(Item::Close).is_err() {
-            self.give_up();
+        self.mark(Mark::Close, Item::Close);
+    }
+
+    /// Hands a mark over, for which there is a place; a repeated one changes nothing. Whether it was the first.
+    fn mark(&self, mark: Mark, item: Item) -> bool {
+        let bit = mark as u8;
+        if self.marked.fetch_or(bit, Ordering::Relaxed) & bit != 0 {
+            return false;
         }
+        let _ = self.items_tx.try_send(item); // a connection that is gone needs no marks
+        true
     }
 
     /// Ends the connection now, whatever waits.
@@ -211,13 +252,19 @@ impl InboxTx {
 
     /// Room for one chunk of this connection: at once, or when the connection has moved on.
     async fn room_here(&self, permits: u32) -> Result<OwnedSemaphorePermit, NotAccepted> {
-        let give_up_at = Instant::now() + STALL_LIMIT;
+        if let Ok(permit) = Arc::clone(&self.room).try_acquire_many_owned(permits) {
+            return Ok(permit);
+        }
+        let began = Instant::now();
+        let found = timeout(self.allowance(), self.room_while_moving(permits)).await;
+        self.hold(began.elapsed());
+        found.unwrap_or(Err(NotAccepted::Stalled))
+    }
+
+    /// Waits for room for as long as the connection moves.
+    async fn room_while_moving(&self, permits: u32) -> Result<OwnedSemaphorePermit, NotAccepted> {
         loop {
-            if let Ok(permit) = Arc::clone(&self.room).try_acquire_many_owned(permits) {
-                return Ok(permit);
-            }
             let patience = STILL.saturating_sub(self.progress.quiet_for());
-            let patience = patience.min(give_up_at.saturating_duration_since(Instant::now()));
             if patience.is_zero() {
                 return Err(NotAccepted::Stalled);
             }
@@ -230,6 +277,22 @@ impl InboxTx {
                 },
                 () = self.items_tx.closed() => return Err(NotAccepted::Gone),
             }
+        }
+    }
+
+    /// For how long this connection may hold up the others now.
+    fn allowance(&self) -> Duration {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        held.time = held.time.saturating_sub((now - held.as_of) / FORGIVEN);
+        held.as_of = now;
+        HELD_LIMIT.saturating_sub(held.time)
+    }
+
+    /// The others were held up for so long.
+    fn hold(&self, waited: Duration) {
+        if waited > BRIEF {
+            self.held.lock().unwrap_or_else(PoisonError::into_inner).time += waited;
         }
     }
 }
@@ -302,6 +365,71 @@ mod tests {
         };
         let (pushed, taken) = tokio::join!(tx.push(&budget, chunk(1)), async { reader.await.map(drop) });
         assert_eq!((pushed, taken), (Ok(()), Some(())));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_crawls_holds_the_others_up_for_a_bounded_time() {
+        let (crawls, fine) = (Duration::from_millis(400), Duration::from_millis(40));
+        for (every, is_given_up) in [(crawls, true), (fine, false)] {
+            let budget = Budget::new(64 * KIB, 4 * KIB);
+            let (tx, mut rx) = inbox(&budget);
+            let reader = async {
+                loop {
+                    tokio::time::sleep(every).await;
+                    let Some(item) = rx.next().await else { return };
+                    rx.moved();
+                    drop(item);
+                }
+            };
+            let sender = async {
+                let began = Instant::now();
+                for _ in 0..200 {
+                    if tx.push(&budget, chunk(KIB)).await == Err(NotAccepted::Stalled) {
+                        return Some(began.elapsed());
+                    }
+                }
+                None
+            };
+            let held = tokio::select! {
+                held = sender => held,
+                () = reader => unreachable!("the sender is there"),
+            };
+            assert_eq!(held.is_some(), is_given_up, "every {every:?}");
+            assert!(
+                held.is_none_or(|held| held <= 2 * HELD_LIMIT),
+                "{held:?} by its clock, which is not real"
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn marks_that_a_hub_repeats_take_no_places() {
+        let budget = Budget::new(64 * KIB, MIN_CHARGE * 4);
+        let (tx, mut rx) = inbox(&budget);
+        for _ in 0..100 {
+            tx.ready();
+            tx.finish();
+            tx.failed(&"why ".repeat(10_000));
+            tx.close();
+        }
+        assert!(!rx_given_up(&tx));
+        for _ in 0..4 {
+            tx.push(&budget, chunk(1)).await.expect("a place for every chunk that has room");
+        }
+        tx.handshake("one");
+        assert!(!rx_given_up(&tx));
+        tx.handshake("two");
+        assert!(rx_given_up(&tx), "a second word on encryption ends the connection");
+        let mut items = Vec::new();
+        drop(tx);
+        while let Some(item) = rx.next().await {
+            items.push(item);
+        }
+        assert_eq!(items.len(), 9, "{items:?}");
+        assert!(
+            matches!(&items[2], Item::Failed(reason) if reason.chars().count() == MAX_REASON_CHARS),
+            "{items:?}"
+        );
     }
 
     #[tokio::test]

@@ -24,11 +24,16 @@ const OFFERS_AT_ONCE: usize = 16;
 /// When services that the hub did not accept are offered again.
 const RETRY: Backoff = Backoff::new(Duration::from_secs(2), Duration::from_secs(60));
 
+/// How often one service is offered again to a hub that may have lost this socket without a word: on the recorded one that
+/// happens when another socket with our agent's id leaves, and its answers to heartbeats do not tell.
+const PROBE_EVERY: Duration = Duration::from_secs(15);
+
 /// What the hub already knows, so that a change of one route does not offer a thousand others again.
 type Known = HashMap<Uuid, Route>;
 
-/// Offers services for as long as the socket lives; returns when the hub turns out not to know the socket.
-pub(super) async fn run(emitter: Emitter, routes: Routes, welcomed: &Notify) -> AgentError {
+/// Offers services for as long as the socket lives; returns when the hub turns out not to know the socket. `probes` is for
+/// hubs that must be asked for that.
+pub(super) async fn run(emitter: Emitter, routes: Routes, welcomed: &Notify, probes: bool) -> AgentError {
     let mut exposed = routes.exposed();
     let mut known = Known::new();
     let mut failures = 0;
@@ -48,7 +53,15 @@ pub(super) async fn run(emitter: Emitter, routes: Routes, welcomed: &Notify) -> 
             () = changed => {}
             () = welcomed.notified() => known.clear(),
             () = sleep(RETRY.ceiling(failures)), if !complete => {}
+            () = sleep(PROBE_EVERY), if probes && complete => forget_one(&mut known),
         }
+    }
+}
+
+/// So that one service is offered again. A hub that knows us accepts it, or says that it has it.
+fn forget_one(known: &mut Known) {
+    if let Some(id) = known.keys().next().copied() {
+        known.remove(&id);
     }
 }
 
@@ -94,6 +107,9 @@ async fn offer(emitter: &Emitter, service_id: Uuid, route: &Route) -> Result<boo
             if is_about_this_socket(&error) {
                 return Err(AgentError::Forgotten);
             }
+            if is_there_already(&error) {
+                return Ok(true);
+            }
             warn!(service = route.name, error, "the hub did not accept a service");
             Ok(false)
         }
@@ -110,6 +126,11 @@ fn is_about_this_socket(error: &str) -> bool {
     error.ends_with(" not connected") || error == "Agent not registered"
 }
 
+/// Whether the hub listens for the service already: the recorded one keeps its ports for ever.
+fn is_there_already(error: &str) -> bool {
+    error.starts_with("listen EADDRINUSE")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -119,6 +140,7 @@ mod tests {
         assert!(is_about_this_socket("Agent e820b10a-5e07-4d3f-b815-68a9cd6fbf8f not connected"));
         assert!(is_about_this_socket("Agent not registered"));
         assert!(!is_about_this_socket("Service not found"));
-        assert!(!is_about_this_socket("listen EADDRINUSE: address already in use 127.0.0.1:23000"));
+        let taken = "listen EADDRINUSE: address already in use 127.0.0.1:23000";
+        assert!(!is_about_this_socket(taken) && is_there_already(taken));
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
+use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
@@ -116,8 +117,37 @@ async fn conclude(lane: &Lane, dial: &Dial, outcome: Outcome, stats: &Stats) {
     }
 }
 
+/// Refusals that wait to be said: a hub that dials what is refused and reads nothing gets no more answers.
+const REFUSALS: usize = 256;
+
+/// Refuses dials, one after the other, so that whoever hears them need not wait for the hub.
+pub(crate) struct Refuser {
+    /// Session --what is refused and why--> the task that says it.
+    refusals_tx: mpsc::Sender<(String, RefusedDial)>,
+}
+
+impl Refuser {
+    /// The way in, and what says it for as long as it is polled.
+    pub(crate) fn new(emitter: Emitter) -> (Self, impl Future<Output = ()>) {
+        let (refusals_tx, mut refusals_rx) = mpsc::channel::<(String, RefusedDial)>(REFUSALS);
+        let saying = async move {
+            while let Some((connection_id, why)) = refusals_rx.recv().await {
+                refuse(&emitter, &connection_id, why).await;
+            }
+        };
+        (Self { refusals_tx }, saying)
+    }
+
+    /// Refuses a dial. One too many is not answered; the hub gives it up by itself.
+    pub(crate) fn refuse(&self, connection_id: String, why: RefusedDial) {
+        if self.refusals_tx.try_send((connection_id, why)).is_err() {
+            debug!(reason = why.reason(), "dial refused without a word");
+        }
+    }
+}
+
 /// Answers a dial with a refusal.
-pub(crate) async fn refuse(emitter: &Emitter, connection_id: &str, why: RefusedDial) {
+async fn refuse(emitter: &Emitter, connection_id: &str, why: RefusedDial) {
     debug!(link = connection_id, reason = why.reason(), "dial refused");
     let _ = emitter.emit("dial_error", &DialError { connection_id, error: why.message() }).await;
 }

@@ -12,7 +12,7 @@ use tracing::debug;
 use uuid::Uuid;
 
 use super::budget::{Budget, InboxTx, inbox};
-use super::link::{self, Link};
+use super::link::{Link, Refuser};
 use super::links::{Foreign, Links};
 use super::routes::{Refusal, Routes};
 use super::stats::{RefusedDial, Stats, count};
@@ -21,7 +21,7 @@ use crate::agent::{self, AgentError, Socket};
 use crate::data::{Connector, Offering, Wanted};
 use crate::protocol::{self, HALF_CLOSE, Said};
 use crate::pump::EXPOSER;
-use crate::socketio::{Emitter, Event, Incoming};
+use crate::socketio::{Emitter, Event, Incoming, SocketError};
 
 /// What outlives a session.
 #[derive(Clone)]
@@ -39,6 +39,7 @@ struct Session {
     emitter: Emitter,
     half_close: bool,
     links: Links,
+    refuser: Refuser,
     tasks: JoinSet<Result<(), AgentError>>,
     /// Session --everything must be exposed again--> exposing task.
     welcomed: Arc<Notify>,
@@ -53,16 +54,23 @@ pub(super) async fn run(
     stop: &CancellationToken,
 ) -> Option<AgentError> {
     let Socket { emitter, mut events, welcome, token_warning: _, data } = socket;
+    let (refuser, refusing) = Refuser::new(emitter.clone());
     let mut session = Session {
         half_close: welcome.features.has(HALF_CLOSE),
         links: Links::default(),
+        refuser,
         tasks: JoinSet::new(),
         welcomed: Arc::default(),
         wanted: Wanted::default(),
         emitter,
         around,
     };
-    session.start_tasks(data);
+    session.tasks.spawn(async move {
+        refusing.await;
+        Ok(())
+    });
+    let probes = !welcome.features.has(HALF_CLOSE);
+    session.start_tasks(data, probes);
     let ended = loop {
         let said = tokio::select! {
             biased;
@@ -80,7 +88,11 @@ pub(super) async fn run(
                 heard = session.hear(&event) => if let Err(error) = heard { break Some(error) },
             },
             Ok(Incoming::Unreadable) => count(&session.around.stats.malformed, 1),
-            Err(error) => break Some(AgentError::Socket(error)),
+            Err(error) => {
+                let too_large = matches!(error, SocketError::TooLarge { .. });
+                count(&session.around.stats.malformed, u64::from(too_large));
+                break Some(AgentError::Socket(error));
+            }
         }
     };
     let open = session.links.ids();
@@ -94,12 +106,12 @@ pub(super) async fn run(
 // === impl Session ===
 
 impl Session {
-    fn start_tasks(&mut self, data: Option<Connector>) {
+    fn start_tasks(&mut self, data: Option<Connector>, probes: bool) {
         let emitter = self.emitter.clone();
         self.tasks.spawn(async { Err(agent::heartbeat(emitter).await) });
         let (emitter, routes) = (self.emitter.clone(), self.around.routes.clone());
         let welcomed = Arc::clone(&self.welcomed);
-        self.tasks.spawn(async move { Err(exposing::run(emitter, routes, &welcomed).await) });
+        self.tasks.spawn(async move { Err(exposing::run(emitter, routes, &welcomed, probes).await) });
         if let Some(connector) = data {
             let Surroundings { routes, limits, stats, events_tx: _, budget: _ } = self.around.clone();
             let (links, wanted) = (self.links.clone(), self.wanted.clone());
@@ -162,22 +174,16 @@ impl Session {
             let service_id = Uuid::parse_str(&dial.service_id).map_err(|_| RefusedDial::UnknownService);
             service_id.and_then(|id| self.around.routes.admit(id).map_err(RefusedDial::from))
         };
-        let emitter = self.emitter.clone();
         let (dial, leash) = match admitted {
             Ok(admitted) => admitted,
             Err(why) => {
                 self.around.stats.count_refused(why);
-                // On its own: this loop must not wait for the queue.
-                self.tasks.spawn(async move {
-                    link::refuse(&emitter, &connection_id, why).await;
-                    Ok(())
-                });
-                return;
+                return self.refuser.refuse(connection_id, why);
             }
         };
         let (inbox_tx, inbox) = inbox(&self.around.budget);
         let registration = self.links.register(connection_id.clone(), inbox_tx);
-        let half_close = self.half_close;
+        let (half_close, emitter) = (self.half_close, self.emitter.clone());
         let link = Link { dial, leash, connection_id, emitter, inbox, half_close, peer, stats };
         self.tasks.spawn(async move {
             link.run(registration).await;
