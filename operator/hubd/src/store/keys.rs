@@ -115,6 +115,10 @@ mod tests {
         for _ in 0..2 {
             store.ensure_key("team", "ci", "pc_0123456789abcdef").await.expect("writes");
         }
+        let first = Moment::now();
+        while Moment::now() == first {
+            tokio::task::yield_now().await; // the second key is younger
+        }
         store.ensure_key("team", "laptop", "pc_fedcba9876543210").await.expect("writes");
         let keys = store.keys().await.expect("reads");
         assert_eq!(
