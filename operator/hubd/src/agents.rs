@@ -69,6 +69,11 @@ impl Agents {
         self.lock().get(&agent).cloned().unwrap_or_default()
     }
 
+    /// All sockets of all agents.
+    pub fn all(&self) -> Vec<Arc<Session>> {
+        self.lock().values().flatten().cloned().collect()
+    }
+
     /// Whether this is the socket that speaks for its agent.
     pub fn is_newest(&self, session: &Arc<Session>) -> bool {
         self.newest(session.agent).is_some_and(|newest| Arc::ptr_eq(&newest, session))

@@ -23,11 +23,18 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use hyper::upgrade::OnUpgrade;
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 pub use self::pool::DataPool;
 use self::{frame::FrameReader, stream::DataStream};
-use crate::{agents::Session, api::ApiError, core::Core, limits::UPGRADE_TIMEOUT, wire::Wire};
+use crate::{
+    agents::Session,
+    api::ApiError,
+    core::Core,
+    limits::{DATA_SWEEP, UPGRADE_TIMEOUT},
+    wire::Wire,
+};
 
 /// What an upgrade asks for.
 const PROTOCOL: &str = "private-connect-data";
@@ -72,6 +79,17 @@ pub async fn upgrade(
     });
     let headers = [(header::CONNECTION, "upgrade"), (header::UPGRADE, PROTOCOL)];
     Ok((StatusCode::SWITCHING_PROTOCOLS, headers).into_response())
+}
+
+/// Looks after connections that wait, until cancelled.
+pub async fn keep(core: Arc<Core>, stop: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(DATA_SWEEP) => {}
+            () = stop.cancelled() => return,
+        }
+        core.agents.all().iter().for_each(|session| session.data.sweep());
+    }
 }
 
 /// Whose connection this is to be. Asks no database: a ticket lives in its socket's session only.

@@ -117,6 +117,7 @@ impl Hub {
 
         let (stop, kill, tasks) = (CancellationToken::new(), CancellationToken::new(), TaskTracker::new());
         tasks.spawn(ends::run(core.clone(), stop.clone()));
+        tasks.spawn(data::keep(core.clone(), stop.clone()));
         let server = Server {
             router,
             tls,

@@ -66,6 +66,10 @@ pub const CHECK_TIMEOUT: Duration = Duration::from_secs(5);
 pub const DATA_MESSAGE_BYTES: usize = 2 * 1024;
 /// Data connections of one socket that carry nothing: what an exposing agent leaves here, and a joining one's burst.
 pub const DATA_WAITING_PER_SOCKET: usize = 256;
+/// How often connections that wait are looked after: some of the pings that agents say every 20 s.
+pub const DATA_SWEEP: Duration = Duration::from_secs(60);
+/// When a stream that has not begun by then is still being begun, its joining agent is told that somebody is at it.
+pub const DATA_SIGN_AFTER: Duration = Duration::from_secs(1);
 /// How long a stream waits for its exposing agent to open one more data connection.
 pub const DATA_WANTED_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a joining agent may take to hear that it gets no stream.

@@ -4,6 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt;
 use hyper::client::conn::http1;
 use hyper::header::{CONNECTION, HOST, UPGRADE};
 use hyper::{Request, StatusCode};
@@ -28,6 +29,10 @@ const PROTOCOL: &str = "private-connect-data";
 
 /// How long one connection may take to be opened, all its steps together.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long a connection may have nothing to say before it says so: below the minute after which proxies and gateways take a
+/// quiet connection for dead, even when one ping is lost on the way.
+pub(super) const PING_EVERY: Duration = Duration::from_secs(20);
 
 /// Which side of streams a connection is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -156,17 +161,77 @@ impl Connection {
         self.writer.flush().await
     }
 
+    /// Says that it lives.
+    pub(super) async fn ping(&mut self) -> io::Result<()> {
+        self.writer.write_all(&frame::PING).await?;
+        self.writer.flush().await
+    }
+
+    /// Says that it lives, if that can be said at once; a connection that is full needs no pings.
+    pub(super) fn ping_now(&mut self) {
+        let _ = self.ping().now_or_never(); // one that is gone is found out when it is used
+    }
+
+    /// Waits until something comes, and says meanwhile that it lives.
+    pub(super) async fn rest(&mut self) -> Result<(), ReadError> {
+        loop {
+            if let Ok(arrived) = timeout(PING_EVERY, self.reader.arrives()).await {
+                return arrived;
+            }
+            self.ping().await.map_err(ReadError::Broken)?;
+        }
+    }
+
+    /// Waits until something comes, be it a ping; an error when nothing does in time.
+    pub(super) async fn heard(&mut self, within: Duration) -> Result<(), ReadError> {
+        timeout(within, self.reader.heard()).await.unwrap_or(Err(ReadError::Silent))
+    }
+
     /// The next frame.
     pub(super) async fn next(&mut self) -> Result<(Kind, &mut [u8]), ReadError> {
         self.reader.next().await
     }
 
-    /// The next frame, which must be a message of this kind.
+    /// The next frame, which must be a message of this kind, however long it takes.
     pub(super) async fn expect<T: for<'a> Deserialize<'a>>(&mut self, wanted: Kind) -> Result<T, ReadError> {
+        self.rest().await?;
         let (kind, payload) = self.next().await?;
         if kind != wanted {
             return Err(Malformed("a frame out of turn").into());
         }
         Ok(frame::parse(payload)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use tokio::io::AsyncReadExt;
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_waits_says_that_it_lives() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("binds");
+        let address = listener.local_addr().expect("is bound");
+        let (near, far) = tokio::join!(TcpStream::connect(address), listener.accept());
+        let (read, writer) = tokio::io::split(DataStream::Left(near.expect("connects")));
+        let mut connection = Connection { reader: FrameReader::new(read, &[]).expect("fits"), writer };
+        let mut far = far.expect("connects").0;
+
+        let hub = async {
+            let mut pings = [0; 2 * frame::PING.len()];
+            far.read_exact(&mut pings).await.expect("two pings");
+            assert_eq!(pings, [frame::PING, frame::PING].concat()[..]);
+            far.write_all(&frame::PING).await.expect("written");
+            far.write_all(&frame::message(Kind::Ready, &crate::data::frame::Ready::default()))
+                .await
+                .expect("written");
+        };
+        let (ready, ()) = tokio::join!(connection.expect::<crate::data::frame::Ready>(Kind::Ready), hub);
+        assert_eq!(ready.expect("a message"), crate::data::frame::Ready::default());
+        assert!(matches!(connection.heard(PING_EVERY).await, Err(ReadError::Silent)));
     }
 }

@@ -15,6 +15,9 @@ pub(crate) const MAX_PAYLOAD_BYTES: usize = 64 * 1024;
 /// The longest payload that is a message: ids, a key, a reason of a sentence.
 pub(crate) const MAX_MESSAGE_BYTES: usize = 2 * 1024;
 
+/// A whole ping.
+pub(crate) const PING: [u8; HEADER_BYTES] = Header { kind: Kind::Ping, length: 0 }.encode();
+
 /// The longest `fin`: nothing, or the seal of nothing.
 const MAX_FIN_BYTES: usize = OVERHEAD_BYTES;
 
@@ -32,6 +35,8 @@ pub(crate) enum Kind {
     Data = 4,
     /// The sender has no more; the stream is over when both have said so.
     Fin = 5,
+    /// Nothing: said while there is nothing else to say, so that whatever is in between does not take the connection for dead.
+    Ping = 6,
 }
 
 /// What stands before a payload.
@@ -95,8 +100,8 @@ pub(crate) enum RefusedCode {
 
 impl Header {
     /// For a payload that its writer has bounded.
-    pub(crate) fn encode(self) -> [u8; HEADER_BYTES] {
-        let [_, a, b, c] = u32::try_from(self.length).unwrap_or(u32::MAX).to_be_bytes();
+    pub(crate) const fn encode(self) -> [u8; HEADER_BYTES] {
+        let [_, a, b, c] = (self.length as u32).to_be_bytes(); // every payload fits 24 bits
         [self.kind as u8, a, b, c]
     }
 
@@ -109,6 +114,7 @@ impl Header {
             3 => (Kind::Refused, 1..=MAX_MESSAGE_BYTES),
             4 => (Kind::Data, 1..=MAX_PAYLOAD_BYTES),
             5 => (Kind::Fin, 0..=MAX_FIN_BYTES),
+            6 => (Kind::Ping, 0..=0),
             _ => return Err(Malformed("a frame of no known type")),
         };
         if !bounds.contains(&length) {

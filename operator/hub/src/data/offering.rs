@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{debug, warn};
 
 use super::connect::{ConnectError, Connection, Connector, Role};
@@ -33,6 +33,9 @@ const MAX_IDLE: usize = 32;
 
 /// Delays between attempts while the hub opens none.
 const RETRY: Backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(10));
+
+/// When a service that has not answered by then is still being reached, the joiner is told that somebody is at it.
+const SIGN_AFTER: Duration = Duration::from_secs(1);
 
 /// What the streams of one agent socket work with.
 #[derive(Clone)]
@@ -108,12 +111,15 @@ impl Offering {
     pub(crate) async fn run(self) {
         let mut connections = JoinSet::new();
         let mut failures = 0;
+        let mut again = Instant::now();
         loop {
-            for _ in 0..self.wanted.missing() {
+            let waits = Instant::now() < again;
+            for _ in 0..if waits { 0 } else { self.wanted.missing() } {
                 self.wanted.opening();
                 connections.spawn(self.clone().connect_and_serve());
             }
             tokio::select! {
+                () = sleep_until(again), if waits => {}
                 () = self.wanted.0.changed.notified() => {}
                 Some(ended) = connections.join_next() => match ended {
                     Ok(Ok(())) => failures = 0,
@@ -123,10 +129,14 @@ impl Offering {
                         while connections.join_next().await.is_some() {}
                         return;
                     }
+                    Ok(Err(ConnectError::Waiting(error))) => {
+                        debug!(%error, "a data connection ended unused");
+                        failures = 0; // it had been opened
+                    }
                     Ok(Err(error)) => {
                         debug!(error = agent::chain(&error), "opening a data connection");
                         failures += 1;
-                        sleep(RETRY.delay(failures)).await;
+                        again = Instant::now() + RETRY.delay(failures);
                     }
                     Err(_) => {} // a task that panicked has lost its own connection only
                 },
@@ -180,7 +190,10 @@ impl Offering {
             self.routes.admit(service_id).map_err(RefusedDial::from)
         };
         let connected = match admitted {
-            Ok((dial, leash)) => reach(&dial, &leash).await.map(|stream| (stream, dial, leash)),
+            Ok((dial, leash)) => {
+                let reached = reach(connection, &dial, &leash).await;
+                reached.map(|stream| (stream, dial, leash))
+            }
             Err(why) => Err(why),
         };
         let (stream, dial, leash) = match connected {
@@ -234,12 +247,20 @@ fn agree(public_key: Option<&str>, connection_id: &str) -> Result<(Keys, Ready),
     Ok((Keys::agree(offer, public_key, connection_id, Side::Exposer)?, ready))
 }
 
-async fn reach(dial: &Dial, leash: &Leash) -> Result<TcpStream, RefusedDial> {
-    tokio::select! {
-        biased;
-        () = leash.cut() => Err(RefusedDial::ShareEnded),
-        connected = link::connect(&dial.targets) => connected,
+/// Connects to the service; when that takes long, the joiner hears that somebody is at it.
+async fn reach(connection: &mut Connection, dial: &Dial, leash: &Leash) -> Result<TcpStream, RefusedDial> {
+    let mut reaching = std::pin::pin!(async {
+        tokio::select! {
+            biased;
+            () = leash.cut() => Err(RefusedDial::ShareEnded),
+            connected = link::connect(&dial.targets) => connected,
+        }
+    });
+    if let Ok(reached) = timeout(SIGN_AFTER, reaching.as_mut()).await {
+        return reached;
     }
+    connection.ping_now();
+    reaching.await
 }
 
 // === impl Counted ===

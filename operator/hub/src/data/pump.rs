@@ -12,11 +12,11 @@ use std::task::Poll;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 
 use super::buffers::Buffer;
-use super::connect::Connection;
-use super::frame::{Kind, Malformed};
+use super::connect::{Connection, PING_EVERY};
+use super::frame::{Kind, Malformed, PING};
 use super::keys::{Keys, MAX_TEXT_BYTES, Seal, TEXT_AT, Unseal};
 use super::reader::{FrameReader, ReadError};
 use crate::pump::{self, LINGER, Meter, Permission};
@@ -92,11 +92,26 @@ async fn outward<P: Permission>(
     sent_all: &AtomicBool,
 ) -> Direction {
     let mut turn = 0;
+    let mut quiet = std::pin::pin!(sleep(PING_EVERY));
+    let mut spoke = false;
     loop {
-        let (mut buffer, length) = read_chunk(&mut read).await.map_err(Outcome::Broken)?;
+        let chunk = tokio::select! {
+            biased;
+            chunk = read_chunk(&mut read) => Some(chunk.map_err(Outcome::Broken)?),
+            () = quiet.as_mut() => None,
+        };
         if !permission.holds() {
             return Err(Outcome::Forbidden);
         }
+        let Some((mut buffer, length)) = chunk else {
+            if !std::mem::take(&mut spoke) {
+                writer.write_all(&PING).await.map_err(lost)?;
+                writer.flush().await.map_err(lost)?;
+            }
+            quiet.as_mut().reset(Instant::now() + PING_EVERY);
+            continue;
+        };
+        spoke = true;
         let kind = if length == 0 { Kind::Fin } else { Kind::Data };
         writer.write_all(seal.frame(kind, &mut buffer, length)).await.map_err(lost)?;
         writer.flush().await.map_err(lost)?; // TLS may hold some back
@@ -153,7 +168,7 @@ async fn inward<P: Permission, R: AsyncRead + Unpin>(
                 let _ = write.shutdown().await; // a stream that is gone both ways has ended, too
                 return Ok(());
             }
-            Kind::Open | Kind::Ready | Kind::Refused => {
+            Kind::Open | Kind::Ready | Kind::Refused | Kind::Ping => {
                 return Err(malformed(Malformed("a frame out of turn")));
             }
         }
@@ -189,4 +204,61 @@ fn malformed(error: Malformed) -> Outcome {
 
 fn lost(error: io::Error) -> Outcome {
     Outcome::Lost(ReadError::Broken(error))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+    use std::sync::atomic::AtomicU64;
+
+    use tokio::io::AsyncReadExt;
+    use tokio::net::TcpListener;
+    use tokio_util::sync::CancellationToken;
+
+    use super::*;
+    use crate::data::frame::HEADER_BYTES;
+    use crate::e2e::Side;
+
+    /// Holds until it is taken back.
+    #[derive(Default)]
+    struct Held(AtomicBool, CancellationToken);
+
+    impl Permission for Held {
+        fn holds(&self) -> bool {
+            !self.0.load(Ordering::Relaxed)
+        }
+
+        fn token(&self) -> &CancellationToken {
+            &self.1
+        }
+    }
+
+    async fn tcp() -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("binds");
+        let address = listener.local_addr().expect("is bound");
+        let (near, far) = tokio::join!(TcpStream::connect(address), listener.accept());
+        (near.expect("connects"), far.expect("connects").0)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_that_rests_is_pinged_and_ends_when_it_is_no_longer_allowed() {
+        let (mut local, _there) = tcp().await;
+        let (mut writer, mut hub) = tokio::io::duplex(64);
+        let (counter, permission, sent_all) = (AtomicU64::new(0), Held::default(), AtomicBool::new(false));
+        let meter = Meter { from_hub: &counter, to_hub: &counter, route: None };
+        let seal = Keys::agree(None, None, "c", Side::Joiner).expect("plain").seal;
+        let (read, _write) = local.split();
+        let outward = outward(read, &mut writer, seal, &permission, meter, &sent_all);
+        let hears = async {
+            let mut frame = [0; HEADER_BYTES];
+            for _ in 0..3 {
+                hub.read_exact(&mut frame).await.expect("a frame");
+                assert_eq!(frame, PING);
+            }
+            permission.0.store(true, Ordering::Relaxed);
+        };
+        let (ended, ()) = tokio::join!(outward, hears);
+        assert!(matches!(ended, Err(Outcome::Forbidden)), "{ended:?}");
+        assert_eq!(counter.load(Ordering::Relaxed), 0, "pings are no bytes of the stream");
+    }
 }

@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tracing::debug;
 use uuid::Uuid;
 
-use super::connect::{Connection, Connector, Role};
+use super::connect::{Connection, Connector, PING_EVERY, Role};
 use super::frame::{self, Kind, Malformed, Open, Ready, Refused, RefusedCode};
 use super::keys::Keys;
 use super::pump::{self, Outcome};
@@ -38,6 +38,10 @@ const SWEEP: Duration = Duration::from_secs(5);
 /// service.
 const READY_TIMEOUT: Duration = Duration::from_secs(12);
 
+/// How long after an `open` nothing may be heard on a connection that had rested: a hub or exposer that needs longer says
+/// after a second that it is at it. What is silent has died unnoticed, and another will do.
+const FIRST_SIGN: Duration = Duration::from_secs(3);
+
 /// Delays between attempts while the hub opens none.
 const RETRY: Backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(10));
 
@@ -55,8 +59,8 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
-    /// Opened, and never used.
-    fresh: Vec<Connection>,
+    /// Opened and never used, and since when nothing was said over it.
+    fresh: Vec<(Connection, Instant)>,
     /// Used for the service, and since when not.
     resting: HashMap<Uuid, Vec<(Connection, Instant)>>,
     /// Services whose exposer knows the recorded protocol only.
@@ -105,7 +109,7 @@ impl Reaching {
                 Some(connection) => connection,
                 None => shared.connect().await?,
             };
-            match timeout(READY_TIMEOUT, shared.ask(&mut connection, service_id)).await {
+            match timeout(READY_TIMEOUT, shared.ask(&mut connection, service_id, is_kept)).await {
                 Ok(Ok(Asked::Ready(keys))) => {
                     return Ok(Opened { shared: Arc::clone(shared), service_id, connection, keys: *keys });
                 }
@@ -131,11 +135,12 @@ impl Reaching {
         let mut failures = 0;
         loop {
             shared.lock().let_go(Instant::now());
+            shared.lock().ping(Instant::now());
             if shared.lock().lacks_fresh() {
                 match shared.connector.connect(Role::Join).await {
                     Ok(connection) => {
                         failures = 0;
-                        shared.lock().fresh.push(connection);
+                        shared.lock().fresh.push((connection, Instant::now()));
                     }
                     Err(error) => {
                         debug!(error = agent::chain(&error), "opening a data connection");
@@ -189,7 +194,7 @@ impl Shared {
                 }
             }
         }
-        let fresh = std::iter::from_fn(|| state.fresh.pop()).find_map(|mut connection| {
+        let fresh = std::iter::from_fn(|| state.fresh.pop()).find_map(|(mut connection, _)| {
             let quiet = connection.is_quiet();
             quiet.then_some(connection)
         });
@@ -205,12 +210,20 @@ impl Shared {
         })
     }
 
-    async fn ask(&self, connection: &mut Connection, service_id: Uuid) -> Result<Asked, ReadError> {
+    async fn ask(
+        &self,
+        connection: &mut Connection,
+        service_id: Uuid,
+        is_kept: bool,
+    ) -> Result<Asked, ReadError> {
         let offer = self.transport.encryption.then(Offer::generate);
         let connection_id = Uuid::new_v4().to_string();
         let public_key = offer.as_ref().map(Offer::public_key);
         let open = Open { connection_id, service_id, public_key };
         connection.send(Kind::Open, &open).await.map_err(ReadError::Broken)?;
+        if is_kept {
+            connection.heard(FIRST_SIGN).await?;
+        }
         let (kind, payload) = connection.next().await?;
         match kind {
             Kind::Ready => {
@@ -219,7 +232,7 @@ impl Shared {
                 Ok(Asked::Ready(Box::new(keys)))
             }
             Kind::Refused => Ok(Asked::Refused(frame::parse(payload)?)),
-            Kind::Open | Kind::Data | Kind::Fin => Err(Malformed("a frame out of turn").into()),
+            Kind::Open | Kind::Data | Kind::Fin | Kind::Ping => Err(Malformed("a frame out of turn").into()),
         }
     }
 
@@ -243,7 +256,7 @@ impl Shared {
             RefusedCode::Unavailable => {}
         }
         if state.lacks_fresh() {
-            state.fresh.push(connection);
+            state.fresh.push((connection, Instant::now()));
         }
         NotReached::OtherWay
     }
@@ -261,6 +274,17 @@ impl State {
         if resting < MAX_RESTING {
             self.resting.entry(service_id).or_default().push((connection, Instant::now()));
         }
+    }
+
+    /// Says over those that were never used that they live; those that do not are let go.
+    fn ping(&mut self, now: Instant) {
+        self.fresh.retain_mut(|(connection, since)| {
+            if now.duration_since(*since) >= PING_EVERY {
+                connection.ping_now();
+                *since = now;
+            }
+            connection.is_quiet()
+        });
     }
 
     fn let_go(&mut self, now: Instant) {

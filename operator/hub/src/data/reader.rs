@@ -23,6 +23,9 @@ pub(crate) enum ReadError {
     /// What came is no frame.
     #[error("{0}")]
     Malformed(#[from] Malformed),
+    /// Not even a ping came.
+    #[error("the other side is silent")]
+    Silent,
 }
 
 /// Frames of one stream.
@@ -50,9 +53,10 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
         Ok(reader)
     }
 
-    /// The next frame and its payload, in place. Cancel safe.
+    /// The next frame that is no ping, and its payload, in place. Cancel safe.
     pub(crate) async fn next(&mut self) -> Result<(Kind, &mut [u8]), ReadError> {
         let Header { kind, length } = loop {
+            self.skip_pings()?;
             if let Some(header) = self.header()? {
                 if self.filled.len() >= HEADER_BYTES + header.length {
                     break header;
@@ -61,10 +65,7 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
             } else {
                 self.make_room(HEADER_BYTES);
             }
-            if std::future::poll_fn(|context| self.poll_fill(context)).await.map_err(ReadError::Broken)? == 0
-            {
-                return Err(ReadError::Ended);
-            }
+            self.fill().await?;
         };
         let start = self.filled.start + HEADER_BYTES;
         self.filled.start = start + length;
@@ -73,9 +74,56 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
         Ok((kind, &mut buffer[start..start + length]))
     }
 
-    /// Whether nothing came and the connection still stands.
+    /// Waits until something has come, be it a ping. Cancel safe.
+    pub(crate) async fn heard(&mut self) -> Result<(), ReadError> {
+        if self.filled.is_empty() {
+            self.make_room(HEADER_BYTES);
+            self.fill().await?;
+        }
+        Ok(())
+    }
+
+    /// Waits until something has come that is no ping. Cancel safe.
+    pub(crate) async fn arrives(&mut self) -> Result<(), ReadError> {
+        loop {
+            self.skip_pings()?;
+            if self.filled.len() >= HEADER_BYTES {
+                return Ok(());
+            }
+            self.make_room(HEADER_BYTES);
+            self.fill().await?;
+        }
+    }
+
+    /// Whether nothing came but pings, and the connection still stands.
     pub(crate) fn is_quiet(&mut self) -> bool {
-        self.filled.is_empty() && self.poll_fill(&mut Context::from_waker(Waker::noop())).is_pending()
+        loop {
+            if self.skip_pings().is_err() || !self.filled.is_empty() {
+                return false;
+            }
+            self.make_room(HEADER_BYTES);
+            match self.poll_fill(&mut Context::from_waker(Waker::noop())) {
+                Poll::Ready(Ok(1..)) => {}
+                Poll::Ready(_) => return false,
+                Poll::Pending => return true,
+            }
+        }
+    }
+
+    fn skip_pings(&mut self) -> Result<(), Malformed> {
+        while self.header()?.is_some_and(|header| header.kind == Kind::Ping) {
+            self.filled.start += HEADER_BYTES;
+        }
+        Ok(())
+    }
+
+    /// Reads on: at least one byte.
+    async fn fill(&mut self) -> Result<(), ReadError> {
+        match std::future::poll_fn(|context| self.poll_fill(context)).await {
+            Ok(0) => Err(ReadError::Ended),
+            Ok(_) => Ok(()),
+            Err(error) => Err(ReadError::Broken(error)),
+        }
     }
 
     fn header(&self) -> Result<Option<Header>, Malformed> {
@@ -116,7 +164,7 @@ mod tests {
     use tokio::io::AsyncWriteExt;
 
     use super::*;
-    use crate::data::frame::MAX_PAYLOAD_BYTES;
+    use crate::data::frame::{MAX_PAYLOAD_BYTES, PING};
 
     /// Gives its bytes in the given pieces.
     struct Pieces(Vec<Vec<u8>>);
@@ -190,6 +238,24 @@ mod tests {
                 }
             });
         }
+    }
+
+    #[tokio::test]
+    async fn pings_are_heard_and_are_nothing_else() {
+        let (ours, mut theirs) = tokio::io::duplex(64);
+        let mut reader = FrameReader::new(ours, &[]).expect("nothing early");
+        theirs.write_all(&[PING, PING].concat()).await.expect("written");
+        reader.heard().await.expect("a ping was");
+        assert!(reader.is_quiet(), "pings only");
+        assert!(reader.buffer.is_none(), "a buffer is kept for nothing");
+        let fin = Header { kind: Kind::Fin, length: 0 }.encode();
+        theirs.write_all(&[PING, fin, PING].concat()).await.expect("written");
+        reader.arrives().await.expect("something else does");
+        assert!(!reader.is_quiet(), "an end came");
+        assert_eq!(reader.next().await.expect("a frame").0, Kind::Fin);
+        assert!(reader.is_quiet(), "a ping again");
+        theirs.write_all(&[6, 0, 0, 1, 0]).await.expect("written");
+        assert!(matches!(reader.next().await, Err(ReadError::Malformed(_))), "a ping says nothing");
     }
 
     #[tokio::test]

@@ -1,4 +1,5 @@
-//! The two kinds of frame that the hub itself reads and writes: `open` and `refused`. All others pass unread.
+//! The kinds of frame that the hub itself reads and writes: `open`, `refused`, and `ping`, which says nothing. All others, and
+//! pings between a pair, pass unread.
 
 use std::io;
 
@@ -12,6 +13,8 @@ use crate::limits::DATA_MESSAGE_BYTES;
 const HEADER_BYTES: usize = 4;
 const OPEN: u8 = 1;
 const REFUSED: u8 = 3;
+/// What an agent says on a connection that has nothing to say, so that nobody in between takes it for dead.
+pub const PING: [u8; HEADER_BYTES] = [6, 0, 0, 0];
 
 /// Why a joining agent gets no stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -52,8 +55,10 @@ pub struct FrameReader {
 impl FrameReader {
     /// The next frame, which must be an `open`. Not cancel safe.
     pub async fn open(&mut self, source: &mut (impl AsyncRead + Unpin)) -> io::Result<OpenFrame> {
-        let mut header = [0; HEADER_BYTES];
-        self.read(source, &mut header).await?;
+        let mut header = PING;
+        while header == PING {
+            self.read(source, &mut header).await?;
+        }
         let length = u32::from_be_bytes([0, header[1], header[2], header[3]]) as usize;
         if header[0] != OPEN || length > DATA_MESSAGE_BYTES {
             return Err(io::ErrorKind::InvalidData.into());
@@ -63,6 +68,14 @@ impl FrameReader {
         self.read(source, &mut bytes[HEADER_BYTES..]).await?;
         let open = serde_json::from_slice(&bytes[HEADER_BYTES..])?;
         Ok(OpenFrame { open, bytes })
+    }
+
+    /// Whether there is nothing but pings and perhaps the beginning of one; whole ones are taken away.
+    pub fn is_quiet(&mut self) -> bool {
+        while self.early.starts_with(&PING) {
+            self.early.drain(..HEADER_BYTES);
+        }
+        PING.starts_with(&self.early)
     }
 
     async fn read(&mut self, source: &mut (impl AsyncRead + Unpin), wanted: &mut [u8]) -> io::Result<()> {
@@ -98,6 +111,26 @@ mod tests {
             let OpenFrame { open, bytes } = read(&frame, early).await.expect("an open");
             assert_eq!((open.connection_id.as_str(), open.service_id), ("c", Uuid::from_u128(1)));
             assert_eq!(bytes, frame, "the exposing agent gets all of it");
+        }
+    }
+
+    #[tokio::test]
+    async fn pings_are_passed_over() {
+        let json = br#"{"connectionId":"c","serviceId":"00000000-0000-0000-0000-000000000001"}"#;
+        let open = [&[OPEN, 0, 0, json.len() as u8], &json[..]].concat();
+        let frame = [&PING[..], &PING, &open].concat();
+        for early in 0..=frame.len() {
+            assert_eq!(read(&frame, early).await.expect("an open").bytes, open);
+        }
+        for (early, is_quiet, left) in [
+            (&[][..], true, 0),
+            (&PING, true, 0),
+            (&[6, 0, 0, 0, 6, 0], true, 2),
+            (&[6, 0, 0, 1], false, 4),
+            (&open, false, open.len()),
+        ] {
+            let mut reader = FrameReader { early: early.to_vec() };
+            assert_eq!((reader.is_quiet(), reader.early.len()), (is_quiet, left), "{early:?}");
         }
     }
 

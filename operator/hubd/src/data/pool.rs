@@ -111,6 +111,11 @@ impl DataPool {
         Taken::Later(later)
     }
 
+    /// Takes away what agents said to keep connections alive, and those connections that have ended.
+    pub fn sweep(&self) {
+        self.lock().idle.retain_mut(|(connection, _)| connection.is_quiet());
+    }
+
     /// The socket is gone: nothing waits here any more.
     pub fn close(&self) {
         self.gone.cancel();

@@ -6,7 +6,7 @@ use tokio::io::AsyncWriteExt as _;
 
 use super::{
     Connection,
-    frame::{Code, OpenFrame, refused},
+    frame::{Code, OpenFrame, PING, refused},
     pool::{Taken, Waiting},
     relay,
 };
@@ -14,7 +14,7 @@ use crate::{
     agents::Session,
     bridges::{self, DataBridge},
     core::Core,
-    limits::{DATA_REFUSAL_TIMEOUT, DATA_WANTED_TIMEOUT},
+    limits::{DATA_REFUSAL_TIMEOUT, DATA_SIGN_AFTER, DATA_WANTED_TIMEOUT},
 };
 
 /// Why a stream is not begun.
@@ -27,7 +27,22 @@ pub async fn run(core: &Arc<Core>, joiner: &Arc<Session>, mut connection: Connec
         loop {
             let Connection { reader, stream } = &mut connection;
             let Ok(OpenFrame { open, bytes }) = reader.open(&mut stream.socket).await else { return };
-            match begin(core, joiner, &open.connection_id, open.service_id, &bytes).await {
+            let mut beginning =
+                std::pin::pin!(begin(core, joiner, &open.connection_id, open.service_id, &bytes));
+            let begun = match tokio::time::timeout(DATA_SIGN_AFTER, beginning.as_mut()).await {
+                Ok(begun) => begun,
+                Err(_) => {
+                    // A joiner that hears nothing would take the connection for dead.
+                    let saying = stream.socket.write_all(&PING);
+                    let (said, begun) =
+                        tokio::join!(tokio::time::timeout(DATA_REFUSAL_TIMEOUT, saying), beginning);
+                    if !matches!(said, Ok(Ok(()))) {
+                        return;
+                    }
+                    begun
+                }
+            };
+            match begun {
                 Ok((begun, exposer)) => {
                     drop(waiting);
                     relay::run(&begun, connection, exposer).await;

@@ -2,7 +2,7 @@
 
 use std::{
     pin::Pin,
-    task::{Context, Waker},
+    task::{Context, Poll, Waker},
 };
 
 use hyper::upgrade::{Parts, Upgraded};
@@ -15,8 +15,14 @@ use tokio::{
 use tokio_rustls::server::TlsStream;
 use tokio_util::{either::Either, sync::CancellationToken};
 
-use super::{Connection, frame::FrameReader};
+use super::{
+    Connection,
+    frame::{FrameReader, PING},
+};
 use crate::wire::{Wire, WireIo};
+
+/// Pings read at once.
+const PINGS_AT_ONCE: usize = 16;
 
 /// A connection of an agent.
 #[derive(Debug)]
@@ -56,12 +62,21 @@ fn unwrap<S>(
 // === impl Connection ===
 
 impl Connection {
-    /// Whether it still stands and nothing has come that nobody asked for.
+    /// Whether it still stands and nothing has come but pings, which are taken away.
     pub fn is_quiet(&mut self) -> bool {
-        let mut byte = [0];
-        let read = Pin::new(&mut self.stream.socket)
-            .poll_read(&mut Context::from_waker(Waker::noop()), &mut ReadBuf::new(&mut byte));
-        self.reader.early.is_empty() && read.is_pending()
+        let mut some = [0; PINGS_AT_ONCE * PING.len()];
+        while self.reader.is_quiet() {
+            let mut room = ReadBuf::new(&mut some);
+            let socket = Pin::new(&mut self.stream.socket);
+            match socket.poll_read(&mut Context::from_waker(Waker::noop()), &mut room) {
+                Poll::Pending => return true,
+                Poll::Ready(Ok(())) if !room.filled().is_empty() => {
+                    self.reader.early.extend_from_slice(room.filled());
+                }
+                Poll::Ready(_) => return false,
+            }
+        }
+        false
     }
 }
 

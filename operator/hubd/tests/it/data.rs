@@ -481,3 +481,83 @@ async fn a_service_that_refuses_is_told_to_the_joiner() {
     .await;
     assert!(tunnel.stats().refused_dials(connect_hub::tunnel::RefusedDial::ConnectFailed) >= 1);
 }
+
+#[tokio::test]
+async fn pings_keep_connections_and_disturb_nobody() {
+    let lab = ByHand::start().await;
+    let (mut exposing, mut joining) = (lab.exposing().await, lab.joining().await);
+    for data in [&mut exposing, &mut joining] {
+        data.send(Data::PING, b"").await;
+        data.send(Data::PING, b"").await;
+    }
+    let open = loop {
+        let open = joining.open(lab.service).await;
+        tokio::select! {
+            heard = exposing.message(Data::OPEN) => {
+                assert_eq!(heard, open);
+                break open;
+            }
+            refused = joining.message(Data::REFUSED) => assert_eq!(refused["code"], "unavailable", "{refused}"),
+        }
+    };
+    assert_eq!(open["serviceId"], lab.service.to_string());
+    for (from, to) in [(&mut exposing, &mut joining)] {
+        from.send(Data::PING, b"").await;
+        assert_eq!(to.frame().await, Some((Data::PING, Vec::new())), "a pair's pings reach the other end");
+    }
+}
+
+/// Passes bytes on between whoever connects and `to`; data connections that are there when it is told fall silent, as behind a
+/// gateway that has forgotten them.
+async fn forgetful(to: SocketAddr) -> (SocketAddr, tokio::sync::watch::Sender<bool>) {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("binds");
+    let address = listener.local_addr().expect("is bound");
+    let (forget_tx, forget_rx) = tokio::sync::watch::channel(false);
+    tokio::spawn(async move {
+        while let Ok((mut near, _)) = listener.accept().await {
+            let mut forget = forget_rx.clone();
+            let is_new = *forget.borrow_and_update();
+            tokio::spawn(async move {
+                let mut far = TcpStream::connect(to).await.expect("the hub is there");
+                let mut head = [0; 12];
+                let is_data =
+                    near.peek(&mut head).await.is_ok_and(|len| head[..len].starts_with(b"GET /v1/data"));
+                let passing = tokio::io::copy_bidirectional(&mut near, &mut far);
+                tokio::select! {
+                    _ = passing => {}
+                    _ = forget.changed(), if is_data && !is_new => std::future::pending().await,
+                }
+            });
+        }
+    });
+    (address, forget_tx)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_that_died_unnoticed_are_replaced() {
+    let mut hub = TestHub::start().await;
+    let (address, mut accepted) = played().await;
+    let (_, share, _tunnel) = expose(&hub, address).await;
+    let (relay, forget_tx) = forgetful(hub.hub.address()).await;
+    hub.url = format!("http://{relay}");
+    let join = join_over(&hub, &share, Transport::default()).await;
+    let port = join.routes()[0].port;
+    let dial = async || TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.expect("connects");
+    let mut first = loop {
+        let mut client = dial().await;
+        tokio::select! {
+            accepted = accepted.recv() => break (client, accepted.expect("a connection")),
+            _ = client.read_u8() => {} // not exposed yet
+        }
+    };
+    send_all(&mut first.0, &mut first.1, &bytes(1, 1000)).await;
+    send_all(&mut first.1, &mut first.0, &bytes(2, 1000)).await;
+    drop(first);
+
+    // The pair that rests and those that wait are all dead now, and nothing says so.
+    forget_tx.send(true).expect("the relay is there");
+    let mut client = dial().await;
+    let mut at_service = within("a connection", accepted.recv()).await.expect("a connection");
+    send_all(&mut client, &mut at_service, &bytes(3, 100_000)).await;
+    send_all(&mut at_service, &mut client, &bytes(4, 100_000)).await;
+}

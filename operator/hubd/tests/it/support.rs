@@ -335,6 +335,7 @@ impl Data {
     pub const REFUSED: u8 = 3;
     pub const DATA: u8 = 4;
     pub const FIN: u8 = 5;
+    pub const PING: u8 = 6;
 
     /// The connection after its upgrade, or the status of the answer.
     pub async fn ask(hub: &TestHub, agent: Uuid, ticket: &str, role: &str) -> Result<Self, u16> {
