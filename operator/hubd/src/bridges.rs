@@ -24,9 +24,11 @@ use std::{
     time::Duration,
 };
 
+use uuid::Uuid;
+
 use crate::{
     agents::Session,
-    limits::{BRIDGES_EXPOSED, BRIDGES_JOINED},
+    limits::{BRIDGES_EXPOSED, BRIDGES_JOINED, BRIDGES_SHARED},
 };
 
 /// All bridges of the hub. Cheap to clone.
@@ -37,13 +39,27 @@ pub struct Bridges {
 
 #[derive(Debug)]
 struct Inner {
-    by_id: Mutex<HashMap<Arc<str>, Arc<Bridge>>>,
+    table: Mutex<Table>,
     /// Counts what may have changed anybody's rights: see [`Bridges::generation`].
     generation: AtomicU64,
     /// Events for ids that belong to somebody else.
     foreign: AtomicU64,
     stall: Duration,
 }
+
+/// Every bridge, and how many of them somebody has.
+#[derive(Debug, Default)]
+struct Table {
+    by_id: HashMap<Arc<str>, Arc<Bridge>>,
+    /// By joining agent, all its sockets together.
+    joined: Tally,
+    /// By the share under whose terms they are.
+    shared: Tally,
+}
+
+/// Counts by id; who has none is not in it.
+#[derive(Debug, Default)]
+struct Tally(HashMap<Uuid, usize>);
 
 /// Why a bridge was not begun.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,7 +75,7 @@ pub enum Refusal {
 impl Bridges {
     pub fn new(stall: Duration) -> Self {
         let inner = Inner {
-            by_id: Mutex::default(),
+            table: Mutex::default(),
             generation: AtomicU64::new(0),
             foreign: AtomicU64::new(0),
             stall,
@@ -69,7 +85,7 @@ impl Bridges {
 
     /// How many there are.
     pub fn count(&self) -> usize {
-        self.lock().len()
+        self.lock().by_id.len()
     }
 
     /// How many events named a bridge of somebody else.
@@ -78,26 +94,31 @@ impl Bridges {
     }
 
     fn insert(&self, bridge: &Arc<Bridge>) -> Result<(), Refusal> {
-        let mut by_id = self.lock();
+        let Table { by_id, joined, shared: _ } = &mut *self.lock();
         let Entry::Vacant(place) = by_id.entry(bridge.id.clone()) else { return Err(Refusal::IdTaken) };
         if let Some(joiner) = &bridge.joiner
-            && joiner.joined.fetch_add(1, Ordering::AcqRel) >= BRIDGES_JOINED
+            && !joined.add(joiner.agent, BRIDGES_JOINED)
         {
-            joiner.joined.fetch_sub(1, Ordering::AcqRel);
             return Err(Refusal::TooMany);
         }
         place.insert(bridge.clone());
         Ok(())
     }
 
-    /// Sets who serves a bridge and under which terms; false when that agent has too many, or the bridge is gone.
+    /// Sets who serves a bridge and under which terms; false when that agent or the share has too many, or the bridge is gone.
     fn agree(&self, bridge: &Arc<Bridge>, terms: Terms) -> bool {
         if terms.exposer.exposing.fetch_add(1, Ordering::AcqRel) >= BRIDGES_EXPOSED {
             terms.exposer.exposing.fetch_sub(1, Ordering::AcqRel);
             return false;
         }
+        if let Some((share, _)) = terms.share
+            && !self.lock().shared.add(share, BRIDGES_SHARED)
+        {
+            terms.exposer.exposing.fetch_sub(1, Ordering::AcqRel);
+            return false;
+        }
         if let Some(before) = bridge.set_terms(Some(terms)) {
-            before.exposer.exposing.fetch_sub(1, Ordering::AcqRel);
+            self.forget_terms(&before);
         }
         if bridge.is_closed() {
             self.release_terms(bridge); // removed meanwhile, perhaps before it had terms
@@ -111,10 +132,12 @@ impl Bridges {
         if !bridge.close() {
             return false;
         }
-        self.lock().remove(&bridge.id);
+        let mut table = self.lock();
+        table.by_id.remove(&bridge.id);
         if let Some(joiner) = &bridge.joiner {
-            joiner.joined.fetch_sub(1, Ordering::AcqRel);
+            table.joined.take(joiner.agent);
         }
+        drop(table);
         self.release_terms(bridge);
         bridge.clear_lanes();
         bridge.cut.cancel();
@@ -123,14 +146,21 @@ impl Bridges {
 
     fn release_terms(&self, bridge: &Bridge) {
         if let Some(terms) = bridge.set_terms(None) {
-            terms.exposer.exposing.fetch_sub(1, Ordering::AcqRel);
+            self.forget_terms(&terms);
+        }
+    }
+
+    fn forget_terms(&self, terms: &Terms) {
+        terms.exposer.exposing.fetch_sub(1, Ordering::AcqRel);
+        if let Some((share, _)) = terms.share {
+            self.lock().shared.take(share);
         }
     }
 
     /// The bridge of this id if `session` is the side that sends in this direction. An id that is not known is a bridge
     /// that has just ended; one that belongs to others is counted.
     pub fn sent_by(&self, session: &Arc<Session>, toward: Toward, id: &str) -> Option<Arc<Bridge>> {
-        let bridge = self.lock().get(id).cloned()?;
+        let bridge = self.lock().by_id.get(id).cloned()?;
         if !bridge.by_data && bridge.sender(toward).is_some_and(|sender| Arc::ptr_eq(&sender, session)) {
             return Some(bridge);
         }
@@ -141,7 +171,7 @@ impl Bridges {
 
     /// In which direction `session` sends over the bridge of this id.
     pub fn direction_from(&self, session: &Arc<Session>, id: &str) -> Option<Toward> {
-        let bridge = self.lock().get(id).filter(|bridge| !bridge.by_data).cloned()?;
+        let bridge = self.lock().by_id.get(id).filter(|bridge| !bridge.by_data).cloned()?;
         [Toward::Exposer, Toward::Joiner]
             .into_iter()
             .find(|toward| bridge.sender(*toward).is_some_and(|sender| Arc::ptr_eq(&sender, session)))
@@ -158,11 +188,54 @@ impl Bridges {
     }
 
     fn matching(&self, wanted: impl Fn(&Bridge) -> bool) -> Vec<Arc<Bridge>> {
-        self.lock().values().filter(|bridge| wanted(bridge)).cloned().collect()
+        self.lock().by_id.values().filter(|bridge| wanted(bridge)).cloned().collect()
     }
 
     /// No code panics while it holds this lock, so a poisoned one is as good as any.
-    fn lock(&self) -> MutexGuard<'_, HashMap<Arc<str>, Arc<Bridge>>> {
-        self.inner.by_id.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Table> {
+        self.inner.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+// === impl Tally ===
+
+impl Tally {
+    /// One more, unless there are as many as may be.
+    fn add(&mut self, id: Uuid, most: usize) -> bool {
+        let count = self.0.entry(id).or_default();
+        if *count >= most {
+            return false;
+        }
+        *count += 1;
+        true
+    }
+
+    /// One less.
+    fn take(&mut self, id: Uuid) {
+        if let Entry::Occupied(mut count) = self.0.entry(id) {
+            *count.get_mut() -= 1;
+            if *count.get() == 0 {
+                count.remove();
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tally_counts_by_id_and_forgets_who_has_none() {
+        let (mut tally, [a, b]) = (Tally::default(), [Uuid::new_v4(), Uuid::new_v4()]);
+        assert!(tally.add(a, 2) && tally.add(a, 2) && tally.add(b, 2));
+        assert!(!tally.add(a, 2), "as many as may be");
+        tally.take(a);
+        assert!(tally.add(a, 2));
+        for id in [a, a, a, b] {
+            tally.take(id); // once more than there are
+        }
+        assert!(tally.0.is_empty());
+        assert!(!tally.add(a, 0) && tally.0.len() <= 1);
     }
 }

@@ -54,9 +54,12 @@ pub const FEED_UNDER_PRESSURE: usize = 128 * 1024;
 /// What one direction of one bridge may hold: all of its sender's budget and the frame that was being read when the
 /// gate fell. More means that the gate does not work, and costs the bridge its life.
 pub const LANE_BYTES: usize = FEED_HIGH + 2 * MAX_PAYLOAD;
-/// Bridges in which one agent's socket is the joining side: ten thousand idle connections and some.
+/// Bridges in which one agent is the joining side, over all its sockets: ten thousand idle connections and some.
 pub const BRIDGES_JOINED: usize = 12_288;
-/// Bridges in which one agent's socket is the exposing side; above the former, so that one joiner leaves room.
+/// Bridges under one share, for anybody with its code may join it as often as they like.
+pub const BRIDGES_SHARED: usize = BRIDGES_JOINED;
+/// Bridges in which one agent's socket is the exposing side; above the former, so that neither one joiner nor one share takes
+/// the room of all others.
 pub const BRIDGES_EXPOSED: usize = 16_384;
 /// How long the exposing agent may take to reach its service; recorded.
 pub const DIAL_TIMEOUT: Duration = Duration::from_secs(10);

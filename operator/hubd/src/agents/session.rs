@@ -38,8 +38,6 @@ pub struct Session {
     closed: AtomicBool,
     /// Services that this very socket exposes, each with when it said so.
     exposed: Mutex<HashMap<Uuid, u64>>,
-    /// Bridges in which this is the joining side.
-    pub joined: AtomicUsize,
     /// Bridges in which this is the exposing side.
     pub exposing: AtomicUsize,
     /// Room for requests that wait for the database.
@@ -95,7 +93,6 @@ impl Session {
             socket,
             closed: AtomicBool::new(false),
             exposed: Mutex::default(),
-            joined: AtomicUsize::new(0),
             exposing: AtomicUsize::new(0),
             calls: Arc::new(Semaphore::new(CALLS_PER_SOCKET)),
             data: DataPool::new(ticket),

@@ -533,6 +533,29 @@ async fn forgetful(to: SocketAddr) -> (SocketAddr, tokio::sync::watch::Sender<bo
     (address, forget_tx)
 }
 
+/// Both ends of one connection, which `mark` tells from those that were tried and given up.
+async fn told_apart(port: u16, mark: u8, accepted: &mut mpsc::Receiver<TcpStream>) -> (TcpStream, TcpStream) {
+    let both = async {
+        loop {
+            let mut client = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.expect("connects");
+            client.write_all(&[mark]).await.expect("writes");
+            let found = async {
+                loop {
+                    let mut at_service = accepted.recv().await.expect("a connection");
+                    if at_service.read_u8().await.is_ok_and(|heard| heard == mark) {
+                        return at_service;
+                    }
+                }
+            };
+            tokio::select! {
+                at_service = found => return (client, at_service),
+                _ = client.read_u8() => {} // not exposed yet, or given up
+            }
+        }
+    };
+    within("a connection", both).await
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn connections_that_died_unnoticed_are_replaced() {
     let mut hub = TestHub::start().await;
@@ -542,22 +565,14 @@ async fn connections_that_died_unnoticed_are_replaced() {
     hub.url = format!("http://{relay}");
     let join = join_over(&hub, &share, Transport::default()).await;
     let port = join.routes()[0].port;
-    let dial = async || TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.expect("connects");
-    let mut first = loop {
-        let mut client = dial().await;
-        tokio::select! {
-            accepted = accepted.recv() => break (client, accepted.expect("a connection")),
-            _ = client.read_u8() => {} // not exposed yet
-        }
-    };
+    let mut first = told_apart(port, 1, &mut accepted).await;
     send_all(&mut first.0, &mut first.1, &bytes(1, 1000)).await;
     send_all(&mut first.1, &mut first.0, &bytes(2, 1000)).await;
     drop(first);
 
     // The pair that rests and those that wait are all dead now, and nothing says so.
     forget_tx.send(true).expect("the relay is there");
-    let mut client = dial().await;
-    let mut at_service = within("a connection", accepted.recv()).await.expect("a connection");
+    let (mut client, mut at_service) = told_apart(port, 2, &mut accepted).await;
     send_all(&mut client, &mut at_service, &bytes(3, 100_000)).await;
     send_all(&mut at_service, &mut client, &bytes(4, 100_000)).await;
 }
