@@ -18,12 +18,12 @@ use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
-use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::agreement::{Agreed, NotAgreed, Peer, answer, offer};
 use self::flow::{CHUNK, Sink, Source};
 pub(crate) use self::lane::{AtEnd, EXPOSER, JOINER, Lane};
 use crate::e2e::{Opener, Sealer};
+use crate::permission::{Guarded, Pass};
 use crate::tunnel::budget::{InboxRx, Item};
 use crate::tunnel::routes::Traffic;
 use crate::tunnel::stats::count;
@@ -62,14 +62,6 @@ impl fmt::Display for Outcome {
             Self::HubGone => f.write_str("the hub is gone"),
         }
     }
-}
-
-/// What the pump asks before every chunk, and what stops frames that are already queued.
-pub(crate) trait Permission: Sync {
-    /// Whether one more byte may pass now.
-    fn holds(&self) -> bool;
-    /// Cancelled when nothing may pass any more.
-    fn token(&self) -> &CancellationToken;
 }
 
 /// Where bytes are counted.
@@ -121,22 +113,22 @@ pub(crate) fn reset_on_drop(stream: &TcpStream) -> io::Result<()> {
     stream.set_zero_linger()
 }
 
-/// Pumps until both directions ended, one broke, or `permission` ran out. `detach` is dropped when nothing more can
+/// Pumps until both directions ended, one broke, or the permission ran out. `detach` is dropped when nothing more can
 /// come from the hub, which ends the inbox once it is empty.
-pub(crate) async fn run<P: Permission, D>(
+pub(crate) async fn run<D>(
     mut stream: TcpStream,
     mut inbox: InboxRx,
     lane: &Lane,
     keys: Option<Keys>,
-    permission: &P,
+    pass: &Pass,
     meter: Meter<'_>,
     detach: D,
 ) -> Outcome {
     let given_up = inbox.given_up();
-    let both = both_ways(&mut stream, &mut inbox, lane, keys, permission, meter, detach);
+    let both = both_ways(&mut stream, &mut inbox, lane, keys, pass, meter, detach);
     let outcome = tokio::select! {
         biased;
-        () = permission.token().cancelled() => Outcome::Forbidden,
+        () = pass.token().cancelled() => Outcome::Forbidden,
         () = given_up.cancelled() => Outcome::GivenUp,
         outcome = both => outcome,
     };
@@ -146,12 +138,12 @@ pub(crate) async fn run<P: Permission, D>(
     outcome
 }
 
-async fn both_ways<P: Permission, D>(
+async fn both_ways<D>(
     stream: &mut TcpStream,
     inbox: &mut InboxRx,
     lane: &Lane,
     keys: Option<Keys>,
-    permission: &P,
+    pass: &Pass,
     meter: Meter<'_>,
     detach: D,
 ) -> Outcome {
@@ -159,9 +151,9 @@ async fn both_ways<P: Permission, D>(
     let activity = AtomicU64::new(0);
     let (sealer, opener) = keys.unzip();
     let source = Source { read, lane, sealer };
-    let sink = Sink { write, side: lane.side(), opener };
-    let mut outward = std::pin::pin!(outward(source, permission, meter));
-    let mut inward = std::pin::pin!(inward(sink, inbox, permission, meter, &activity));
+    let sink = Sink { write: Guarded::new(write, pass), side: lane.side(), opener };
+    let mut outward = std::pin::pin!(outward(source, pass, meter));
+    let mut inward = std::pin::pin!(inward(sink, inbox, pass, meter, &activity));
     tokio::select! {
         biased;
         end = &mut inward => match end {
@@ -247,19 +239,19 @@ async fn told(lane: &Lane, outcome: Outcome) -> Outcome {
     outcome
 }
 
-async fn outward<P: Permission>(mut source: Source<'_>, permission: &P, meter: Meter<'_>) -> Outward {
+async fn outward(mut source: Source<'_>, pass: &Pass, meter: Meter<'_>) -> Outward {
     loop {
         if let Err(error) = source.read.readable().await {
             return Outward::Broken(error);
         }
         let Ok(slot) = source.lane.emitter.slot().await else { return Outward::HubGone };
-        if !permission.holds() {
+        if !pass.holds() {
             return Outward::Forbidden;
         }
         match source.frame() {
             Ok(None) => return Outward::Eof,
             Ok(Some((text, len))) => {
-                slot.put(text, permission.token());
+                slot.put(text, pass);
                 meter.sent(len);
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
@@ -268,10 +260,10 @@ async fn outward<P: Permission>(mut source: Source<'_>, permission: &P, meter: M
     }
 }
 
-async fn inward<P: Permission>(
+async fn inward(
     mut sink: Sink<'_>,
     inbox: &mut InboxRx,
-    permission: &P,
+    pass: &Pass,
     meter: Meter<'_>,
     activity: &AtomicU64,
 ) -> Inward {
@@ -281,6 +273,7 @@ async fn inward<P: Permission>(
             Some(Item::Fin) => {
                 return match sink.write.shutdown().await {
                     Ok(()) => Inward::Fin,
+                    Err(_) if !pass.holds() => Inward::Forbidden,
                     Err(error) => Inward::Broken(error),
                 };
             }
@@ -289,15 +282,18 @@ async fn inward<P: Permission>(
             Some(Item::Handshake(_)) => return Inward::Broken(io::Error::other(NotAgreed::TooLate)),
             Some(Item::Failed(reason)) => return Inward::Broken(io::Error::other(reason)),
             Some(Item::Close) | None => {
-                let _ = sink.write.shutdown().await; // the stream may have ended already
-                return Inward::Closed;
+                return match sink.write.shutdown().await {
+                    Err(_) if !pass.holds() => Inward::Forbidden,
+                    _ => Inward::Closed, // the stream may have ended already
+                };
             }
         };
-        if !permission.holds() {
+        if !pass.holds() {
             return Inward::Forbidden;
         }
         match sink.take(inbox, bytes).await {
             Ok(written) => meter.received(written),
+            Err(_) if !pass.holds() => return Inward::Forbidden,
             Err(error) => return Inward::Broken(error),
         }
         drop(charge);

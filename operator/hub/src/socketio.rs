@@ -18,11 +18,11 @@ use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 pub use tokio_tungstenite::tungstenite::Utf8Bytes;
-use tokio_util::sync::CancellationToken;
 
 use self::acks::{Acks, AnsweredHere};
 use self::engine::{Outbox, Outgoing, Reader};
 use self::packet::{Frame, Packet};
+use crate::permission::Pass;
 
 /// How long TCP, TLS, websocket and namespace may take together.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -185,7 +185,7 @@ async fn handshake(target: Target<'_>) -> Result<(Emitter, Events), SocketError>
 }
 
 async fn send(outbox: &Outbox, text: Utf8Bytes) -> Result<(), EmitError> {
-    outbox.frames_tx.send(Outgoing { text, unless: None }).await.map_err(|_| EmitError::Gone)
+    outbox.frames_tx.send(Outgoing { text, while_allowed: None }).await.map_err(|_| EmitError::Gone)
 }
 
 /// The hub's words in a refusal, cut to a readable length.
@@ -269,9 +269,9 @@ fn first_of<'a, T: Deserialize<'a>>(args: &'a str) -> Option<T> {
 // === impl Slot ===
 
 impl Slot<'_> {
-    /// Puts the whole frame into the place; it is dropped unsent if `unless` is cancelled before its turn.
-    pub fn put(self, text: Utf8Bytes, unless: &CancellationToken) {
-        self.0.send(Outgoing { text, unless: Some(unless.clone()) });
+    /// Puts the whole frame into the place; it is dropped unsent if it is not allowed any more when its turn comes.
+    pub(crate) fn put(self, text: Utf8Bytes, while_allowed: &Pass) {
+        self.0.send(Outgoing { text, while_allowed: Some(while_allowed.clone()) });
     }
 }
 
@@ -301,7 +301,7 @@ impl Events {
     /// Leaves the namespace and closes the connection; bounded in time.
     pub async fn leave(self) {
         let goodbye = Packet::Disconnect { namespace: self.namespace }.to_string();
-        let _ = self.outbox.frames_tx.try_send(Outgoing { text: goodbye.into(), unless: None }); // a full queue goes without
+        let _ = self.outbox.frames_tx.try_send(Outgoing { text: goodbye.into(), while_allowed: None }); // a full queue goes without
         self.reader.leave().await;
     }
 }

@@ -215,7 +215,7 @@ impl Offering {
             to_hub: &self.stats.bytes_out,
             route: Some(leash.traffic()),
         };
-        let outcome = pump::run(stream, connection, keys, &leash, meter).await;
+        let outcome = pump::run(stream, connection, keys, leash.pass(), meter).await;
         debug!(link = connection_id, service = dial.name, %outcome, "stream ended");
         match outcome {
             Outcome::Done => Answered::GoOn,

@@ -19,7 +19,8 @@ use super::connect::{Connection, PING_EVERY};
 use super::frame::{Kind, Malformed, PING};
 use super::keys::{Keys, MAX_TEXT_BYTES, Seal, TEXT_AT, Unseal};
 use super::reader::{FrameReader, ReadError};
-use crate::pump::{self, LINGER, Meter, Permission};
+use crate::permission::{Guarded, Pass};
+use crate::pump::{self, LINGER, Meter};
 
 /// Frames after which a stream lets others have their turn, however much it has: a quarter of a megabyte.
 const TURN: u32 = 4;
@@ -53,13 +54,13 @@ impl fmt::Display for Outcome {
     }
 }
 
-/// Pumps until both directions ended, one broke, or `permission` ran out. Unless it is done, the data connection must
+/// Pumps until both directions ended, one broke, or the permission ran out. Unless it is done, the data connection must
 /// be dropped, which tells the other side.
-pub(super) async fn run<P: Permission>(
+pub(super) async fn run(
     mut stream: TcpStream,
     connection: &mut Connection,
     keys: Keys,
-    permission: &P,
+    pass: &Pass,
     meter: Meter<'_>,
 ) -> Outcome {
     let Keys { seal, unseal } = keys;
@@ -68,14 +69,18 @@ pub(super) async fn run<P: Permission>(
     let sent_all = AtomicBool::new(false);
     let both = async {
         tokio::try_join!(
-            outward(read, writer, seal, permission, meter, &sent_all),
-            inward(write, reader, unseal, permission, meter, &sent_all),
+            outward(read, Guarded::new(writer, pass), seal, pass, meter, &sent_all),
+            inward(Guarded::new(write, pass), reader, unseal, pass, meter, &sent_all),
         )
     };
     let outcome = tokio::select! {
         biased;
-        () = permission.token().cancelled() => Outcome::Forbidden,
-        both = both => both.map_or_else(|outcome| outcome, |_| Outcome::Done),
+        () = pass.token().cancelled() => Outcome::Forbidden,
+        both = both => match both {
+            Ok(_) => Outcome::Done,
+            Err(_) if !pass.holds() => Outcome::Forbidden,
+            Err(outcome) => outcome,
+        },
     };
     if matches!(outcome, Outcome::Done) {
         pump::linger(stream).await;
@@ -83,11 +88,11 @@ pub(super) async fn run<P: Permission>(
     outcome
 }
 
-async fn outward<P: Permission>(
+async fn outward(
     mut read: ReadHalf<'_>,
-    writer: &mut (impl AsyncWrite + Unpin),
+    mut writer: impl AsyncWrite + Unpin,
     mut seal: Seal,
-    permission: &P,
+    pass: &Pass,
     meter: Meter<'_>,
     sent_all: &AtomicBool,
 ) -> Direction {
@@ -100,7 +105,7 @@ async fn outward<P: Permission>(
             chunk = read_chunk(&mut read) => Some(chunk.map_err(Outcome::Broken)?),
             () = quiet.as_mut() => None,
         };
-        if !permission.holds() {
+        if !pass.holds() {
             return Err(Outcome::Forbidden);
         }
         let Some((mut buffer, length)) = chunk else {
@@ -141,18 +146,18 @@ async fn read_chunk(read: &mut ReadHalf<'_>) -> io::Result<(Buffer, usize)> {
     .await
 }
 
-async fn inward<P: Permission, R: AsyncRead + Unpin>(
-    mut write: WriteHalf<'_>,
+async fn inward<R: AsyncRead + Unpin>(
+    mut write: Guarded<WriteHalf<'_>>,
     reader: &mut FrameReader<R>,
     mut unseal: Unseal,
-    permission: &P,
+    pass: &Pass,
     meter: Meter<'_>,
     sent_all: &AtomicBool,
 ) -> Direction {
     let mut turn = 0;
     loop {
         let (kind, payload) = reader.next().await.map_err(Outcome::Lost)?;
-        if !permission.holds() {
+        if !pass.holds() {
             return Err(Outcome::Forbidden);
         }
         match kind {
@@ -211,27 +216,12 @@ mod tests {
     use std::net::Ipv4Addr;
     use std::sync::atomic::AtomicU64;
 
-    use tokio::io::AsyncReadExt;
-    use tokio::net::TcpListener;
-    use tokio_util::sync::CancellationToken;
-
     use super::*;
     use crate::data::frame::HEADER_BYTES;
     use crate::e2e::Side;
-
-    /// Holds until it is taken back.
-    #[derive(Default)]
-    struct Held(AtomicBool, CancellationToken);
-
-    impl Permission for Held {
-        fn holds(&self) -> bool {
-            !self.0.load(Ordering::Relaxed)
-        }
-
-        fn token(&self) -> &CancellationToken {
-            &self.1
-        }
-    }
+    use crate::permission::tests::Taker;
+    use tokio::io::AsyncReadExt;
+    use tokio::net::{TcpListener, TcpSocket};
 
     async fn tcp() -> (TcpStream, TcpStream) {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("binds");
@@ -240,25 +230,77 @@ mod tests {
         (near.expect("connects"), far.expect("connects").0)
     }
 
+    /// With so little room on the way that a frame does not go through without a reader.
+    async fn narrow_tcp() -> (TcpStream, TcpStream) {
+        const ROOM_BYTES: u32 = 4096;
+        let (listening, connecting) =
+            (TcpSocket::new_v4().expect("a socket"), TcpSocket::new_v4().expect("a socket"));
+        listening.set_recv_buffer_size(ROOM_BYTES).expect("a size");
+        connecting.set_send_buffer_size(ROOM_BYTES).expect("a size");
+        listening.bind((Ipv4Addr::LOCALHOST, 0).into()).expect("binds");
+        let listener = listening.listen(1).expect("listens");
+        let address = listener.local_addr().expect("is bound");
+        let (near, far) = tokio::join!(connecting.connect(address), listener.accept());
+        (near.expect("connects"), far.expect("connects").0)
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_stream_that_rests_is_pinged_and_ends_when_it_is_no_longer_allowed() {
         let (mut local, _there) = tcp().await;
         let (mut writer, mut hub) = tokio::io::duplex(64);
-        let (counter, permission, sent_all) = (AtomicU64::new(0), Held::default(), AtomicBool::new(false));
+        let (counter, taker, sent_all) = (AtomicU64::new(0), Taker::default(), AtomicBool::new(false));
+        let pass = taker.pass();
         let meter = Meter { from_hub: &counter, to_hub: &counter, route: None };
         let seal = Keys::agree(None, None, "c", Side::Joiner).expect("plain").seal;
         let (read, _write) = local.split();
-        let outward = outward(read, &mut writer, seal, &permission, meter, &sent_all);
+        let outward = outward(read, &mut writer, seal, &pass, meter, &sent_all);
         let hears = async {
             let mut frame = [0; HEADER_BYTES];
             for _ in 0..3 {
                 hub.read_exact(&mut frame).await.expect("a frame");
                 assert_eq!(frame, PING);
             }
-            permission.0.store(true, Ordering::Relaxed);
+            taker.take_back();
         };
         let (ended, ()) = tokio::join!(outward, hears);
         assert!(matches!(ended, Err(Outcome::Forbidden)), "{ended:?}");
         assert_eq!(counter.load(Ordering::Relaxed), 0, "pings are no bytes of the stream");
+    }
+
+    #[tokio::test]
+    async fn bytes_that_wait_for_a_slow_reader_do_not_pass_after_the_end() {
+        let (mut local, mut there) = narrow_tcp().await;
+        let (mut hub, near) = tokio::io::duplex(4 * MAX_TEXT_BYTES);
+        let (counter, taker, sent_all) = (AtomicU64::new(0), Taker::default(), AtomicBool::new(false));
+        let pass = taker.pass();
+        let meter = Meter { from_hub: &counter, to_hub: &counter, route: None };
+        let mut seal = Keys::agree(None, None, "c", Side::Exposer).expect("plain").seal;
+        let unseal = Keys::agree(None, None, "c", Side::Joiner).expect("plain").unseal;
+        let mut buffer = Buffer::take();
+        hub.write_all(seal.frame(Kind::Data, &mut buffer, MAX_TEXT_BYTES)).await.expect("is taken");
+        drop(hub);
+
+        let mut reader = FrameReader::new(near, &[]).expect("a reader");
+        let (_read, write) = local.split();
+        let mut inward =
+            std::pin::pin!(inward(Guarded::new(write, &pass), &mut reader, unseal, &pass, meter, &sent_all));
+        tokio::select! {
+            ended = &mut inward => panic!("ended with bytes waiting: {ended:?}"),
+            first = there.read_u8() => assert!(first.is_ok(), "{first:?}"),
+        }
+        taker.take_back();
+        let taken = async {
+            let mut sink = tokio::io::sink();
+            tokio::io::copy(&mut there, &mut sink).await
+        };
+        // Whoever would go on now had a reader for it.
+        let ended = tokio::select! {
+            ended = inward => ended,
+            copied = taken => panic!("the stream is there and has ended: {copied:?}"),
+        };
+        assert!(
+            matches!(&ended, Err(Outcome::Broken(error)) if error.kind() == io::ErrorKind::PermissionDenied),
+            "{ended:?}"
+        );
     }
 }

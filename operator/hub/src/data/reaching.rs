@@ -20,7 +20,8 @@ use crate::agent;
 use crate::backoff::Backoff;
 use crate::e2e::{Offer, Side};
 use crate::join::Transport;
-use crate::pump::{Meter, Permission};
+use crate::permission::Pass;
+use crate::pump::Meter;
 
 /// Connections opened ahead: the first local connections cost no more round trips than later ones.
 const AHEAD: usize = 2;
@@ -163,9 +164,9 @@ impl Reaching {
 
 impl Opened {
     /// Carries a local connection to its end.
-    pub(crate) async fn carry<P: Permission>(self, stream: TcpStream, permission: &P, meter: Meter<'_>) {
+    pub(crate) async fn carry(self, stream: TcpStream, pass: &Pass, meter: Meter<'_>) {
         let Self { shared, service_id, mut connection, keys } = self;
-        let outcome = pump::run(stream, &mut connection, keys, permission, meter).await;
+        let outcome = pump::run(stream, &mut connection, keys, pass, meter).await;
         debug!(service = %service_id, %outcome, "stream ended");
         if matches!(outcome, Outcome::Done) {
             shared.lock().keep(service_id, connection);

@@ -18,8 +18,9 @@ use super::session::Live;
 use super::traffic::Counters;
 use super::{JoinEvent, LocalRoute};
 use crate::data::NotReached;
+use crate::permission::{Pass, Permission};
 use crate::protocol::{ReachConnect, Reached};
-use crate::pump::{self, Agreed, AtEnd, JOINER, Keys, Lane, Meter, Peer, Permission};
+use crate::pump::{self, Agreed, AtEnd, JOINER, Keys, Lane, Meter, Peer};
 use crate::tunnel::budget::{InboxRx, Item, inbox};
 
 /// How long a new connection waits for the hub to be back.
@@ -93,7 +94,7 @@ impl Connections {
     }
 
     async fn carry_over(&self, live: &Live, stream: TcpStream, route: &LocalRoute) -> Result<(), String> {
-        let permission = UntilTheEnd { deadline: self.deadline.clone(), over: self.over.clone() };
+        let pass = Pass::new(UntilTheEnd { deadline: self.deadline.clone(), over: self.over.clone() });
         if let Some(data) = &live.data {
             match data.open(route.service_id).await {
                 Ok(opened) => {
@@ -103,14 +104,14 @@ impl Connections {
                         to_hub: &self.counters.to_hub,
                         route: None,
                     };
-                    opened.carry(stream, &permission, meter).await;
+                    opened.carry(stream, &pass, meter).await;
                     return Ok(());
                 }
                 Err(NotReached::Refused(reason)) => return Err(reason),
                 Err(NotReached::OtherWay) => {} // over the socket, then
             }
         }
-        Box::pin(self.carry_recorded(live, stream, route, &permission)).await
+        Box::pin(self.carry_recorded(live, stream, route, &pass)).await
     }
 
     /// Over the agent's socket, as every hub can.
@@ -119,7 +120,7 @@ impl Connections {
         live: &Live,
         stream: TcpStream,
         route: &LocalRoute,
-        permission: &UntilTheEnd,
+        pass: &Pass,
     ) -> Result<(), String> {
         let connection_id = Uuid::new_v4().to_string();
         let (inbox_tx, mut inbox) = inbox(&live.budget);
@@ -140,7 +141,7 @@ impl Connections {
         };
         let _counted = self.counters.opened();
         let meter = Meter { from_hub: &self.counters.from_hub, to_hub: &self.counters.to_hub, route: None };
-        let outcome = pump::run(stream, inbox, &lane, keys, permission, meter, registration).await;
+        let outcome = pump::run(stream, inbox, &lane, keys, pass, meter, registration).await;
         debug!(link = lane.connection_id(), route = route.name, %outcome, "connection ended");
         if matches!(outcome, pump::Outcome::GivenUp | pump::Outcome::Forbidden) {
             let _ = lane.close().await; // a hub that is gone has closed it already

@@ -10,6 +10,7 @@ use tokio::net::tcp::{ReadHalf, WriteHalf};
 
 use super::lane::{Lane, MAX_CHUNK_BYTES};
 use crate::e2e::{NONCE_BYTES, OVERHEAD_BYTES, Opener, Sealer, Side};
+use crate::permission::Guarded;
 use crate::socketio::Utf8Bytes;
 use crate::tunnel::budget::InboxRx;
 
@@ -27,7 +28,7 @@ pub(super) struct Source<'a> {
 
 /// Where bytes from the hub go to.
 pub(super) struct Sink<'a> {
-    pub(super) write: WriteHalf<'a>,
+    pub(super) write: Guarded<WriteHalf<'a>>,
     pub(super) side: Side,
     pub(super) opener: Option<Opener>,
 }
@@ -74,7 +75,7 @@ impl Sink<'_> {
 }
 
 /// Writes everything and reports each part, so that a slow reader is told from one that does not read.
-async fn write_all(write: &mut WriteHalf<'_>, inbox: &InboxRx, mut bytes: &[u8]) -> io::Result<()> {
+async fn write_all(write: &mut Guarded<WriteHalf<'_>>, inbox: &InboxRx, mut bytes: &[u8]) -> io::Result<()> {
     while !bytes.is_empty() {
         let written = write.write(bytes).await?;
         if written == 0 {

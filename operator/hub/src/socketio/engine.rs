@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::packet::{Frame, Open};
 use super::{Received, SocketError};
+use crate::permission::Pass;
 use crate::quiet::LastSign;
 
 /// The largest message we read. Hubs send chunks of at most 64 KiB; more than this is a fault or an attack.
@@ -65,8 +66,8 @@ pub(super) struct Outbox {
 #[derive(Debug)]
 pub(super) struct Outgoing {
     pub(super) text: Utf8Bytes,
-    /// The frame is dropped unsent when this is cancelled first.
-    pub(super) unless: Option<CancellationToken>,
+    /// The frame is dropped unsent when this no longer holds.
+    pub(super) while_allowed: Option<Pass>,
 }
 
 struct Writer {
@@ -249,6 +250,6 @@ where
 
 impl Outgoing {
     fn is_stale(&self) -> bool {
-        self.unless.as_ref().is_some_and(CancellationToken::is_cancelled)
+        self.while_allowed.as_ref().is_some_and(|pass| !pass.holds())
     }
 }

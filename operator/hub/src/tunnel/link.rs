@@ -8,14 +8,13 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
-use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use super::budget::InboxRx;
 use super::routes::{Dial, Leash};
 use super::stats::{RefusedDial, Stats, count};
 use crate::protocol::{About, DialError};
-use crate::pump::{self, AtEnd, EXPOSER, Keys, Lane, Meter, Outcome, Peer, Permission};
+use crate::pump::{self, AtEnd, EXPOSER, Keys, Lane, Meter, Outcome, Peer};
 use crate::socketio::Emitter;
 
 /// How long connecting may take over all targets; half of what hubs wait, so that they hear our reason.
@@ -35,16 +34,6 @@ pub(super) struct Link {
 
 /// Counts a connection as open.
 pub(crate) struct Open<'a>(&'a Stats);
-
-impl Permission for Leash {
-    fn holds(&self) -> bool {
-        Leash::holds(self)
-    }
-
-    fn token(&self) -> &CancellationToken {
-        Leash::token(self)
-    }
-}
 
 // === impl Link ===
 
@@ -76,7 +65,7 @@ impl Link {
         let outcome = match agree(&lane, &mut inbox, &stream, &leash, peer).await {
             Ok(keys) => {
                 count(&stats.encrypted, u64::from(keys.is_some()));
-                pump::run(stream, inbox, &lane, keys, &leash, meter, detach).await
+                pump::run(stream, inbox, &lane, keys, leash.pass(), meter, detach).await
             }
             Err(outcome) => outcome,
         };

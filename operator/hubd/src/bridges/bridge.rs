@@ -104,6 +104,14 @@ impl Bridge {
         })
     }
 
+    /// One whose share is over, of which nobody was told.
+    #[cfg(test)]
+    pub fn past_its_end() -> Arc<Self> {
+        let bridge = Self::new("late", None, Uuid::nil(), oneshot::channel().0);
+        bridge.ends_at.store(0, Ordering::Release);
+        bridge
+    }
+
     pub fn lane(&self, toward: Toward) -> &Lane {
         match toward {
             Toward::Exposer => &self.to_exposer,

@@ -95,6 +95,10 @@ impl Direction {
         bridge: &Bridge,
     ) -> Poll<Ended> {
         for _ in 0..TURN {
+            // Also what was held before: the receiver may have made room long after the end.
+            if self.held.is_some() && bridge.is_past_end() {
+                return Poll::Ready(Ended::PastEnd);
+            }
             ready!(self.poll_write(context, to));
             if self.held.is_some() {
                 return Poll::Ready(Ended::Left); // the receiver broke
@@ -136,5 +140,37 @@ impl Direction {
             self.unflushed = false;
         }
         Poll::Ready(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use tokio::{
+        io::AsyncReadExt as _,
+        net::{TcpListener, TcpStream},
+    };
+
+    use super::*;
+
+    async fn socket() -> (Socket, TcpStream) {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("binds");
+        let address = listener.local_addr().expect("is bound");
+        let (near, far) = tokio::join!(TcpStream::connect(address), listener.accept());
+        (Socket::Left(near.expect("connects")), far.expect("connects").0)
+    }
+
+    #[tokio::test]
+    async fn what_was_held_when_a_machine_fell_asleep_does_not_pass_after_the_end() {
+        let ((mut from, _sender), (mut to, mut receiver)) = (socket().await, socket().await);
+        let bridge = Bridge::past_its_end();
+        let mut held = Direction::holding(b"late");
+        let ended = std::future::poll_fn(|context| held.poll(context, &mut from, &mut to, &bridge)).await;
+        assert!(matches!(ended, Ended::PastEnd));
+        drop(to);
+        let mut passed = Vec::new();
+        receiver.read_to_end(&mut passed).await.expect("the end");
+        assert_eq!(passed, b"");
     }
 }
