@@ -5,6 +5,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+/// Twice what one hub needs to keep a fast line busy; with the rest of the operator it fits the chart's limit of memory.
+const BUFFER_MIB: u16 = 96;
+
 /// Shares a cluster's services through a hub.
 #[derive(Debug, Parser)]
 #[command(name = "connect-operator", version, about)]
@@ -85,6 +88,11 @@ pub struct RunArgs {
     /// What shares have at the hub
     #[arg(long, value_enum, env = "CONNECT_SHARE_ISOLATION", default_value_t = ShareIsolation::Route)]
     pub share_isolation: ShareIsolation,
+    /// MiB of bytes from hubs that may wait in memory for Services, over all hubs; one hub has at most half of it. What
+    /// waits longer is left to the hub, and a connection whose Service does not read is cut
+    #[arg(long, env = "CONNECT_BUFFER_MIB", value_name = "MIB", default_value_t = BUFFER_MIB,
+          value_parser = clap::value_parser!(u16).range(1..))]
+    pub buffer_mib: u16,
     /// Print the addresses listened on as one line of JSON to stdout, once they are known
     #[arg(long)]
     pub print_addresses: bool,

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use connect_crds::{FINALIZER, HubRef};
+use connect_hub::tunnel::Memory;
 use futures::{StreamExt, stream};
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Resource, ResourceExt};
@@ -75,7 +76,13 @@ async fn drain(args: &DrainArgs) -> anyhow::Result<()> {
     let keeping = lease::keep(client.clone(), namespace.clone(), replica, leadership.clone(), stop.clone());
     // Not given back at the end: it runs out when the operator's Pods are gone.
     let keeping = tokio::spawn(keeping);
-    let hubs = Arc::new(Hubs::new(client.clone(), namespace, hub_endpoint(&args.hub)?, stop.clone()));
+    let hubs = Arc::new(Hubs::new(
+        client.clone(),
+        namespace,
+        hub_endpoint(&args.hub)?,
+        Memory::default(),
+        stop.clone(),
+    ));
     let mut left = Left::default();
     // One for all scopes: many namespaces must not wait for the same silent hub again and again.
     let deadline = Instant::now() + HUB_PATIENCE;

@@ -41,6 +41,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::Context as _;
+use connect_hub::tunnel::Memory;
 use connect_hub::url::{HubUrl, InsecureHttp};
 use futures::future::Either;
 use kube::Client;
@@ -63,6 +64,9 @@ use crate::metrics::Metrics;
 use crate::own_writes::OwnWrites;
 use crate::target::Policy;
 use crate::tunnels::{HubChange, Hubs};
+
+/// Bytes of a MiB.
+const MIB: usize = 1024 * 1024;
 
 /// How long reconciliations under way may take to finish once the process is asked to stop.
 const STOP_GRACE: Duration = Duration::from_secs(5);
@@ -136,7 +140,8 @@ async fn lead(
         None => hub_endpoint(&args.hub)?,
     };
     print_addresses(args, embedded.as_ref(), admin_address);
-    let hubs = Arc::new(Hubs::new(client.clone(), &args.cluster.namespace, own, stop.clone()));
+    let memory = Memory::new(usize::from(args.buffer_mib) * MIB);
+    let hubs = Arc::new(Hubs::new(client.clone(), &args.cluster.namespace, own, memory, stop.clone()));
     hubs.own();
     let definitions = Arc::new(Definitions::default());
     let metrics =

@@ -10,6 +10,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use connect_crds::Mark;
+use connect_hub::tunnel::Memory;
 use connect_hub::tunnel::routes::{EndReason, ShareKey};
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client};
@@ -48,6 +49,7 @@ pub struct Hubs {
     own: HubEndpoint,
     connections: Mutex<HashMap<String, Arc<HubConnection>>>,
     calls: Arc<HubCalls>,
+    memory: Memory,
     /// HubConnection --changes--> controllers
     changes_tx: broadcast::Sender<HubChange>,
     tasks: TaskTracker,
@@ -55,18 +57,30 @@ pub struct Hubs {
 }
 
 impl Hubs {
-    /// No connection yet. `own` is the operator's own hub.
-    pub fn new(client: Client, own_namespace: &str, own: HubEndpoint, stop: CancellationToken) -> Self {
+    /// No connection yet. `own` is the operator's own hub; all of them share the memory.
+    pub fn new(
+        client: Client,
+        own_namespace: &str,
+        own: HubEndpoint,
+        memory: Memory,
+        stop: CancellationToken,
+    ) -> Self {
         Self {
             client,
             own_namespace: own_namespace.to_owned(),
             own,
             connections: Mutex::default(),
             calls: Arc::default(),
+            memory,
             changes_tx: broadcast::Sender::new(CHANGES_CAPACITY),
             tasks: TaskTracker::new(),
             stop,
         }
+    }
+
+    /// Room for bytes that wait for Services.
+    pub fn memory(&self) -> &Memory {
+        &self.memory
     }
 
     /// What is counted of calls to hubs.
@@ -132,7 +146,12 @@ impl Hubs {
         }
         let secrets: Api<Secret> = Api::namespaced(self.client.clone(), &self.own_namespace);
         let identities = IdentityStore::new(secrets, &key, &endpoint.url);
-        let connection = Arc::new(HubConnection::new(endpoint, self.calls.clone(), self.changes_tx.clone()));
+        let connection = Arc::new(HubConnection::new(
+            endpoint,
+            self.calls.clone(),
+            self.memory.clone(),
+            self.changes_tx.clone(),
+        ));
         self.tasks.spawn(connection.clone().run(identities, self.stop.clone()));
         connections.insert(key, connection.clone());
         connection

@@ -10,6 +10,7 @@ mod ends;
 mod exposing;
 pub(crate) mod link;
 pub(crate) mod links;
+mod memory;
 pub mod routes;
 mod session;
 pub(crate) mod stats;
@@ -26,6 +27,7 @@ use uuid::Uuid;
 
 use self::attempts::Attempts;
 use self::budget::Budget;
+pub use self::memory::Memory;
 pub use self::routes::{Dial, EndReason, Refusal, Route, Routes, ShareEnded, ShareKey};
 use self::session::Surroundings;
 use self::stats::count;
@@ -41,15 +43,17 @@ const EVENT_QUEUE: usize = 256;
 /// How long [`Tunnel::stop`] waits for the task.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Where to connect and how much memory to spend.
+/// Where to connect and how much to spend.
 #[derive(Clone, Debug)]
 pub struct TunnelConfig {
     /// The hub.
     pub url: HubUrl,
     /// See [`crate::tls::client_config`].
     pub tls: Arc<rustls::ClientConfig>,
-    /// Bounds on memory and connections.
+    /// Bounds of this tunnel.
     pub limits: Limits,
+    /// Room for bytes that wait, which all tunnels of a process share.
+    pub memory: Memory,
 }
 
 /// Bounds that hold whatever the hub or a Service does.
@@ -57,16 +61,13 @@ pub struct TunnelConfig {
 pub struct Limits {
     /// Connections open or being opened at once; further dials are refused.
     pub connections: usize,
-    /// Bytes from the hub that wait for their Services, over all connections. With what the allocator and frames on their
-    /// way add, a process takes about an eighth more.
-    pub agent_bytes: usize,
     /// Bytes from the hub that wait for one Service.
     pub link_bytes: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { connections: 16_384, agent_bytes: 48 * 1024 * 1024, link_bytes: 4 * 1024 * 1024 }
+        Self { connections: 16_384, link_bytes: 4 * 1024 * 1024 }
     }
 }
 
@@ -157,7 +158,7 @@ impl Tunnel {
         let events_tx = broadcast::channel(EVENT_QUEUE).0;
         let stats = Arc::<Stats>::default();
         let stop = CancellationToken::new();
-        let budget = Budget::new(config.limits.agent_bytes, config.limits.link_bytes);
+        let budget = Budget::new(&config.memory, config.limits.link_bytes);
         let around = Surroundings {
             routes,
             limits: config.limits,
@@ -185,7 +186,7 @@ impl Tunnel {
         Arc::clone(&self.stats)
     }
 
-    /// Bytes from the hub that wait for their Services now; never more than [`Limits::agent_bytes`].
+    /// Bytes from the hub that wait for their Services now; never more than half of [`TunnelConfig::memory`].
     pub fn waiting_bytes(&self) -> usize {
         self.budget.used()
     }
@@ -224,7 +225,7 @@ impl Runner {
 
     /// One socket from opening to end; `None` when asked to stop.
     async fn connect_once(&mut self, identity: &Identity) -> Option<AgentError> {
-        let TunnelConfig { url, tls, limits: _ } = &self.config;
+        let TunnelConfig { url, tls, .. } = &self.config;
         let opened = tokio::select! {
             () = self.stop.cancelled() => return None,
             opened = agent::open(url, Arc::clone(tls), identity) => opened,

@@ -36,6 +36,12 @@ impl Collector for TunnelCollector {
         };
         gauge("hubs", "Hubs in use", hubs.len() as u64)?;
         gauge("hubs_ready", "Hubs that are connected", ready as u64)?;
+        gauge(
+            "waiting_bytes",
+            "Bytes from hubs that wait in memory for Services",
+            self.hubs.memory().used() as u64,
+        )?;
+        gauge("waiting_bytes_limit", "The most that may wait", self.hubs.memory().bytes() as u64)?;
         gauge("connections_open", "Connections carried now", sum(Stats::open_connections))?;
         let mut counter = |name: &str, help: &str, value: u64| {
             ConstCounter::new(value).encode(encoder.encode_descriptor(

@@ -12,8 +12,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
 use connect_hub::client::{Client, Deleted, Features};
-use connect_hub::tunnel::Tunnel;
 use connect_hub::tunnel::routes::Routes;
+use connect_hub::tunnel::{Memory, Tunnel};
 use connect_hub::url::HubUrl;
 use tokio::sync::{broadcast, watch};
 use uuid::Uuid;
@@ -36,6 +36,7 @@ pub struct HubConnection {
     endpoint: HubEndpoint,
     client: OnceLock<Client>,
     calls: Arc<HubCalls>,
+    memory: Memory,
     routes: Routes,
     state_tx: watch::Sender<HubState>,
     entered: RwLock<Option<Entered>>,
@@ -68,12 +69,14 @@ impl HubConnection {
     pub fn new(
         endpoint: HubEndpoint,
         calls: Arc<HubCalls>,
+        memory: Memory,
         changes_tx: broadcast::Sender<HubChange>,
     ) -> Self {
         Self {
             endpoint,
             client: OnceLock::new(),
             calls,
+            memory,
             routes: Routes::new(Arc::new(Wall)),
             state_tx: watch::Sender::new(HubState::Starting),
             entered: RwLock::default(),

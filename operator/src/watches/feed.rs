@@ -180,6 +180,7 @@ pub(super) async fn endpoints_changed(
 
 #[cfg(test)]
 mod tests {
+    use connect_hub::tunnel::Memory;
     use connect_hub::tunnel::routes::{EndReason, Refusal, Route};
     use connect_hub::url::{HubUrl, InsecureHttp};
     use jiff::{SignedDuration, Timestamp};
@@ -206,7 +207,7 @@ mod tests {
         let client = Client::try_from(Config::new(nobody.parse().expect("a URL"))).expect("a client");
         let url = HubUrl::parse(nobody, InsecureHttp::Refused).expect("loopback");
         let own = HubEndpoint { public_url: url.clone(), url, api_key: None, ca: None };
-        Arc::new(Hubs::new(client, "private-connect", own, CancellationToken::new()))
+        Arc::new(Hubs::new(client, "private-connect", own, Memory::default(), CancellationToken::new()))
     }
 
     /// A service of the share that may be dialled for an hour.

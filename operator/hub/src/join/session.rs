@@ -16,11 +16,11 @@ use crate::data::Reaching;
 use crate::protocol::{EndedReason, HALF_CLOSE, SHARE_EVENTS, Said, ShareChanged};
 use crate::pump::JOINER;
 use crate::socketio::{Emitter, Event, Events, Incoming, SocketError};
-use crate::tunnel::Limits;
 use crate::tunnel::budget::{Budget, InboxTx};
 use crate::tunnel::link::Refuser;
 use crate::tunnel::links::Links;
 use crate::tunnel::stats::RefusedDial;
+use crate::tunnel::{Limits, Memory};
 
 /// A socket that connections can use.
 pub(super) struct Live {
@@ -57,13 +57,13 @@ pub(super) async fn run(
     leaving: &CancellationToken,
 ) -> Result<JoinEnd, AgentError> {
     let Socket { emitter, mut events, welcome, token_warning: _, data } = socket;
-    let Limits { agent_bytes, link_bytes, connections: _ } = Limits::default();
+    let Limits { link_bytes, .. } = Limits::default();
     welcome.shares.into_iter().for_each(|changed| share.follow(changed));
     let gone = CancellationToken::new();
     let live = Arc::new(Live {
         emitter: emitter.clone(),
         links: Links::default(),
-        budget: Budget::new(agent_bytes, link_bytes),
+        budget: Budget::new(&Memory::default(), link_bytes),
         half_close: welcome.features.has(HALF_CLOSE),
         tells_ends: welcome.features.has(SHARE_EVENTS),
         peers: Peers::default(),

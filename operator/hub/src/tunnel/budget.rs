@@ -16,6 +16,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
+use super::memory::{Memory, Portion, Taken};
 use crate::quiet::LastSign;
 
 /// A connection with bytes waiting that took none for this long does not move.
@@ -40,11 +41,10 @@ const MARKS: usize = 5;
 /// Characters that we keep of a hub's reason why a connection failed: it is one line for a person.
 const MAX_REASON_CHARS: usize = 200;
 
-/// The bytes that may wait over all connections of one agent.
+/// The bytes that may wait over all connections of one tunnel.
 #[derive(Clone, Debug)]
 pub(crate) struct Budget {
-    all: Arc<Semaphore>,
-    all_bytes: usize,
+    all: Portion,
     link_bytes: usize,
 }
 
@@ -113,7 +113,7 @@ struct Held {
 /// Room taken by a chunk.
 #[derive(Debug)]
 pub(crate) struct Charge {
-    _all: OwnedSemaphorePermit,
+    _all: Taken,
     _link: OwnedSemaphorePermit,
 }
 
@@ -149,23 +149,22 @@ pub(crate) fn inbox(budget: &Budget) -> (InboxTx, InboxRx) {
 // === impl Budget ===
 
 impl Budget {
-    pub(crate) fn new(all_bytes: usize, link_bytes: usize) -> Self {
-        let all_bytes = all_bytes.clamp(MIN_CHARGE, Semaphore::MAX_PERMITS);
-        let link_bytes = link_bytes.clamp(MIN_CHARGE, all_bytes);
-        Self { all: Arc::new(Semaphore::new(all_bytes)), all_bytes, link_bytes }
+    /// At most `link_bytes` for one connection, and for all what the memory allows.
+    pub(crate) fn new(memory: &Memory, link_bytes: usize) -> Self {
+        let all = memory.portion();
+        let most = all.most().clamp(MIN_CHARGE, Semaphore::MAX_PERMITS);
+        Self { link_bytes: link_bytes.clamp(MIN_CHARGE, most), all }
     }
 
     /// Waits until there is room for a chunk of so many bytes, or nobody has made any for as long as it takes a connection to
     /// be still.
     pub(crate) async fn room_for(&self, bytes: usize) -> Result<(), NotAccepted> {
-        let permits = u32::try_from(charge(bytes)).map_err(|_| NotAccepted::OverLimit)?;
-        let found = timeout(STILL, self.all.acquire_many(permits)).await;
-        found.map_err(|_| NotAccepted::Crowded)?.map(drop).map_err(|_| NotAccepted::Gone)
+        timeout(STILL, self.all.room_for(charge(bytes))).await.map_err(|_| NotAccepted::Crowded)
     }
 
     /// Bytes waiting now.
     pub(crate) fn used(&self) -> usize {
-        self.all_bytes - self.all.available_permits()
+        self.all.used()
     }
 }
 
@@ -188,8 +187,7 @@ impl InboxTx {
         }
         let permits = u32::try_from(cost).map_err(|_| NotAccepted::OverLimit)?;
         let link = self.room_here(permits).await?;
-        let all =
-            Arc::clone(&budget.all).try_acquire_many_owned(permits).map_err(|_| NotAccepted::Crowded)?;
+        let all = budget.all.take(cost).ok_or(NotAccepted::Crowded)?;
         let item = Item::Chunk(bytes, Charge { _all: all, _link: link });
         // There is a place for every chunk that found room.
         self.items_tx.try_send(item).map_err(|error| match error {
@@ -330,13 +328,18 @@ mod tests {
 
     const KIB: usize = 1024;
 
+    /// For a tunnel that is alone.
+    fn budget(all_bytes: usize, link_bytes: usize) -> Budget {
+        Budget::new(&Memory::new(2 * all_bytes), link_bytes)
+    }
+
     fn chunk(len: usize) -> Bytes {
         Bytes::from(vec![1; len])
     }
 
     #[tokio::test]
     async fn an_end_stays_behind_the_bytes_and_room_comes_back() {
-        let budget = Budget::new(64 * KIB, 16 * KIB);
+        let budget = budget(64 * KIB, 16 * KIB);
         let (tx, mut rx) = inbox(&budget);
         tx.push(&budget, chunk(10)).await.expect("room");
         tx.push(&budget, chunk(KIB)).await.expect("room");
@@ -352,7 +355,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_connection_that_does_not_move_is_given_up_and_one_that_moves_is_waited_for() {
-        let budget = Budget::new(64 * KIB, 4 * KIB);
+        let budget = budget(64 * KIB, 4 * KIB);
         let (tx, mut rx) = inbox(&budget);
         tx.push(&budget, chunk(4 * KIB)).await.expect("room");
         assert_eq!(tx.push(&budget, chunk(1)).await, Err(NotAccepted::Stalled));
@@ -371,7 +374,7 @@ mod tests {
     async fn a_connection_that_crawls_holds_the_others_up_for_a_bounded_time() {
         let (crawls, fine) = (Duration::from_millis(400), Duration::from_millis(40));
         for (every, is_given_up) in [(crawls, true), (fine, false)] {
-            let budget = Budget::new(64 * KIB, 4 * KIB);
+            let budget = budget(64 * KIB, 4 * KIB);
             let (tx, mut rx) = inbox(&budget);
             let reader = async {
                 loop {
@@ -404,7 +407,7 @@ mod tests {
 
     #[tokio::test]
     async fn marks_that_a_hub_repeats_take_no_places() {
-        let budget = Budget::new(64 * KIB, MIN_CHARGE * 4);
+        let budget = budget(64 * KIB, MIN_CHARGE * 4);
         let (tx, mut rx) = inbox(&budget);
         for _ in 0..100 {
             tx.ready();
@@ -434,7 +437,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_chunk_that_can_never_fit_and_a_connection_that_is_gone_are_told_apart() {
-        let budget = Budget::new(64 * KIB, 4 * KIB);
+        let budget = budget(64 * KIB, 4 * KIB);
         let (tx, rx) = inbox(&budget);
         assert_eq!(tx.push(&budget, chunk(5 * KIB)).await, Err(NotAccepted::OverLimit));
         drop(rx);
@@ -444,7 +447,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_flood_of_single_bytes_is_bounded_by_the_same_limit() {
-        let budget = Budget::new(64 * KIB, 4 * KIB);
+        let budget = budget(64 * KIB, 4 * KIB);
         let (tx, _rx) = inbox(&budget);
         for _ in 0..(4 * KIB / MIN_CHARGE) {
             tx.push(&budget, chunk(1)).await.expect("room");

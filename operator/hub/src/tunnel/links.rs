@@ -112,6 +112,7 @@ mod tests {
 
     use super::*;
     use crate::tunnel::budget::inbox;
+    use crate::tunnel::memory::Memory;
 
     const CHUNK: usize = 16 * 1024;
 
@@ -132,7 +133,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn those_that_do_not_move_make_room_at_once_however_many_there_are() {
         const STILL_ONES: [&str; 4] = ["a", "b", "c", "d"];
-        let budget = Budget::new(STILL_ONES.len() * CHUNK, 2 * CHUNK);
+        let budget = Budget::new(&Memory::new(2 * STILL_ONES.len() * CHUNK), 2 * CHUNK);
         let links = Links::default();
         let still_ones = STILL_ONES.map(|id| still(&links, &budget, id));
         for id in STILL_ONES {

@@ -9,7 +9,7 @@ use connect_hub::Error;
 use connect_hub::client::{Client, ClientOptions, NewRoute, NewShare, Revoked, ShareEnd};
 use connect_hub::identity::Identity;
 use connect_hub::join::{Join, JoinEnd, JoinEvent, Recheck, Timing};
-use connect_hub::tunnel::{Limits, Routes, SystemClock, Tunnel, TunnelConfig};
+use connect_hub::tunnel::{Limits, Memory, Routes, SystemClock, Tunnel, TunnelConfig};
 use futures::{SinkExt, StreamExt};
 use secrecy::SecretString;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -126,7 +126,8 @@ async fn a_private_certificate_is_trusted_for_calls_and_socket_when_named() {
     let error = within("health", with(tls()).health()).await.expect_err("not trusted");
     assert!(matches!(error, Error::Unreachable { .. }), "{error:?}");
 
-    let config = TunnelConfig { url: url(&hub), tls: trusting, limits: Limits::default() };
+    let config =
+        TunnelConfig { url: url(&hub), tls: trusting, limits: Limits::default(), memory: Memory::default() };
     let tunnel = Tunnel::start(config, fixed(Identity::generate()), Routes::new(Arc::new(SystemClock)));
     connected(&tunnel).await;
 }

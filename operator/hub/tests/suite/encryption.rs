@@ -53,7 +53,8 @@ impl Middle {
         let (name, protocol, targets) = ("api".into(), "tcp".into(), vec![service.address]);
         routes.set(service_id, Route { share: None, name, tunnel_port: None, protocol, targets });
         let limits = connect_hub::tunnel::Limits::default();
-        let config = TunnelConfig { url: url(&hubs[0].url), tls: tls(), limits };
+        let memory = connect_hub::tunnel::Memory::default();
+        let config = TunnelConfig { url: url(&hubs[0].url), tls: tls(), limits, memory };
         let tunnel = Tunnel::start(config, fixed(Identity::generate()), routes);
         let mut exposer = hubs[0].accept(&FEATURES).await;
         connected(&tunnel).await;

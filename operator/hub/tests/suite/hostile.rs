@@ -6,7 +6,7 @@ use std::sync::Arc;
 use connect_hub::identity::Identity;
 use connect_hub::join::{Join, JoinEvent};
 use connect_hub::tunnel::{
-    Limits, RefusedDial, Route, Routes, Stats, SystemClock, Tunnel, TunnelConfig, TunnelEvent,
+    Limits, Memory, RefusedDial, Route, Routes, Stats, SystemClock, Tunnel, TunnelConfig, TunnelEvent,
 };
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -36,7 +36,7 @@ impl Exposed {
         let routes = Routes::new(Arc::new(SystemClock));
         let service_id = Uuid::new_v4();
         routes.set(service_id, open_route(vec![service.address]));
-        let config = TunnelConfig { url: url(&hub.url), tls: tls(), limits };
+        let config = TunnelConfig { url: url(&hub.url), tls: tls(), limits, memory: Memory::default() };
         let tunnel = Tunnel::start(config, fixed(Identity::generate()), routes.clone());
         let mut agent = hub.accept(features).await;
         connected(&tunnel).await;

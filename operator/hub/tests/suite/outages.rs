@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use connect_hub::identity::Identity;
 use connect_hub::join::{Join, JoinEnd, JoinError, JoinEvent};
-use connect_hub::tunnel::{Limits, Routes, SystemClock, Tunnel, TunnelConfig, TunnelEvent, TunnelState};
+use connect_hub::tunnel::{
+    Limits, Memory, Routes, SystemClock, Tunnel, TunnelConfig, TunnelEvent, TunnelState,
+};
 use serde_json::json;
 use tokio::sync::watch;
 
@@ -14,7 +16,8 @@ use crate::support::services::{echo, ended};
 use crate::support::{connected, event, fixed, tls, url, within};
 
 fn tunnel(hub: &str, identity: watch::Receiver<Identity>) -> Tunnel {
-    let config = TunnelConfig { url: url(hub), tls: tls(), limits: Limits::default() };
+    let config =
+        TunnelConfig { url: url(hub), tls: tls(), limits: Limits::default(), memory: Memory::default() };
     Tunnel::start(config, identity, Routes::new(Arc::new(SystemClock)))
 }
 

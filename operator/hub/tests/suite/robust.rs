@@ -7,8 +7,8 @@ use connect_hub::client::{NewRoute, NewShare, ShareChange, ShareEnd};
 use connect_hub::identity::Identity;
 use connect_hub::join::{Join, JoinEnd, JoinEvent, Timing};
 use connect_hub::tunnel::{
-    Clock, EndReason, Limits, Refusal, Routes, ShareEnded, ShareKey, SystemClock, Tunnel, TunnelConfig,
-    TunnelEvent,
+    Clock, EndReason, Limits, Memory, Refusal, Routes, ShareEnded, ShareKey, SystemClock, Tunnel,
+    TunnelConfig, TunnelEvent,
 };
 use futures::StreamExt;
 use futures::future::join_all;
@@ -161,7 +161,7 @@ async fn a_hundred_stalled_readers_hold_up_nobody_else(hub: Hub) {
         assert!(exchange(&mut client, &sent).await == sent, "bytes of neighbour {seed} differ");
     });
     within("everyone else", join_all(exchanges)).await;
-    assert!(lab.tunnel.waiting_bytes() <= limits.agent_bytes);
+    assert!(lab.tunnel.waiting_bytes() <= Memory::default().bytes() / 2);
     assert_eq!(lab.tunnel.stats().reconnects(), 0);
     flooding.abort();
 }
@@ -169,7 +169,8 @@ async fn a_hundred_stalled_readers_hold_up_nobody_else(hub: Hub) {
 #[tokio::test]
 async fn a_hub_that_floods_is_held_to_the_limits_of_memory() {
     let hub = RawHub::start().await;
-    let limits = Limits { agent_bytes: 1024 * 1024, link_bytes: 256 * 1024, ..Limits::default() };
+    let limits = Limits { link_bytes: 256 * 1024, ..Limits::default() };
+    let memory = Memory::new(2 * 1024 * 1024);
     let mut service = Manual::start().await;
     let routes = Routes::new(Arc::new(SystemClock));
     let service_id = Uuid::new_v4();
@@ -178,7 +179,7 @@ async fn a_hub_that_floods_is_held_to_the_limits_of_memory() {
         service_id,
         connect_hub::tunnel::Route { share: None, name, tunnel_port: None, protocol, targets },
     );
-    let config = TunnelConfig { url: url(&hub.url), tls: tls(), limits };
+    let config = TunnelConfig { url: url(&hub.url), tls: tls(), limits, memory: memory.clone() };
     let tunnel = Tunnel::start(config, fixed(Identity::generate()), routes);
     let mut agent = hub.accept(&[]).await;
     connected(&tunnel).await;
@@ -202,9 +203,9 @@ async fn a_hub_that_floods_is_held_to_the_limits_of_memory() {
     };
     within("the flood is taken in", flood).await;
     assert!(most > limits.link_bytes, "nothing waited: {most}");
-    assert!(most <= limits.agent_bytes, "more than the limit: {most}");
+    assert!(most <= memory.bytes() / 2, "more than the limit: {most}");
     eventually("those that do not read are given up", || tunnel.stats().open_connections() == 0).await;
-    assert_eq!(tunnel.waiting_bytes(), 0, "what waited is given back");
+    assert_eq!((tunnel.waiting_bytes(), memory.used()), (0, 0), "what waited is given back");
     assert_eq!(tunnel.stats().reconnects(), 0);
     drop(unread);
 }
@@ -253,7 +254,8 @@ async fn a_port_is_open_on_both_kinds_of_loopback() {
 async fn a_second_socket_of_our_agent_is_told() {
     let lab = Lab::start(Hub::embedded().await).await;
     let mut events = lab.tunnel.events();
-    let config = TunnelConfig { url: lab.hub.url(), tls: tls(), limits: Limits::default() };
+    let config =
+        TunnelConfig { url: lab.hub.url(), tls: tls(), limits: Limits::default(), memory: Memory::default() };
     let thief = Tunnel::start(config, fixed(lab.exposer.clone()), Routes::new(Arc::new(SystemClock)));
     connected(&thief).await;
     assert_eq!(within("the loss", events.recv()).await.expect("told"), TunnelEvent::Replaced);

@@ -6,7 +6,7 @@ use std::process::Stdio;
 use std::sync::Arc;
 
 use connect_hub::identity::Identity;
-use connect_hub::tunnel::{Limits, Route, Routes, ShareKey, SystemClock, Tunnel, TunnelConfig};
+use connect_hub::tunnel::{Limits, Memory, Route, Routes, ShareKey, SystemClock, Tunnel, TunnelConfig};
 use jiff::{Timestamp, ToSpan};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
@@ -37,7 +37,8 @@ async fn exposing_process() {
     let (name, protocol, targets) = ("api".into(), "tcp".into(), vec![target]);
     let route = Route { share: Some(share()), name, tunnel_port: None, protocol, targets };
     routes.set(service.parse().expect("an id"), route);
-    let config = TunnelConfig { url: url(&hub), tls: tls(), limits: Limits::default() };
+    let config =
+        TunnelConfig { url: url(&hub), tls: tls(), limits: Limits::default(), memory: Memory::default() };
     let _tunnel = Tunnel::start(config, fixed(Identity::generate()), routes.clone());
     tokio::task::spawn_blocking(move || {
         for line in std::io::stdin().lock().lines() {

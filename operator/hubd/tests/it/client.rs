@@ -81,6 +81,7 @@ pub async fn expose(hub: &TestHub, address: SocketAddr) -> (Identity, Share, Tun
         url: client.url().clone(),
         tls: Arc::clone(&hub.trust),
         limits: connect_hub::tunnel::Limits::default(),
+        memory: connect_hub::tunnel::Memory::default(),
     };
     let (identity_tx, identity_rx) = watch::channel(maker.clone());
     let tunnel = Tunnel::start(config, identity_rx, routes);

@@ -58,7 +58,12 @@ impl HubConnection {
         let (token, identity_rx) = AgentToken::new(identities.clone(), stored);
         self.tunnel.get_or_init(|| {
             let tls = self.endpoint_tls();
-            let config = TunnelConfig { url: self.endpoint.url.clone(), tls, limits: Limits::default() };
+            let config = TunnelConfig {
+                url: self.endpoint.url.clone(),
+                tls,
+                limits: Limits::default(),
+                memory: self.memory.clone(),
+            };
             Tunnel::start(config, identity_rx, self.routes.clone())
         });
         Ok(token)

@@ -12,7 +12,7 @@ use connect_hub::client::{Client, ClientOptions, NewRoute, NewService, NewShare,
 use connect_hub::identity::Identity;
 use connect_hub::tls;
 use connect_hub::tunnel::{
-    Clock, Limits, Route, Routes, ShareKey, SystemClock, Tunnel, TunnelConfig, TunnelState,
+    Clock, Limits, Memory, Route, Routes, ShareKey, SystemClock, Tunnel, TunnelConfig, TunnelState,
 };
 use connect_hub::url::{HubUrl, InsecureHttp};
 use futures::{StreamExt, TryStreamExt, stream};
@@ -197,7 +197,12 @@ impl Exposer {
         let identity = Identity::generate();
         let label = format!("bench-{}", self.agents.len());
         client.register_agent(&identity, &label, None).await.context("cannot register")?;
-        let config = TunnelConfig { url, tls: Arc::clone(&self.tls), limits: Limits::default() };
+        let config = TunnelConfig {
+            url,
+            tls: Arc::clone(&self.tls),
+            limits: Limits::default(),
+            memory: Memory::default(),
+        };
         let (_, watched) = watch::channel(identity.clone());
         let tunnel = Tunnel::start(config, watched, self.routes.clone());
         let mut state = tunnel.state();

@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex};
 use connect_hub::client::{Client, ClientOptions, NewService};
 use connect_hub::identity::Identity;
 use connect_hub::join::{Join, JoinConfig, LocalRoute, Timing, Transport};
-use connect_hub::tunnel::{Clock, Limits, Route, Routes, ShareKey, SystemClock, Tunnel, TunnelConfig};
+use connect_hub::tunnel::{
+    Clock, Limits, Memory, Route, Routes, ShareKey, SystemClock, Tunnel, TunnelConfig,
+};
 use connect_hub::url::HubUrl;
 use jiff::{Timestamp, ToSpan};
 use tokio::net::TcpStream;
@@ -158,7 +160,7 @@ impl Lab {
         let clock = Arc::new(TestClock::default());
         let routes = Routes::new(Arc::clone(&clock) as Arc<dyn Clock>);
         let (exposer, url) = (hub.identity().await, hub.url());
-        let config = TunnelConfig { url: url.clone(), tls: tls(), limits };
+        let config = TunnelConfig { url: url.clone(), tls: tls(), limits, memory: Memory::default() };
         let tunnel = Tunnel::start(config, fixed(exposer.clone()), routes.clone());
         connected(&tunnel).await;
         Self { hub, routes, tunnel, clock, exposer, url }
