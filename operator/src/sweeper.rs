@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use connect_crds::condition::{find, kind, reason};
 use connect_crds::{EnvironmentShare, Mark};
-use connect_hub::client::ShareRow;
+use connect_hub::client::{Closing, ShareRow};
 use jiff::{SignedDuration, Timestamp};
 use kube::api::ListParams;
 use kube::{Api, Client, ResourceExt};
@@ -71,7 +71,7 @@ async fn sweep(
             continue;
         }
         for row in &rows {
-            point("closing an orphaned share", api.revoke_share(agent, &row.code))
+            point("closing an orphaned share", api.close_share(agent, &row.code, Closing::Removed))
                 .await
                 .map_err(|source| Error::Hub { doing: "closing an orphaned share", source })?;
         }

@@ -169,10 +169,26 @@ impl Client {
         Ok(answer.share)
     }
 
-    /// Ends a share. A code the hub does not know is [`Revoked::Absent`], not an error.
+    /// Revokes a share. A code the hub does not know is [`Revoked::Absent`], not an error.
     pub async fn revoke_share(&self, agent: Uuid, code: &SecretString) -> Result<Revoked, Error> {
+        self.close_share(agent, code, Closing::Revoked).await
+    }
+
+    /// Ends a share as [`Self::revoke_share`] does, and says why to those who have joined, at hubs that pass it on.
+    pub async fn close_share(
+        &self,
+        agent: Uuid,
+        code: &SecretString,
+        closing: Closing,
+    ) -> Result<Revoked, Error> {
         let answer = match share_path("revoke share", code, "") {
-            Ok(path) => self.as_agent(Method::DELETE, "revoke share", &path, agent).done().await,
+            Ok(path) => {
+                let call = self.as_agent(Method::DELETE, "revoke share", &path, agent);
+                match closing {
+                    Closing::Revoked => call.done().await,
+                    Closing::Removed => call.header("end-reason", "deleted").done().await,
+                }
+            }
             Err(malformed) => Err(malformed),
         };
         match answer {

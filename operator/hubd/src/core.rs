@@ -43,11 +43,11 @@ impl Core {
         })
     }
 
-    /// Revokes a share: written down first, so that no dial is allowed any more, then cut.
-    pub async fn revoke(&self, share: Uuid) -> Result<(), StoreError> {
-        if self.store.end_share(share, EndReason::Revoked).await? {
+    /// Closes a share before its time: written down first, so that no dial is allowed any more, then cut.
+    pub async fn close(&self, share: Uuid, why: EndReason) -> Result<(), StoreError> {
+        if self.store.end_share(share, why).await? {
             self.ends.forget(share);
-            let ended = HashMap::from([(share, EndReason::Revoked)]);
+            let ended = HashMap::from([(share, why)]);
             let told = self.bridges.end_shares(&ended);
             self.tell_ended(&ended, &told).await;
         }

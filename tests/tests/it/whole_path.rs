@@ -88,7 +88,7 @@ async fn expiry_cuts_a_running_transfer_and_leaves_those_of_others_whole() -> Re
     Running::start(bob.address(API)?, LONG).await?.cut().await?;
     assert!(Timestamp::now() >= end, "cut before its end");
     ensure!(!survivor.has_ended(), "the other transfer ended before this one was cut, so it shows nothing");
-    bob.end(SOON).await?;
+    must_say(&mut bob, "\nShare expired.\n").await?;
 
     world.share_says("short", kind::ACTIVE, "False", reason::EXPIRED).await?;
     world.share_says("short", kind::READY, "True", reason::EXPIRED).await?;
@@ -112,7 +112,7 @@ async fn revocation_cuts_a_running_transfer_and_leaves_those_of_others_whole() -
     let said = plugin::revoke(&world.kubectl, &shared.code).await?;
     assert!(said.stdout.contains(&format!("[ok] Share {} revoked.", shared.code)), "{}", said.report());
     running.cut().await?;
-    alice.end(SOON).await?;
+    must_say(&mut alice, "\nShare revoked.\n").await?;
     must_be_refused(&world, &shared.join).await?;
 
     let whole = download(api.address(), "/bytes/24", |_| {}).await?;
@@ -126,15 +126,24 @@ async fn a_deleted_share_is_cut_and_takes_its_secret_along() -> Result<()> {
     let _api = world.exposed_api().await?;
     world.apply_share("demo", serde_json::json!({})).await?;
     let words = world.join_words("demo").await?;
-    let alice = Teammate::join(&world.kubectl, "alice", &words, &[API]).await?;
+    let mut alice = Teammate::join(&world.kubectl, "alice", &words, &[API]).await?;
     let running = Running::start(alice.address(API)?, LONG).await?;
     world.kubectl.run(["delete", "environmentshare", "demo", "--timeout=60s"]).await?.success()?;
     running.cut().await?;
+    must_say(&mut alice, "\nShare closed by its owner.\n").await?;
     must_be_refused(&world, &words).await?;
     eventually("the Secret is gone", SOON, || async {
         world.code("demo", "code").await.err().map(drop).context("it is there")
     })
     .await
+}
+
+/// A teammate leaves by themselves, with success and this as their last words.
+async fn must_say(teammate: &mut Teammate, last: &str) -> Result<()> {
+    let status = teammate.end(SOON).await?;
+    let said = teammate.said();
+    ensure!(status.success() && said.ends_with(last), "{status}: {said}");
+    Ok(())
 }
 
 /// The code of an ended share is refused with the words for every code that is none.

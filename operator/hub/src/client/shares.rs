@@ -155,6 +155,15 @@ pub struct ShareChange {
     pub routes: Option<Vec<NewRoute>>,
 }
 
+/// Why a share is closed before its time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Closing {
+    /// It was taken back.
+    Revoked,
+    /// What it shared, or the wish to share it, is gone.
+    Removed,
+}
+
 /// What became of a share that was to be revoked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Revoked {

@@ -21,7 +21,7 @@ use crate::{
     limits::{JOINS_PER_SHARE, SHARE_HOURS, SHARES_PER_WORKSPACE},
     moment::Moment,
     secret::ShareCode,
-    store::{Change, Changed, Created, NewRoute, NewShare, ShareRow, ShareState, Workspace},
+    store::{Change, Changed, Created, EndReason, NewRoute, NewShare, ShareRow, ShareState, Workspace},
 };
 
 /// Recorded.
@@ -29,6 +29,8 @@ const NAME_MAX: usize = 100;
 const DEFAULT_LIFE: Duration = Duration::from_secs(24 * 3600);
 const IDEMPOTENCY_HEADER: &str = "idempotency-key";
 const IDEMPOTENCY_MAX: usize = 128;
+/// Why a share is closed, for those who have joined; without it, it is revoked.
+const END_REASON_HEADER: &str = "end-reason";
 /// A date in any sensible form.
 const DATE_MAX: usize = 64;
 /// The newest joins that the list tells of each share.
@@ -150,6 +152,7 @@ pub async fn revoke(
     State(core): State<Arc<Core>>,
     caller: Caller,
     Segment(code): Segment,
+    headers: HeaderMap,
 ) -> Result<Json<Value>, ApiError> {
     let not_found = || ApiError::text(403, "Share not found"); // recorded: not a 404
     let code = ShareCode::parse(&code).ok_or_else(not_found)?;
@@ -160,7 +163,8 @@ pub async fn revoke(
     if share.agent != caller.agent.id {
         return Err(ApiError::text(403, "Not authorized to revoke this share"));
     }
-    core.revoke(share.id).await?;
+    let removed = headers.get(END_REASON_HEADER).is_some_and(|why| why == EndReason::Deleted.as_str());
+    core.close(share.id, if removed { EndReason::Deleted } else { EndReason::Revoked }).await?;
     Ok(Json(json!({"success": true})))
 }
 

@@ -11,7 +11,10 @@ use crate::moment::Moment;
 #[serde(rename_all = "lowercase")]
 pub enum EndReason {
     Expired,
+    /// Taken back.
     Revoked,
+    /// What it shared, or the wish to share it, is gone.
+    Deleted,
 }
 
 // === impl EndReason ===
@@ -21,6 +24,7 @@ impl EndReason {
         match text {
             "expired" => Some(Self::Expired),
             "revoked" => Some(Self::Revoked),
+            "deleted" => Some(Self::Deleted),
             _ => None,
         }
     }
@@ -29,6 +33,7 @@ impl EndReason {
         match self {
             Self::Expired => "expired",
             Self::Revoked => "revoked",
+            Self::Deleted => "deleted",
         }
     }
 }

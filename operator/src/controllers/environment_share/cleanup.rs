@@ -4,6 +4,7 @@
 //! does not answer is given up after [`GIVE_UP`]; an Event then names what may be left there.
 
 use connect_crds::{EnvironmentShare, FINALIZER, Mark};
+use connect_hub::client::Closing;
 use connect_hub::tunnel::routes::EndReason;
 use kube::api::{DeleteParams, Preconditions};
 use kube::runtime::controller::Action;
@@ -31,7 +32,7 @@ pub async fn cleanup(share: &EnvironmentShare, context: &Context) -> Result<Acti
         return Ok(Action::await_change());
     }
     let found = dereference(share, context).await?;
-    if let Err(problem) = close_at_hub(share, &found).await {
+    if let Err(problem) = close_at_hub(share, &found, Closing::Removed).await {
         let asked = share.metadata.deletion_timestamp.as_ref().map_or(context.now(), |time| time.0);
         let waits = context.now().duration_since(asked) < GIVE_UP && !is_planted(Bug::LetsGoTooSoon);
         if waits || is_planted(Bug::WaitsForTheHub) {

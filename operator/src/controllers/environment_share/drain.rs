@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use connect_crds::condition::{Verdict, kind, merge, reason};
 use connect_crds::{EnvironmentShare, EnvironmentShareStatus, Mark};
+use connect_hub::client::Closing;
 use kube::ResourceExt;
 use tokio::time::{Instant, timeout_at};
 
@@ -55,7 +56,7 @@ pub async fn let_go(
 async fn tell_the_hub(share: &EnvironmentShare, context: &Context, deadline: Instant) -> Result<bool, Error> {
     loop {
         let found = dereference(share, context).await?;
-        let why = match timeout_at(deadline, close_at_hub(share, &found)).await {
+        let why = match timeout_at(deadline, close_at_hub(share, &found, Closing::Removed)).await {
             Ok(Ok(())) => return Ok(true),
             Ok(Err(problem)) => problem.message,
             Err(_) => "it did not answer in time".to_owned(),

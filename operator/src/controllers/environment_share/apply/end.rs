@@ -2,7 +2,7 @@
 
 use connect_crds::condition::{find, is_true, kind};
 use connect_crds::{EnvironmentShare, FINALIZER, Mark};
-use connect_hub::client::{Client, Revoked, ShareRow};
+use connect_hub::client::{Client, Closing, Revoked, ShareRow};
 use kube::ResourceExt;
 use secrecy::{ExposeSecret, SecretString};
 use uuid::Uuid;
@@ -35,7 +35,7 @@ pub async fn close(
         // First of all: no new connection, and the open ones are cut. Nothing below can delay this.
         hub.end_share(&share_key(share), over.end_reason());
     }
-    if let Err(problem) = close_at_hub(share, found).await {
+    if let Err(problem) = close_at_hub(share, found, Closing::Revoked).await {
         // A hub that has not been heard yet will be, or will not: both are told.
         let undecided = matches!(&found.hub, Ok((_, HubState::Starting)));
         let look_again = Some(context.hub_retry(share));
@@ -58,7 +58,11 @@ pub async fn close(
 ///
 /// # Errors
 /// Says why the hub could not be told.
-pub async fn close_at_hub(share: &EnvironmentShare, found: &Found) -> Result<(), HubProblem> {
+pub async fn close_at_hub(
+    share: &EnvironmentShare,
+    found: &Found,
+    closing: Closing,
+) -> Result<(), HubProblem> {
     // A hub whose Secret is gone cannot be told; its share ends there by its own expiry.
     let Ok((hub, state)) = &found.hub else { return Ok(()) };
     let may_be_there = may_be_unknown(share) && !hub.with_directory(|directory| directory.is_listed());
@@ -73,9 +77,9 @@ pub async fn close_at_hub(share: &EnvironmentShare, found: &Found) -> Result<(),
     let told = async {
         // A code that is not in the hub's list any more may still be one: lists are up to a minute old.
         if let Some(code) = unlisted_code(found, hub) {
-            revoke(client, agent, code).await?;
+            revoke(client, agent, code, closing).await?;
         }
-        close_rows(share, &found.rows, hub, (client, agent)).await?;
+        close_rows(share, &found.rows, hub, (client, agent), closing).await?;
         free_services(share, &[], found, hub).await
     };
     told.await.map_err(|error| hub.problem(&error))
@@ -101,7 +105,7 @@ pub async fn retire_code(
     (client, agent): (&Client, Uuid),
 ) -> Result<(), connect_hub::Error> {
     let Some(old) = &found.code else { return Ok(()) };
-    revoke(client, agent, &old.code).await?;
+    revoke(client, agent, &old.code, Closing::Revoked).await?;
     hub.with_directory(|directory| {
         let mark = Mark::of(&share.uid().unwrap_or_default());
         directory.forget(&mark);
@@ -125,7 +129,7 @@ fn unlisted_code<'a>(found: &'a Found, hub: &HubConnection) -> Option<&'a Secret
     (!listed).then_some(&code.code)
 }
 
-/// Revokes the shares of these rows.
+/// Closes the shares of these rows.
 ///
 /// # Errors
 /// The hub refused or did not answer.
@@ -134,9 +138,10 @@ pub async fn close_rows(
     rows: &[ShareRow],
     hub: &HubConnection,
     (client, agent): (&Client, Uuid),
+    closing: Closing,
 ) -> Result<(), connect_hub::Error> {
     for row in rows {
-        revoke(client, agent, &row.code).await?;
+        revoke(client, agent, &row.code, closing).await?;
     }
     let mark = Mark::of(&share.uid().unwrap_or_default());
     hub.with_directory(|directory| directory.forget(&mark));
@@ -144,8 +149,13 @@ pub async fn close_rows(
 }
 
 /// Revokes a code; one that the hub does not know is as good as revoked.
-async fn revoke(client: &Client, agent: Uuid, code: &SecretString) -> Result<(), connect_hub::Error> {
-    match point("closing a share", client.revoke_share(agent, code)).await? {
+async fn revoke(
+    client: &Client,
+    agent: Uuid,
+    code: &SecretString,
+    closing: Closing,
+) -> Result<(), connect_hub::Error> {
+    match point("closing a share", client.close_share(agent, code, closing)).await? {
         Revoked::Done | Revoked::Absent => Ok(()),
     }
 }

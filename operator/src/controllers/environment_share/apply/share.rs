@@ -1,7 +1,7 @@
 //! Exactly one share at the hub for one object: found, made, changed.
 
 use connect_crds::{EnvironmentShare, Mark, Membership};
-use connect_hub::client::{Client, NewRoute, NewShare, ShareChange, ShareEnd, ShareRow, ShareState};
+use connect_hub::client::{Client, Closing, NewRoute, NewShare, ShareChange, ShareEnd, ShareRow, ShareState};
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 use secrecy::ExposeSecret;
@@ -68,7 +68,7 @@ impl Keeper<'_> {
     pub async fn settle(&self) -> Result<Settled, connect_hub::Error> {
         let Self { share, valid, found, hub, client, agent, .. } = *self;
         if valid.limit_reached && !hub.has("grants") {
-            close_rows(share, &found.rows, hub, (client, agent)).await?;
+            close_rows(share, &found.rows, hub, (client, agent), Closing::Revoked).await?;
             return Ok(Settled::Limit);
         }
         let Some(keep) = self.row_to_keep(clock::now()) else { return self.create().await };
