@@ -8,6 +8,7 @@ mod command;
 mod environment;
 mod family;
 mod live;
+mod news;
 pub mod refusal;
 mod view;
 
@@ -31,6 +32,7 @@ use crate::settings::join::{JoinSettings, Purpose};
 use crate::settings::through::Through;
 use access::Admission;
 use live::Board;
+use news::News;
 
 /// Longest time spent on closing politely; the process ends then anyway.
 const GOODBYE: Duration = Duration::from_millis(500);
@@ -199,8 +201,8 @@ fn not_started(error: &JoinError, settings: &JoinSettings) -> Failure {
 async fn stay(mut join: Join, host: &str, story: Story) -> Outcome<()> {
     let printer = story.printer;
     let mut board = Board::default();
+    let mut news = News::default();
     let mut redraw = tokio::time::interval(REDRAW);
-    let mut last = None;
     loop {
         let event = tokio::select! {
             event = join.next_event() => event,
@@ -217,12 +219,10 @@ async fn stay(mut join: Join, host: &str, story: Story) -> Outcome<()> {
         if let JoinEvent::Ended { reason } = event {
             return end(reason, story);
         }
-        // A program that tries again and again would otherwise fill the screen with one sentence.
-        if last.as_ref() != Some(&event) {
+        if let Some(line) = news.line(&event, Timestamp::now()) {
             printer.draw(&board.take_away());
-            printer.talk(&view::event(&event, Timestamp::now()));
+            printer.talk(&line);
             draw(&mut board, &join, host, printer);
-            last = Some(event);
         }
     }
 }

@@ -58,7 +58,9 @@ pub(crate) enum AgentError {
     #[error("the hub did not confirm the agent within {} seconds", after.as_secs())]
     NoWelcome { after: Duration },
     /// The hub forgot us, or another socket took our place.
-    #[error("the hub no longer knows this agent's socket")]
+    #[error(
+        "the hub no longer knows this agent's socket: another process may use the same identity, which only one may"
+    )]
     Forgotten,
     /// We are to be another agent now.
     #[error("the agent has another identity now")]

@@ -181,6 +181,11 @@ pub enum JoinEvent {
         /// Why.
         reason: JoinEnd,
     },
+    /// The other end does not encrypt, so the hub can read what passes; told once for each socket and route.
+    NotEncrypted {
+        /// The route.
+        name: String,
+    },
     /// A connection could not be made.
     RouteFailed {
         /// The route.

@@ -2,9 +2,10 @@
 
 use std::fs::File;
 use std::io::Read;
+use std::net::{Ipv6Addr, SocketAddr};
 use std::os::unix::process::ExitStatusExt as _;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use connect_tests::control_plane::Kubectl;
 use connect_tests::plugin::{self, Shared};
 use connect_tests::process::Process;
@@ -174,6 +175,70 @@ async fn a_terminal_shows_what_passes_and_a_pipe_is_not_flooded() -> Result<()> 
 }
 
 #[tokio::test]
+async fn a_join_outlives_its_hub_and_says_so_in_a_line_each_way() -> Result<()> {
+    let mut world = World::beside_a_hub("join-outage").await?;
+    let _api = world.exposed_api().await?;
+    let shared = plugin::share(&world.kubectl, &["--name", "demo"]).await?;
+    let alice = Teammate::join(&world.kubectl, "alice", &shared.join, &[API]).await?;
+    let before = download(alice.address(API)?, "/bytes/1", |_| {}).await?.checksum()?.to_owned();
+
+    let mut hub = world.hub.take().context("there is one")?;
+    hub.process().kill()?;
+    says(&alice, "[!] Connection to the hub lost, reconnecting: ").await?;
+    world.hub = Some(hub.restart(&world.cluster.logs()).await?);
+    says(&alice, "[ok] Reconnected\n").await?;
+    eventually("the same port leads there again", SOON, || async {
+        let after = download(alice.address(API)?, "/bytes/1", |_| {}).await?;
+        ensure!(after.checksum()? == before, "other bytes came");
+        Ok(())
+    })
+    .await?;
+    let said = alice.said();
+    for line in ["Connection to the hub lost", "Reconnected"] {
+        assert_eq!(said.matches(line).count(), 1, "{said}");
+    }
+    assert!(alice.leave()?.success());
+    Ok(())
+}
+
+#[tokio::test]
+async fn ports_are_on_both_loopbacks_or_where_they_were_asked_for() -> Result<()> {
+    let stage = Stage::set("join-address").await?;
+    let alice = Teammate::join(&stage.world.kubectl, "alice", &stage.shared.join, &[API]).await?;
+    let SocketAddr::V4(usual) = alice.address(API)? else { bail!("a teammate uses IPv4") };
+    let expected = download(usual.into(), "/bytes/1", |_| {}).await?.checksum()?.to_owned();
+    // A machine without IPv6 has one loopback.
+    if std::net::TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_ok() {
+        let same = download((Ipv6Addr::LOCALHOST, usual.port()).into(), "/bytes/1", |_| {}).await?;
+        assert_eq!(same.checksum()?, expected);
+    }
+
+    // 127.0.0.0/8 is this machine, too, and what is bound to another of its addresses is not reached by this one.
+    let words = ["--only", API, "--address", "127.0.0.2"];
+    let mut elsewhere = stage.process("elsewhere", &words)?;
+    let port = elsewhere
+        .printed("the port at that address", PATIENTLY, |said| number_after(said, "[ok] api → 127.0.0.2:"))
+        .await?;
+    let port = u16::try_from(port)?;
+    let same = download(([127, 0, 0, 2], port).into(), "/bytes/1", |_| {}).await?;
+    assert_eq!(same.checksum()?, expected);
+    let said = elsewhere.stdout();
+    ensure!(said.contains(&format!("    • api: 127.0.0.2:{port}\n")), "{said}");
+    assert_eq!(listeners(elsewhere.id())?, 1, "and nowhere else");
+    assert!(elsewhere.terminate()?.success());
+
+    let words = stage.join(&["--address", "192.0.2.1"]);
+    let wrong = stage.elsewhere()?.run(words).await?.fails_with(1)?;
+    ensure!(
+        wrong.stderr.contains("[x] Cannot listen on a port for ")
+            && wrong.stderr.ends_with("Check --address: it must be an address of this machine.\n"),
+        "{}",
+        wrong.report()
+    );
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_key_is_checked_with_its_hub_before_it_is_kept() -> Result<()> {
     let world = World::beside_a_hub("join-login").await?;
     let hub = world.hub.as_ref().context("there is one")?;
@@ -199,6 +264,34 @@ async fn a_key_is_checked_with_its_hub_before_it_is_kept() -> Result<()> {
     let sentence = format!("[x] The hub at {} cannot log in with a browser\n", hub.url());
     ensure!(browser.stderr.starts_with(&sentence), "{}", browser.report());
     Ok(())
+}
+
+/// Waits until a teammate has said this.
+async fn says(teammate: &Teammate, words: &str) -> Result<()> {
+    eventually(&format!("a teammate says {words:?}"), PATIENTLY, || async {
+        let said = teammate.said();
+        ensure!(said.contains(words), "{said}");
+        Ok(())
+    })
+    .await
+}
+
+/// On how many addresses and ports a process listens.
+fn listeners(process: u32) -> Result<usize> {
+    let mut own = Vec::new();
+    for file in std::fs::read_dir(format!("/proc/{process}/fd"))? {
+        // One that was closed meanwhile listens nowhere.
+        own.extend(std::fs::read_link(file?.path()).ok().map(|target| target.display().to_string()));
+    }
+    let sockets = ["tcp", "tcp6"].map(|kind| std::fs::read_to_string(format!("/proc/{process}/net/{kind}")));
+    let [by_ipv4, by_ipv6] = sockets.map(Result::unwrap_or_default);
+    let listening = by_ipv4.lines().chain(by_ipv6.lines()).filter(|line| {
+        let mut words = line.split_whitespace();
+        // 0A: it listens. What follows up to the inode is of no interest here.
+        words.nth(3) == Some("0A")
+            && words.nth(5).is_some_and(|inode| own.contains(&format!("socket:[{inode}]")))
+    });
+    Ok(listening.count())
 }
 
 fn number_after(said: &str, words: &str) -> Option<u32> {

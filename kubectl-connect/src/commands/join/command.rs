@@ -16,6 +16,7 @@ use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::environment::Variables;
+use super::news::News;
 use super::view;
 use crate::failure::{Exit, Failure, Outcome, words_of};
 use crate::interrupt::{Signal, Signals};
@@ -58,6 +59,7 @@ pub async fn run(
     let mut signals = Signals::listen()?;
     let mut running = Running::start(words, variables)?;
     let mut killed_at = None;
+    let mut news = News::default();
     loop {
         let event = tokio::select! {
             status = running.child.wait() => {
@@ -82,7 +84,9 @@ pub async fn run(
             running.end().await;
             return Err(share_ended(reason));
         }
-        printer.talk(&view::event(&event, Timestamp::now()));
+        if let Some(line) = news.line(&event, Timestamp::now()) {
+            printer.talk(&line);
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! What a join looks like, line by line. Scripts wait for `tunnel(s) active`.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use connect_crds::Mark;
 use connect_hub::client::JoinedShare;
@@ -105,6 +105,9 @@ pub fn event(event: &JoinEvent, now: Timestamp) -> String {
             output::rest_in_words(*ends_at, now),
             output::date(*ends_at)
         ),
+        JoinEvent::NotEncrypted { name } => {
+            format!("[!] {}: not encrypted end to end, so the hub can read what passes\n", Clean::new(name))
+        }
         JoinEvent::RouteFailed { name, reason } => {
             format!("[!] {}: {}\n", Clean::new(name), Clean::new(reason))
         }
@@ -124,11 +127,16 @@ pub fn ending(reason: JoinEnd) -> Result<&'static str, &'static str> {
 
 /// The name under which the ports are reached.
 pub fn host(bind: &[IpAddr]) -> String {
-    match bind.iter().find(|address| address.is_loopback() || address.is_unspecified()).or(bind.first()) {
-        Some(IpAddr::V6(address)) if !address.is_loopback() && !address.is_unspecified() => {
-            format!("[{address}]")
-        }
-        Some(address) if !address.is_loopback() && !address.is_unspecified() => address.to_string(),
+    // 127.0.0.2 is a loopback address, too, and nobody calls it localhost.
+    let is_local = |address: &&IpAddr| {
+        let local: [IpAddr; 2] = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
+        address.is_unspecified() || local.contains(address)
+    };
+    match bind.first() {
+        Some(address) if !bind.iter().any(|address| is_local(&address)) => match address {
+            IpAddr::V4(address) => address.to_string(),
+            IpAddr::V6(address) => format!("[{address}]"),
+        },
         _ => "localhost".to_owned(),
     }
 }
@@ -203,6 +211,10 @@ mod tests {
                 "[ok] The share now ends in 24 hours (Mon Jan 15 2024 10:30:00 GMT)\n",
             ),
             (
+                JoinEvent::NotEncrypted { name: "api\n".into() },
+                "[!] api\\n: not encrypted end to end, so the hub can read what passes\n",
+            ),
+            (
                 JoinEvent::RouteFailed { name: "api\r".into(), reason: "refused".into() },
                 "[!] api\\r: refused\n",
             ),
@@ -218,6 +230,8 @@ mod tests {
             (&["127.0.0.1", "::1"], "localhost"),
             (&["0.0.0.0"], "localhost"),
             (&["10.0.0.7"], "10.0.0.7"),
+            (&["127.0.0.2"], "127.0.0.2"),
+            (&["::1"], "localhost"),
             (&["10.0.0.7", "127.0.0.1"], "localhost"),
             (&["fd00::7"], "[fd00::7]"),
         ] {

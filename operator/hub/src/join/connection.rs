@@ -36,7 +36,7 @@ const READY_TIMEOUT: Duration = Duration::from_secs(15);
 /// there were none for this long.
 const LATE_BYTES: Duration = Duration::from_secs(2);
 
-/// Places in the event queue that failures of connections leave free for the hub's own ups and downs.
+/// Places in the event queue that what connections tell leaves free for the hub's own ups and downs.
 const SPARE_EVENTS: usize = 16;
 
 /// What every connection of a join needs.
@@ -49,7 +49,7 @@ pub(super) struct Connections {
     pub(super) deadline: Deadline,
     /// Cancelled when the join is over.
     pub(super) over: CancellationToken,
-    /// Connections --failures--> the owner of the join. Weak, so that the queue ends with the runner.
+    /// Connections --failures, warnings--> the owner of the join. Weak, so that the queue ends with the runner.
     pub(super) events_tx: mpsc::WeakSender<JoinEvent>,
 }
 
@@ -88,7 +88,7 @@ impl Connections {
             biased;
             () = over.cancelled() => {}
             carried = carried => if let Err(reason) = carried {
-                self.tell_failure(&route.name, reason);
+                self.tell(JoinEvent::RouteFailed { name: route.name.clone(), reason });
             },
         }
     }
@@ -129,7 +129,7 @@ impl Connections {
         let at_end = if live.half_close { AtEnd::Finish } else { AtEnd::CloseAfter(LATE_BYTES) };
         let lane = Lane::new(live.emitter.clone(), JOINER, connection_id, at_end);
         let agreed = match ready(&mut inbox).await {
-            Ok(()) => agree(live, &lane, &mut inbox, route, peer).await,
+            Ok(()) => agree(live, &lane, &mut inbox, route.service_id, peer).await,
             Err(reason) => Err(reason),
         };
         let keys = match agreed {
@@ -139,6 +139,9 @@ impl Connections {
                 return Err(reason);
             }
         };
+        if keys.is_none() && live.peers.is_in_plain(route.service_id) {
+            self.tell(JoinEvent::NotEncrypted { name: route.name.clone() });
+        }
         let _counted = self.counters.opened();
         let meter = Meter { from_hub: &self.counters.from_hub, to_hub: &self.counters.to_hub, route: None };
         let outcome = pump::run(stream, inbox, &lane, keys, pass, meter, registration).await;
@@ -157,10 +160,10 @@ impl Connections {
         live.ok_or_else(|| "the hub is away".to_owned())
     }
 
-    fn tell_failure(&self, route: &str, reason: String) {
+    fn tell(&self, event: JoinEvent) {
         let Some(events_tx) = self.events_tx.upgrade() else { return };
         if events_tx.capacity() > SPARE_EVENTS {
-            let _ = events_tx.try_send(JoinEvent::RouteFailed { name: route.to_owned(), reason }); // see SPARE_EVENTS
+            let _ = events_tx.try_send(event); // see SPARE_EVENTS
         }
     }
 }
@@ -185,18 +188,18 @@ async fn agree(
     live: &Live,
     lane: &Lane,
     inbox: &mut InboxRx,
-    route: &LocalRoute,
+    service_id: Uuid,
     peer: Peer,
 ) -> Result<Option<Keys>, String> {
-    let peer = live.peers.known(route.service_id, peer);
+    let peer = live.peers.known(service_id, peer);
     match pump::offer(lane, inbox, peer).await {
         Ok(Agreed::Sealed(keys)) => {
-            live.peers.encrypts(route.service_id);
+            live.peers.encrypts(service_id);
             Ok(Some(keys))
         }
         Ok(Agreed::Plain) => Ok(None),
         Ok(Agreed::FellBack) => {
-            live.peers.is_silent(route.service_id, &route.name);
+            live.peers.is_silent(service_id);
             Ok(None)
         }
         Err(error) => Err(error.to_string()),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use connect_hub::identity::Identity;
-use connect_hub::join::Join;
+use connect_hub::join::{Join, JoinEvent};
 use connect_hub::tunnel::{Route, Routes, SystemClock, Tunnel, TunnelConfig};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -18,7 +18,7 @@ use crate::support::lab::{Hub, Lab, dial, dial_echo, on_every_hub};
 use crate::support::node::NodeHub;
 use crate::support::raw::{RawAgent, RawHub};
 use crate::support::services::{Manual, bytes, echo, exchange, reset};
-use crate::support::{connected, eventually, fixed, local_join, tls, url, within};
+use crate::support::{connected, event, eventually, fixed, local_join, tls, url, within};
 
 /// What our own hub can do.
 const FEATURES: [&str; 3] = ["half-close", "share-events", "e2e"];
@@ -253,6 +253,18 @@ async fn a_joiner_offers_once_to_who_does_not_answer() {
     let mut connection = middle.open(None).await;
     let packet = middle.packet_of_client(&mut connection, b"at once").await;
     assert_eq!(decoded(&packet), b"at once");
+    // The teammate is told, and once.
+    let mut told = Vec::new();
+    let over = json!({"id": Uuid::new_v4(), "reason": "revoked"});
+    middle.joiner.emit("share_ended", &over).await;
+    event(&mut middle.join, "a warning and the end", |event| {
+        told.push(event.clone());
+        matches!(event, JoinEvent::Ended { .. })
+    })
+    .await;
+    let warnings =
+        told.iter().filter(|told| **told == JoinEvent::NotEncrypted { name: "api".into() }).count();
+    assert_eq!(warnings, 1, "{told:?}");
 }
 
 #[tokio::test]

@@ -54,7 +54,7 @@ pub async fn connected(tunnel: &Tunnel) {
 }
 
 /// Waits for the event that `wanted` accepts and gives it.
-pub async fn event(join: &mut Join, what: &str, wanted: impl Fn(&JoinEvent) -> bool) -> JoinEvent {
+pub async fn event(join: &mut Join, what: &str, mut wanted: impl FnMut(&JoinEvent) -> bool) -> JoinEvent {
     within(what, async {
         loop {
             let event = join.next_event().await;
