@@ -121,6 +121,8 @@ async fn clean(core: Arc<Core>) {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -137,6 +139,59 @@ mod tests {
         ends.forget(c);
         assert!(ends.take_due(at(1000)).is_empty());
         assert_eq!(ends.idle_for(at(1000)), CLOCK_CHECK);
+    }
+
+    /// What may happen to the timer, with times in milliseconds.
+    #[derive(Clone, Debug)]
+    enum Step {
+        Set(u8, i64),
+        Forget(u8),
+        /// The timer looks at a clock that has gone on, or was stepped back or forth.
+        Look(i64),
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            4 => (0..6_u8, 0..20_000_i64).prop_map(|(share, end)| Step::Set(share, end)),
+            1 => (0..6_u8).prop_map(Step::Forget),
+            4 => (-10_000..10_000_i64).prop_map(Step::Look),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn every_end_comes_out_once_when_the_clock_shows_it_and_never_before(
+            steps in prop::collection::vec(step(), 1..100)
+        ) {
+            let (ends, mut armed, mut now) = (Ends::default(), HashMap::new(), 10_000_i64);
+            for step in steps {
+                match step {
+                    Step::Set(share, end) => {
+                        ends.set(Uuid::from_u128(share.into()), Moment::from_millis(end));
+                        armed.insert(share, end);
+                    }
+                    Step::Forget(share) => {
+                        ends.forget(Uuid::from_u128(share.into()));
+                        armed.remove(&share);
+                    }
+                    Step::Look(by) => {
+                        now += by;
+                        let mut due: Vec<_> = ends.take_due(Moment::from_millis(now));
+                        let mut expected: Vec<_> = armed
+                            .extract_if(|_, end| *end <= now)
+                            .map(|(share, _)| Uuid::from_u128(share.into()))
+                            .collect();
+                        due.sort();
+                        expected.sort();
+                        prop_assert_eq!(due, expected);
+                    }
+                }
+                let next = armed.values().min().map_or(CLOCK_CHECK, |end| {
+                    Duration::from_millis(u64::try_from(end - now).unwrap_or(0))
+                });
+                prop_assert_eq!(ends.idle_for(Moment::from_millis(now)), next.min(CLOCK_CHECK));
+            }
+        }
     }
 
     #[test]

@@ -86,6 +86,8 @@ pub fn text_to_pass_on(value: &RawValue) -> Option<Box<RawValue>> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -117,6 +119,25 @@ mod tests {
             ("null", None),
         ] {
             assert_eq!(passed_on(json).as_deref(), expected, "{json}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_read_or_refused_and_what_is_read_says_what_was_written(
+            name in ".{0,12}",
+            id in proptest::option::of(".{0,40}"),
+            data in proptest::option::of(".{0,200}"),
+            noise in ".{0,60}",
+        ) {
+            let _ = Incoming::parse(&noise); // whatever it is, it ends in an answer
+            let frame = serde_json::json!([name, {"connectionId": id, "data": data, "more": noise}]).to_string();
+            let read = Incoming::parse(&frame).expect("an event");
+            prop_assert_eq!(read.name, name);
+            prop_assert_eq!(read.body.connection_id.map(|id| id.0.into_owned()), id);
+            let passed_on = read.body.data.and_then(text_to_pass_on);
+            let said = passed_on.map(|json| serde_json::from_str::<String>(json.get()).expect("a text"));
+            prop_assert_eq!(said, data);
         }
     }
 

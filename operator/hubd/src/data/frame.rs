@@ -95,6 +95,9 @@ pub fn refused(code: Code, message: &str) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    use futures::FutureExt as _;
+    use proptest::prelude::*;
+
     use super::*;
 
     async fn read(bytes: &[u8], early: usize) -> io::Result<OpenFrame> {
@@ -131,6 +134,40 @@ mod tests {
         ] {
             let mut reader = FrameReader { early: early.to_vec() };
             assert_eq!((reader.is_quiet(), reader.early.len()), (is_quiet, left), "{early:?}");
+        }
+    }
+
+    /// Runs what waits for nothing.
+    fn run<T>(work: impl Future<Output = T>) -> T {
+        work.now_or_never().expect("every byte is there")
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_an_open_or_an_error_and_no_byte_beyond_is_taken(
+            pings in 0..4_usize,
+            kind in prop_oneof![4 => Just(OPEN), 1 => any::<u8>()],
+            json in prop_oneof![
+                Just(br#"{"connectionId":"c","serviceId":"00000000-0000-0000-0000-000000000001"}"#.to_vec()),
+                prop::collection::vec(any::<u8>(), 0..80),
+            ],
+            rest in prop::collection::vec(any::<u8>(), 0..40),
+            early in 0..100_usize,
+        ) {
+            let frame = [&PING.repeat(pings), &[kind, 0, 0, json.len() as u8][..], &json].concat();
+            let stream = [&frame[..], &rest].concat();
+            let (early, later) = stream.split_at(early.min(stream.len()));
+            let (mut reader, mut source) = (FrameReader { early: early.to_vec() }, later);
+            if let Ok(OpenFrame { bytes, .. }) = run(reader.open(&mut source)) {
+                // A frame that looked like a ping may have been one, and the rest an open.
+                let taken = stream.len() - reader.early.len() - source.len();
+                prop_assert!(stream[..taken].ends_with(&bytes));
+                if kind == OPEN {
+                    prop_assert_eq!(taken, frame.len());
+                }
+            } else if kind == OPEN {
+                prop_assert!(serde_json::from_slice::<Open>(&json).is_err());
+            }
         }
     }
 

@@ -92,6 +92,8 @@ impl Frames {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn frame(payload: &[u8], masked: bool) -> Vec<u8> {
@@ -136,6 +138,43 @@ mod tests {
                 );
                 assert_eq!(frames.until_end(), None, "between two frames");
             }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn frames_of_any_length_are_found_wherever_the_stream_is_cut(
+            lengths in prop::collection::vec(prop_oneof![0..300_usize, 65_000..66_000_usize], 1..8),
+            masked in any::<bool>(),
+            cuts in prop::collection::vec(1..5_000_usize, 1..20),
+        ) {
+            let payload = |length: usize| vec![b'4'; length];
+            let stream = lengths.iter().flat_map(|length| frame(&payload(*length), masked)).collect::<Vec<_>>();
+            let (mut frames, mut passed, mut rest) = (Frames::default(), Vec::new(), &stream[..]);
+            for size in cuts.iter().cycle() {
+                let (piece, more) = rest.split_at(rest.len().min(*size));
+                frames.follow(piece, |frame| passed.push(frame.length));
+                rest = more;
+                if rest.is_empty() {
+                    break;
+                }
+                prop_assert!(frames.until_end().is_none_or(|left| left > 0 && left <= rest.len()));
+            }
+            prop_assert_eq!(passed, lengths.iter().map(|length| *length as u64).collect::<Vec<_>>());
+            prop_assert_eq!(frames.until_end(), None);
+        }
+
+        #[test]
+        fn any_bytes_are_followed_alike_whole_and_in_pieces(
+            bytes in prop::collection::vec(any::<u8>(), 0..400),
+            size in 1..50_usize,
+        ) {
+            let (mut whole, mut pieces) = (Frames::default(), Frames::default());
+            let (mut of_whole, mut of_pieces) = (Vec::new(), Vec::new());
+            whole.follow(&bytes, |frame| of_whole.push(frame));
+            bytes.chunks(size).for_each(|piece| pieces.follow(piece, |frame| of_pieces.push(frame)));
+            prop_assert_eq!(of_whole, of_pieces);
+            prop_assert_eq!(whole.until_end(), pieces.until_end());
         }
     }
 

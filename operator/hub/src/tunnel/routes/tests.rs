@@ -1,6 +1,7 @@
 //! The timer of all ends: any sequence of steps, on a wall clock that a test moves and a monotonic one that stands still.
 
 use std::collections::HashMap;
+use std::task::{Context, Wake, Waker};
 
 use jiff::SignedDuration;
 use proptest::prelude::*;
@@ -130,6 +131,50 @@ async fn check(steps: Vec<Step>) {
             }
             sleep(left.min(Duration::from_millis(50))).await;
         }
+    }
+}
+
+/// Looks at a share in the very call that tells its end, which wakes whoever listens.
+struct Witness {
+    routes: Routes,
+    service_id: Uuid,
+    leash: Leash,
+    /// Whether a dial was refused and the connection cut.
+    seen: Mutex<Option<(bool, bool)>>,
+}
+
+impl Wake for Witness {
+    fn wake(self: Arc<Self>) {
+        let refused = self.routes.authorize(self.service_id, self.routes.shared.clock.now()).is_err();
+        let cut = self.leash.pass().token().is_cancelled();
+        self.seen.lock().expect("lock").get_or_insert((refused, cut));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn dials_are_refused_and_connections_cut_when_an_end_is_told() {
+    for why in [EndReason::Revoked, EndReason::Expired] {
+        let clock = Arc::new(WallClock { began: Instant::now(), step: Mutex::default() });
+        let routes = Routes::new(Arc::clone(&clock) as Arc<dyn Clock>);
+        let (share, service_id) = (key(0), Uuid::new_v4());
+        let targets = vec![SocketAddr::from(([127, 0, 0, 1], 9))];
+        let (name, protocol) = ("api".to_owned(), "tcp".to_owned());
+        let route = Route { share: Some(share.clone()), name, tunnel_port: None, protocol, targets };
+        routes.set(service_id, route);
+        routes.set_end(&share, clock.now() + SignedDuration::from_secs(60));
+        let (_, leash) = routes.admit(service_id).expect("is open");
+        let witness = Arc::new(Witness { routes: routes.clone(), service_id, leash, seen: Mutex::default() });
+        let mut told = routes.ended();
+        let waker = Waker::from(Arc::clone(&witness));
+        let mut telling = std::pin::pin!(told.recv());
+        assert!(telling.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+
+        match why {
+            EndReason::Expired => sleep(Duration::from_secs(61)).await,
+            why => routes.end(&share, why),
+        }
+        assert_eq!(*witness.seen.lock().expect("lock"), Some((true, true)), "{why:?}");
+        assert_eq!(telling.await.expect("told"), ShareEnded { share, why });
     }
 }
 
