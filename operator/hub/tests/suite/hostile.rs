@@ -152,6 +152,37 @@ async fn rubbish_is_counted_and_the_session_lives_on() {
 }
 
 #[tokio::test]
+async fn a_message_that_is_too_large_is_not_read_and_the_agent_is_back() {
+    let mut lab = Exposed::start(&[], Limits::default()).await;
+    let large = "A".repeat(4 * 1024 * 1024);
+    // The agent leaves at its head, so the rest may find nobody.
+    let large = format!(r#"42/agent,["data",{{"connectionId":"c","data":"{large}"}}]"#);
+    let _ = lab.agent.try_send(&large).await;
+    lab.agent = lab.hub.accept(&[]).await;
+    lab.agent.expect("expose").await;
+    let _open = lab.dial("afterwards").await;
+    assert_eq!((lab.stats().malformed_frames(), lab.stats().reconnects()), (1, 1));
+}
+
+#[tokio::test]
+async fn a_flood_of_dials_that_are_refused_keeps_nobody_waiting() {
+    const FLOOD: u64 = 20_000;
+    let mut lab = Exposed::start(&[], Limits::default()).await;
+    let mut held = lab.dial("held").await;
+    // A hub that does not listen to the answers.
+    for number in 0..FLOOD {
+        let dial = json!({"connectionId": format!("c-{number}"), "serviceId": Uuid::nil()});
+        lab.agent.emit("dial", &dial).await;
+    }
+    lab.agent.emit("data", &json!({"connectionId": "held", "data": "cGluZw=="})).await;
+    let mut got = [0; 4];
+    within("bytes behind the flood", held.read_exact(&mut got)).await.expect("read");
+    assert_eq!(&got, b"ping");
+    lab.still_works().await;
+    assert_eq!(lab.stats().refused_dials(RefusedDial::UnknownService), FLOOD, "each was refused and counted");
+}
+
+#[tokio::test]
 async fn events_for_connections_that_are_not_ours_are_counted_and_change_nothing() {
     let mut lab = Exposed::start(&["half-close"], Limits::default()).await;
     for event in ["data", "fin", "close"] {

@@ -56,6 +56,22 @@ async fn refused_credentials_are_a_verdict_until_there_are_others() {
 }
 
 #[tokio::test]
+async fn a_hub_that_forgot_us_when_another_socket_of_our_agent_left_is_told_and_offered_all_again() {
+    let lab = Lab::start(Hub::node().await).await;
+    let join = lab.join_recorded(vec![lab.expose("one", "api", echo().await).await]).await;
+    drop(dial_echo(&join, 0).await);
+    let mut events = lab.tunnel.events();
+    let (url, identity) = (lab.hub.url().to_string(), fixed(lab.exposer.clone()));
+    let other = tunnel(&url, identity);
+    connected(&other).await;
+    other.stop().await;
+    // Its answers to heartbeats do not tell, so this takes as long as the next probe.
+    assert_eq!(within("the loss", events.recv()).await.expect("told"), TunnelEvent::Replaced);
+    connected(&lab.tunnel).await;
+    dial_echo(&join, 0).await;
+}
+
+#[tokio::test]
 async fn an_expired_token_is_told_and_a_rotated_one_is_used_at_once() {
     let hub = RawHub::start().await;
     let identity = Identity::generate();

@@ -58,6 +58,11 @@ impl RawAgent {
         self.socket.send(Message::text(frame)).await.expect("sent");
     }
 
+    /// For what may be too much for the agent.
+    pub async fn try_send(&mut self, frame: &str) -> Result<(), tokio_tungstenite::tungstenite::Error> {
+        self.socket.send(Message::text(frame)).await
+    }
+
     pub async fn send_message(&mut self, message: Message) {
         self.socket.send(message).await.expect("sent");
     }
