@@ -11,7 +11,7 @@ use crate::bench::paths::{Ours, Protocol, Service};
 use crate::bench::service::Wish;
 use crate::progress::say;
 
-/// Connections of one teammate; the plugin takes 1,024.
+/// Connections of one teammate.
 const PER_TEAMMATE: usize = 1000;
 
 /// Open files that one process needs for one connection, on the most demanding path.

@@ -16,11 +16,12 @@ use serde_json::json;
 use tokio::io::AsyncReadExt;
 use tokio::time::{sleep, timeout};
 
-use super::{Lateness, Watched, now};
+use super::{Lateness, Watched, judged, look_at_the_machine, now};
 use crate::bench::Bench;
 use crate::bench::figure::{Goal, Measure, Row, Unit};
 use crate::bench::paths::{Joined, Service};
 use crate::bench::service::Wish;
+use crate::bench::statistics::Rounds;
 use crate::control_plane::{ControlPlane, Kubectl, Options};
 use crate::hub::Hub;
 use crate::operator::{HubChoice, Operator, Setup};
@@ -28,8 +29,8 @@ use crate::plugin;
 use crate::services;
 use crate::wait::{PATIENTLY, eventually};
 
-/// Shares that are deleted, one after the other.
-const DELETED: usize = 20;
+/// Shares that a user ends, one after the other.
+const ENDED: usize = 20;
 
 /// Other shares that change meanwhile, and how many changes are under way at once: as many as a busy pipeline makes.
 const CHANGING: usize = 40;
@@ -61,18 +62,57 @@ const PORT: u16 = 8080;
 struct World {
     operator: Operator,
     hub: Hub,
-    _service: Service,
+    service: Service,
     kubectl: Kubectl,
     cluster: ControlPlane,
 }
 
+/// How a user ends a share.
+#[derive(Clone, Copy)]
+enum Ending {
+    Delete,
+    Revoke,
+}
+
 pub(super) async fn measure(bench: &Bench) -> Result<Vec<Row>> {
     let mut world = World::start(bench).await?;
-    let mut rows = vec![deleted(&world, "alone", 50.0).await?];
-    rows.push(deleted_in_a_storm(&world).await?);
+    let service = world.service.address();
+    let mut calm = Rounds::default();
+    look_at_the_machine(&mut calm, service).await?;
+    let mut rows = vec![ended(&world, Ending::Delete, "alone", 50.0).await?];
+    look_at_the_machine(&mut calm, service).await?;
+    rows.push(ended(&world, Ending::Revoke, "alone", 50.0).await?);
+    look_at_the_machine(&mut calm, service).await?;
+    for ending in [Ending::Delete, Ending::Revoke] {
+        rows.push(ended_in_a_storm(&world, ending).await?);
+        look_at_the_machine(&mut calm, service).await?;
+    }
     rows.extend(without_an_api_server(&mut world).await?);
+    look_at_the_machine(&mut calm, service).await?;
+    let mut rows = judged(rows, &calm);
+    // Bytes after an end are counted, and five seconds are long: no noise excuses them.
     rows.extend(across_a_restart(world).await?);
     Ok(rows)
+}
+
+impl Ending {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Delete => "DELETE",
+            Self::Revoke => "revoked: true",
+        }
+    }
+
+    async fn ask(self, shares: &Api<EnvironmentShare>, name: &str) -> Result<()> {
+        match self {
+            Self::Delete => shares.delete(name, &DeleteParams::default()).await.map(drop),
+            Self::Revoke => {
+                let change = Patch::Merge(json!({ "spec": { "revoked": true } }));
+                shares.patch(name, &PatchParams::default(), &change).await.map(drop)
+            }
+        }
+        .context("cannot end a share")
+    }
 }
 
 impl World {
@@ -92,7 +132,7 @@ impl World {
         let address = services::service(&kubectl, API, PORT).await?;
         let service = Service::start_at(address, &cluster.logs()).await?;
         plugin::expose(&kubectl, &format!("{API}:{PORT}")).await?;
-        Ok(Self { operator, hub, _service: service, kubectl, cluster })
+        Ok(Self { operator, hub, service, kubectl, cluster })
     }
 
     async fn shares(&self) -> Result<Api<EnvironmentShare>> {
@@ -134,9 +174,9 @@ impl World {
 }
 
 /// E3, while the operator has nothing else to do, or whatever the caller gives it to do.
-async fn deleted(world: &World, when: &str, goal: f64) -> Result<Row> {
-    let group = when.replace(' ', "-");
-    let names: Vec<String> = (0..DELETED).map(|number| format!("{group}-{number}")).collect();
+async fn ended(world: &World, ending: Ending, when: &str, goal: f64) -> Result<Row> {
+    let group = [ending.word(), when].concat().to_lowercase().replace([' ', ':'], "-");
+    let names: Vec<String> = (0..ENDED).map(|number| format!("{group}-{number}")).collect();
     for name in &names {
         world.apply(name, json!({ "expires": "1h" })).await?;
     }
@@ -147,15 +187,15 @@ async fn deleted(world: &World, when: &str, goal: f64) -> Result<Row> {
         let watched = Watched::open(first(joined)?, FINE).await?;
         sleep(PAUSE).await;
         let asked = now();
-        shares.delete(name, &DeleteParams::default()).await.context("cannot delete a share")?;
+        ending.ask(&shares, name).await?;
         lateness.add(watched.ended().await?, asked);
     }
-    let what = format!("from DELETE to the cut, {when}, {DELETED} shares, p99");
+    let what = format!("from {} to the cut, {when}, {ENDED} shares, p99", ending.word());
     lateness.row("E3", what, 0.99, Goal::AtMost(goal))
 }
 
 /// E3, while other shares change all the time and every change is a call to the hub and a write of Secret and status.
-async fn deleted_in_a_storm(world: &World) -> Result<Row> {
+async fn ended_in_a_storm(world: &World, ending: Ending) -> Result<Row> {
     let shares = world.shares().await?;
     let names: Vec<String> = (0..CHANGING).map(|number| format!("changing-{number}")).collect();
     for name in &names {
@@ -174,7 +214,7 @@ async fn deleted_in_a_storm(world: &World) -> Result<Row> {
             .await
     };
     tokio::select! {
-        row = deleted(world, "in a storm of changes", 300.0) => row,
+        row = ended(world, ending, "in a storm of changes", 300.0) => row,
         storm = storm => match storm {
             Ok(()) => bail!("the storm is over"),
             Err(error) => Err(error).context("the storm ended"),
@@ -212,7 +252,7 @@ async fn across_a_restart(world: World) -> Result<Vec<Row>> {
     let code = world.code("restarted").await?;
     let route = first(&joined)?;
     let _watched = Watched::open(route, FINE).await?;
-    let World { mut operator, hub, _service, kubectl: _kubectl, cluster } = world;
+    let World { mut operator, hub, service: _service, kubectl: _kubectl, cluster } = world;
     until(end, BEFORE).await;
     operator.process().kill()?;
     sleep_past(end).await;
