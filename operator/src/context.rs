@@ -29,6 +29,7 @@ use crate::definitions::Definitions;
 use crate::error::Error;
 use crate::lease::Leadership;
 use crate::metrics::Metrics;
+use crate::namespaces::Ending;
 use crate::own_writes::OwnWrites;
 use crate::target::{self, Policy, Problem, Target};
 use crate::tunnels::{HubConnection, Hubs};
@@ -72,6 +73,8 @@ pub struct Context {
     pub connections: Connections,
     /// Ready addresses of headless Services, until their EndpointSlices change.
     pub endpoints: Arc<Endpoints>,
+    /// Whether the only namespace of these caches is being deleted.
+    pub ending: Ending,
 }
 
 /// The caches, each kept by one watch. Services and Secrets are cut down to what is used before they are stored.

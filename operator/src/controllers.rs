@@ -43,6 +43,15 @@ pub const ROOM_RETRY: Duration = Duration::from_secs(60);
 /// When an object is looked at again whose cache has not taken our last write.
 const CATCH_UP: Duration = Duration::from_secs(1);
 
+/// Why objects are let go that stay, or whose namespace goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Leaving {
+    /// The operator is uninstalled: the object says so from now on.
+    Uninstalled,
+    /// The namespace is deleted, and the object with it.
+    NamespaceEnds,
+}
+
 /// Runs one controller until `stop`.
 pub async fn run<K, Fut>(
     store: Store<K>,
@@ -83,6 +92,10 @@ where
 {
     if !context.leadership.is_held() {
         return Err(Error::NotLeader);
+    }
+    if context.ending.has_begun() && object.meta().deletion_timestamp.is_none() {
+        // Or it would get back the finalizer that was taken off in time.
+        return Ok(Action::await_change());
     }
     if context.own_writes.outrun(&*object) {
         // The change that the cache waits for triggers the next look; this is the net under it.

@@ -10,7 +10,8 @@ use std::time::Duration;
 use anyhow::{Context as _, ensure};
 use connect_crds::{FINALIZER, HubRef};
 use connect_hub::tunnel::Memory;
-use futures::{StreamExt, stream};
+use futures::future::BoxFuture;
+use futures::{FutureExt, StreamExt, stream};
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Resource, ResourceExt};
 use tokio::task::JoinSet;
@@ -22,11 +23,12 @@ use crate::backoff::Backoff;
 use crate::cluster;
 use crate::connections::Connections;
 use crate::context::{Context, Endpoints};
-use crate::controllers::{environment_share, service_expose};
+use crate::controllers::{Leaving, environment_share, service_expose};
 use crate::definitions::Definitions;
 use crate::error::{Error, chain};
 use crate::lease::{self, Leadership};
 use crate::metrics::Metrics;
+use crate::namespaces::Ending;
 use crate::own_writes::OwnWrites;
 use crate::target::Policy;
 use crate::tunnels::Hubs;
@@ -98,7 +100,7 @@ async fn drain(args: &DrainArgs) -> anyhow::Result<()> {
 
 /// What was done.
 #[derive(Default)]
-struct Left {
+pub(crate) struct Left {
     objects: usize,
     /// Shares and routes of which a hub could not be told.
     untold: usize,
@@ -130,7 +132,7 @@ async fn drain_scope(
     let endpoints = Arc::new(Endpoints::default());
     let mut watching = JoinSet::new();
     let stores = watches::start(client, scope, &triggers, endpoints.clone(), hubs.clone(), &mut watching);
-    watches::filled(&stores).await?;
+    watches::filled(&stores, watches::FILL_DEADLINE).await?;
     let definitions = Arc::new(Definitions::default());
     let context = Context {
         client: client.clone(),
@@ -147,21 +149,32 @@ async fn drain_scope(
         definitions,
         connections: Connections::default(),
         endpoints,
+        ending: Ending::default(),
     };
     // The embedded hub went with the operator, so there is nobody to be told.
     let patience = |hub_ref: Option<&HubRef>| {
         let is_gone = args.hub.embedded_hub && hub_ref.is_none();
         (!is_gone).then_some(deadline)
     };
-    let (context, patience) = (&context, &patience);
+    Ok(let_all_go(&context, Leaving::Uninstalled, patience).await)
+}
+
+/// Lets all objects of a scope go. `patience` is how long the hub of an object is tried; without an end it is gone itself.
+pub(crate) async fn let_all_go(
+    context: &Context,
+    leaving: Leaving,
+    patience: impl Fn(Option<&HubRef>) -> Option<Instant>,
+) -> Left {
     let shares = stream::iter(context.stores.shares.state()).map(|share| {
-        again(&context.stores.shares, share, async |share| {
-            environment_share::let_go(&share, context, patience(share.spec.hub_ref.as_ref())).await
+        let deadline = patience(share.spec.hub_ref.as_ref());
+        again(&context.stores.shares, share, move |share| {
+            async move { environment_share::let_go(&share, context, deadline, leaving).await }.boxed()
         })
     });
     let exposes = stream::iter(context.stores.exposes.state()).map(|expose| {
-        again(&context.stores.exposes, expose, async |expose| {
-            service_expose::let_go(&expose, context, patience(expose.spec.hub_ref.as_ref())).await
+        let deadline = patience(expose.spec.hub_ref.as_ref());
+        again(&context.stores.exposes, expose, move |expose| {
+            async move { service_expose::let_go(&expose, context, deadline, leaving).await }.boxed()
         })
     });
     let mut left = Left::default();
@@ -173,15 +186,15 @@ async fn drain_scope(
     while let Some(outcome) = outcomes.next().await {
         left.add(Left::one(&outcome));
     }
-    Ok(left)
+    left
 }
 
 /// Lets one object go; what failed, be it that somebody else has changed the object meanwhile, is tried again with what the
 /// cache has then.
-async fn again<K>(
-    store: &Store<K>,
+async fn again<'a, K>(
+    store: &'a Store<K>,
     mut object: Arc<K>,
-    let_go: impl AsyncFn(Arc<K>) -> Result<bool, Error>,
+    let_go: impl Fn(Arc<K>) -> BoxFuture<'a, Result<bool, Error>>,
 ) -> Result<bool, Error>
 where
     K: Resource<DynamicType = ()> + Clone + 'static,

@@ -27,6 +27,7 @@ pub mod faults;
 pub mod finalizer;
 pub mod lease;
 pub mod metrics;
+pub mod namespaces;
 pub mod own_writes;
 pub mod process;
 pub mod sweeper;
@@ -37,8 +38,8 @@ pub mod watches;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use connect_hub::tunnel::Memory;
@@ -55,18 +56,22 @@ use crate::admin::Admin;
 use crate::args::{ClusterArgs, Command, HubArgs, RunArgs};
 use crate::backoff::Backoff;
 use crate::connections::Connections;
-use crate::context::{Context, Endpoints};
+use crate::context::{Context, Endpoints, Stores};
 use crate::credentials::HubEndpoint;
 use crate::definitions::Definitions;
 use crate::embedded::EmbeddedHub;
 use crate::lease::Leadership;
 use crate::metrics::Metrics;
+use crate::namespaces::Ending;
 use crate::own_writes::OwnWrites;
 use crate::target::Policy;
 use crate::tunnels::{HubChange, Hubs};
 
 /// Bytes of a MiB.
 const MIB: usize = 1024 * 1024;
+
+/// How long one namespace of many may take to fill its caches before the others are no longer held up by it.
+const ONE_OF_MANY: Duration = Duration::from_secs(10);
 
 /// How long reconciliations under way may take to finish once the process is asked to stop.
 const STOP_GRACE: Duration = Duration::from_secs(5);
@@ -209,6 +214,7 @@ fn start_tasks(
     let namespaces = &args.cluster.watch_namespaces;
     let scopes = scopes(&args.cluster);
     admin.unfilled.store(scopes.len(), Ordering::Release);
+    let filling = Filling { left: admin.unfilled.clone(), of: scopes.len(), any: Arc::default() };
     for scope in scopes {
         let (triggers, triggered) = watches::triggers(args.labelled_services);
         let endpoints = Arc::new(Endpoints::default());
@@ -230,8 +236,10 @@ fn start_tasks(
             definitions: base.definitions.clone(),
             connections: Connections::default(),
             endpoints,
+            ending: Ending::default(),
         });
-        tasks.spawn(one_scope(context, triggers, triggered, admin.unfilled.clone(), stop.clone()));
+        let scope = scope.map(str::to_owned);
+        tasks.spawn(one_scope(context, scope, triggers, triggered, filling.clone(), stop.clone()));
     }
     let (definitions, client) = (base.definitions.clone(), base.client.clone());
     tasks.spawn(async move {
@@ -255,18 +263,63 @@ fn scopes(args: &ClusterArgs) -> Vec<Option<&str>> {
     }
 }
 
+/// How far the caches of all scopes are.
+#[derive(Clone)]
+struct Filling {
+    /// Scopes that are waited for.
+    left: Arc<AtomicUsize>,
+    /// How many there are.
+    of: usize,
+    /// Whether any is filled.
+    any: Arc<AtomicBool>,
+}
+
+impl Filling {
+    /// Waits until the caches of one scope are filled. One namespace of many that cannot be read, because it is gone or does not
+    /// let us, holds up no other: it is waited for in the background.
+    ///
+    /// # Errors
+    /// Nothing can be read anywhere.
+    async fn wait(&self, stores: &Stores, scope: Option<&str>) -> anyhow::Result<()> {
+        let begun = Instant::now();
+        let mut is_waited_for = true;
+        loop {
+            let patience = if self.of > 1 && is_waited_for { ONE_OF_MANY } else { watches::FILL_DEADLINE };
+            // Waited for here and nowhere else: of two that wait for one cache, the library wakes only one.
+            let filled = watches::filled(stores, patience).await;
+            let problem = match filled {
+                Ok(()) => {
+                    self.any.store(true, Ordering::Release);
+                    if is_waited_for {
+                        self.left.fetch_sub(1, Ordering::AcqRel);
+                    }
+                    return Ok(());
+                }
+                Err(problem) => problem,
+            };
+            if self.any.load(Ordering::Acquire) {
+                tracing::error!(namespace = scope, error = %problem, "this namespace is not served; the others are");
+                if std::mem::take(&mut is_waited_for) {
+                    self.left.fetch_sub(1, Ordering::AcqRel);
+                }
+            } else if begun.elapsed() >= watches::FILL_DEADLINE {
+                return Err(problem);
+            }
+        }
+    }
+}
+
 /// The controllers of one scope, once its caches are filled.
 async fn one_scope(
     context: Arc<Context>,
+    scope: Option<String>,
     triggers: watches::Triggers,
     triggered: watches::Triggered,
-    unfilled: Arc<AtomicUsize>,
+    filling: Filling,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let stores = context.stores.clone();
-    // Waited for here and nowhere else: of two that wait for one cache, the library wakes only one.
-    watches::filled(&stores).await?;
-    unfilled.fetch_sub(1, Ordering::AcqRel);
+    filling.wait(&stores, scope.as_deref()).await?;
     let watches::Triggered { exposes_rx, shares_rx, services_rx } = triggered;
     let exposes = controllers::run(
         stores.exposes.clone(),
@@ -294,7 +347,13 @@ async fn one_scope(
     };
     let hubs = watches::follow_hubs(context.hubs.clone(), triggers.clone(), stores);
     let definitions = watches::follow_definitions(context.definitions.clone(), triggers.clone());
-    let counting = connections::keep_counting(context, triggers.clone());
+    let counting = connections::keep_counting(context.clone(), triggers.clone());
+    let ending = async {
+        match &scope {
+            Some(namespace) => namespaces::keep_watch(&context, namespace).await,
+            None => std::future::pending().await,
+        }
+    };
     let opened = async {
         triggers.open().await;
         std::future::pending::<()>().await;
@@ -304,6 +363,7 @@ async fn one_scope(
         () = hubs => {}
         () = definitions => {}
         () = counting => {}
+        () = ending => {}
         () = opened => {}
     }
     Ok(())

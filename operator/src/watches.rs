@@ -73,26 +73,26 @@ pub fn start(
     stores
 }
 
-/// Waits until every cache is filled.
+/// Waits until every cache is filled, for each of them as long.
 ///
 /// # Errors
 /// Says which cache is not.
-pub async fn filled(stores: &Stores) -> anyhow::Result<()> {
-    async fn one<K>(what: &str, store: &Store<K>) -> anyhow::Result<()>
+pub async fn filled(stores: &Stores, patience: Duration) -> anyhow::Result<()> {
+    async fn one<K>(what: &str, store: &Store<K>, patience: Duration) -> anyhow::Result<()>
     where
         K: Resource<DynamicType = ()> + Clone + 'static,
     {
-        tokio::time::timeout(FILL_DEADLINE, store.wait_until_ready())
+        tokio::time::timeout(patience, store.wait_until_ready())
             .await
-            .map_err(|_| anyhow::anyhow!("cannot list {what} within {} s; are the CustomResourceDefinitions installed, and may the operator list them?", FILL_DEADLINE.as_secs()))?
+            .map_err(|_| anyhow::anyhow!("cannot list {what} within {} s; are the CustomResourceDefinitions installed, and may the operator list them?", patience.as_secs()))?
             .map_err(|_| anyhow::anyhow!("the watch of {what} ended"))
     }
     let Stores { exposes, shares, services, codes, hub_secrets } = stores;
-    one("ServiceExposes", exposes).await?;
-    one("EnvironmentShares", shares).await?;
-    one("Services", services).await?;
-    one("share code Secrets", codes).await?;
-    one("hub Secrets", hub_secrets).await
+    one("ServiceExposes", exposes, patience).await?;
+    one("EnvironmentShares", shares, patience).await?;
+    one("Services", services, patience).await?;
+    one("share code Secrets", codes, patience).await?;
+    one("hub Secrets", hub_secrets, patience).await
 }
 
 /// Turns changes at hubs into triggers, for ever.

@@ -9,6 +9,7 @@ mod completing;
 mod counts;
 mod definitions;
 mod dist;
+mod ending_namespace;
 mod faults;
 mod gitops;
 mod guides;

@@ -1,10 +1,12 @@
-//! Lets go of a share when the operator leaves the cluster: it ends at the hub, and the object stays, without our finalizer.
+//! Lets go of a share when the operator leaves the cluster, or the namespace ends: it ends at the hub, and the object stays, without
+//! our finalizer.
 
 use std::time::Duration;
 
 use connect_crds::condition::{Verdict, kind, merge, reason};
 use connect_crds::{EnvironmentShare, EnvironmentShareStatus, Mark};
 use connect_hub::client::Closing;
+use connect_hub::tunnel::routes::EndReason;
 use kube::ResourceExt;
 use tokio::time::{Instant, timeout_at};
 
@@ -13,7 +15,7 @@ use super::dereference::{code_of, dereference};
 use super::names::share_key;
 use super::validate::over;
 use crate::context::{Context, Notice};
-use crate::controllers::last_words;
+use crate::controllers::{Leaving, last_words};
 use crate::error::Error;
 use crate::finalizer;
 
@@ -33,7 +35,9 @@ pub async fn let_go(
     share: &EnvironmentShare,
     context: &Context,
     deadline: Option<Instant>,
+    leaving: Leaving,
 ) -> Result<bool, Error> {
+    context.hubs.end_share(&share_key(share), EndReason::Withdrawn);
     let told = match deadline {
         Some(deadline) => tell_the_hub(share, context, deadline).await?,
         None => true,
@@ -46,7 +50,7 @@ pub async fn let_go(
     finalizer::remove(share, context).await?;
     context.hubs.forget_share(&share_key(share));
     let now = context.now();
-    if over(share, share.ends_at(now).ok(), now).is_none() {
+    if leaving == Leaving::Uninstalled && over(share, share.ends_at(now).ok(), now).is_none() {
         last_words(context, share, &left(share, now)).await;
     }
     Ok(told)

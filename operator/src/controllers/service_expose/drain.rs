@@ -1,4 +1,5 @@
-//! Lets go of a route when the operator leaves the cluster: it leaves the hub, and the object stays, without our finalizer.
+//! Lets go of a route when the operator leaves the cluster, or the namespace ends: it leaves the hub, and the object stays, without
+//! our finalizer.
 
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::apply::{abandon, withdraw};
 use crate::context::Context;
-use crate::controllers::last_words;
+use crate::controllers::{Leaving, last_words};
 use crate::error::Error;
 use crate::finalizer;
 
@@ -28,13 +29,16 @@ pub async fn let_go(
     expose: &ServiceExpose,
     context: &Context,
     deadline: Option<Instant>,
+    leaving: Leaving,
 ) -> Result<bool, Error> {
     let told = match deadline {
         Some(deadline) => tell_the_hub(expose, context, deadline).await?,
         None => true,
     };
     finalizer::remove(expose, context).await?;
-    last_words(context, expose, &left(expose, context.now())).await;
+    if leaving == Leaving::Uninstalled {
+        last_words(context, expose, &left(expose, context.now())).await;
+    }
     Ok(told)
 }
 

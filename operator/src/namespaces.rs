@@ -1,0 +1,70 @@
+//! A namespace of the list that is deleted, which takes the operator's rights in it along.
+//!
+//! With a list of namespaces the operator's Role and RoleBinding are in the served namespace. When that is deleted they go with
+//! everything else, in no particular order, and an object that still has our finalizer then waits for ever: whoever could
+//! take it off may not any more. The cluster begins to empty a namespace five seconds after it was told to
+//! (`namespaceDeletionGracePeriod` of kube-controller-manager), so whoever looks in time is done before.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use connect_crds::FINALIZER;
+use k8s_openapi::api::core::v1::Namespace;
+use kube::{Api, ResourceExt};
+use tokio::time::{Instant, sleep};
+
+use crate::cluster::call_opt;
+use crate::context::Context;
+use crate::controllers::Leaving;
+use crate::drain::let_all_go;
+use crate::error::chain;
+use crate::faults::quick;
+
+/// How often a namespace is looked at that has something to lose. With [`HUB_PATIENCE`] it leaves a second of the five.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+
+/// How long hubs may take to hear that the shares of a namespace have ended. What they do not hear is cut here all the same, and
+/// the sweeper tells them later.
+const HUB_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Whether the scope's namespace is being deleted.
+#[derive(Debug, Default)]
+pub struct Ending(AtomicBool);
+
+impl Ending {
+    /// Whether nothing may be begun any more.
+    pub fn has_begun(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+/// Lets everything go in time when the namespace is deleted; never ends.
+pub async fn keep_watch(context: &Context, namespace: &str) {
+    let namespaces: Api<Namespace> = Api::all(context.client.clone());
+    loop {
+        sleep(quick(LOOK_EVERY)).await;
+        // Nothing of ours holds up an empty namespace, and nobody needs to be asked.
+        if !context.leadership.is_held() || !holds_anything(context) {
+            continue;
+        }
+        match call_opt("reading the namespace", namespaces.get_metadata(namespace)).await {
+            Ok(Some(found)) if found.metadata.deletion_timestamp.is_some() => {
+                if !context.ending.0.swap(true, Ordering::AcqRel) {
+                    tracing::info!(namespace, "the namespace is being deleted: letting go of all in it");
+                }
+                let_all_go(context, Leaving::NamespaceEnds, |_| Some(Instant::now() + HUB_PATIENCE)).await;
+            }
+            // One of the same name may be made again.
+            Ok(_) => context.ending.0.store(false, Ordering::Release),
+            Err(error) => {
+                tracing::debug!(namespace, error = chain(&error), "cannot look at the namespace");
+            }
+        }
+    }
+}
+
+fn holds_anything(context: &Context) -> bool {
+    let is_ours = |finalizers: &[String]| finalizers.iter().any(|name| name == FINALIZER);
+    context.stores.shares.find(|share| is_ours(share.finalizers())).is_some()
+        || context.stores.exposes.find(|expose| is_ours(expose.finalizers())).is_some()
+}
