@@ -46,8 +46,9 @@ pub const EVENT_OVERHEAD: usize = 512;
 pub const FEED_HIGH: usize = 4 * 1024 * 1024;
 /// ... and below this we read on. Half, so that the gate does not flutter.
 pub const FEED_LOW: usize = FEED_HIGH / 2;
-/// Bytes that wait for their receivers in the whole hub; above, every sender is held up at [`FEED_UNDER_PRESSURE`]. As
-/// much as 32 senders may have at once, and half of a small container.
+/// Bytes that wait for their receivers in the whole hub, or are handed to sockets and not taken; above, every sender is held up at
+/// [`FEED_UNDER_PRESSURE`] and every receiver has one event at a time. As much as 32 senders may have at once, and half of a
+/// small container.
 pub const HUB_QUEUE: usize = 128 * 1024 * 1024;
 /// What one sender may have waiting while the hub as a whole has too much: a chunk or two.
 pub const FEED_UNDER_PRESSURE: usize = 128 * 1024;

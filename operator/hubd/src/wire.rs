@@ -6,6 +6,8 @@
 //!   long as *we* do not read, the answer is given here on the peer's behalf.
 //! - **The window**: what is handed to the library is counted in bytes and given back when TCP has taken it. So its
 //!   queue stays short (a full one would kill the session at its next ping), and a receiver that takes nothing is seen.
+//! - **The budget**: both are counted over the whole hub. While that is too much, senders are held up early and a receiver gets
+//!   the next event when it has taken the last: slower for all, and bounded however many connections take nothing.
 
 mod frames;
 mod io;
@@ -46,6 +48,8 @@ pub struct Wire {
     /// What the events weigh that were handed over and not yet taken by TCP, oldest first.
     under_way: Mutex<VecDeque<u32>>,
     window: Semaphore,
+    /// Bytes of the window that are taken.
+    held: AtomicUsize,
     /// Events taken by TCP so far.
     taken: AtomicU64,
     /// Proven sockets on this connection: 0 or 1.
@@ -54,7 +58,7 @@ pub struct Wire {
     pub joins: AtomicUsize,
 }
 
-/// Bytes that wait for their receivers in the whole hub.
+/// Bytes in the whole hub that wait for their receivers, or for TCP to take them.
 #[derive(Debug, Default)]
 pub struct Budget(AtomicUsize);
 
@@ -97,6 +101,7 @@ impl Wire {
             queued: AtomicUsize::new(0),
             under_way: Mutex::default(),
             window: Semaphore::new(WINDOW_BYTES),
+            held: AtomicUsize::new(0),
             taken: AtomicU64::new(0),
             sessions: AtomicUsize::new(0),
             joins: AtomicUsize::new(0),
@@ -167,12 +172,17 @@ impl Wire {
         stall: Duration,
         stalled_for_good: impl Fn() -> bool,
     ) -> Result<(), NoWindow> {
-        let mut room = std::pin::pin!(self.window.acquire_many(clamp(weight)));
+        // Under pressure the whole window: what was sent before has left then.
+        let weight = clamp(weight);
+        let wanted = if self.budget.is_under_pressure() { WINDOW_PERMITS } else { weight };
+        let mut room = std::pin::pin!(self.window.acquire_many(wanted));
         loop {
             let taken = self.taken.load(Ordering::Acquire);
             match tokio::time::timeout(stall, &mut room).await {
-                Ok(Ok(permit)) => {
-                    permit.forget();
+                Ok(Ok(mut permits)) => {
+                    drop(permits.split((wanted - weight) as usize));
+                    permits.forget();
+                    self.hold(weight as usize);
                     return Ok(());
                 }
                 Ok(Err(_)) => return Err(NoWindow::Closed),
@@ -186,12 +196,27 @@ impl Wire {
 
     /// Takes room for `weight` bytes if there is some at once.
     pub fn try_reserve(&self, weight: usize) -> bool {
-        self.window.try_acquire_many(clamp(weight)).map(tokio::sync::SemaphorePermit::forget).is_ok()
+        let weight = clamp(weight);
+        if self.budget.is_under_pressure() {
+            return false;
+        }
+        let Ok(permits) = self.window.try_acquire_many(weight) else { return false };
+        permits.forget();
+        self.hold(weight as usize);
+        true
     }
 
     /// Gives back room that was reserved and not used.
     pub fn give_back(&self, weight: usize) {
-        self.window.add_permits(clamp(weight) as usize);
+        let weight = clamp(weight) as usize;
+        self.held.fetch_sub(weight, Ordering::AcqRel);
+        self.budget.0.fetch_sub(weight, Ordering::AcqRel);
+        self.window.add_permits(weight);
+    }
+
+    fn hold(&self, weight: usize) {
+        self.held.fetch_add(weight, Ordering::AcqRel);
+        self.budget.0.fetch_add(weight, Ordering::AcqRel);
     }
 
     /// Hands one event over by `send`, in step with the account of what is under way. `weight` is what was reserved for
@@ -210,7 +235,7 @@ impl Wire {
     fn event_taken(&self) {
         self.taken.fetch_add(1, Ordering::AcqRel);
         if let Some(weight) = lock(&self.under_way).pop_front() {
-            self.window.add_permits(weight as usize);
+            self.give_back(weight as usize);
         }
     }
 
@@ -229,13 +254,24 @@ impl Wire {
 // === impl Budget ===
 
 impl Budget {
+    fn is_under_pressure(&self) -> bool {
+        self.0.load(Ordering::Acquire) > HUB_QUEUE
+    }
+
     /// Above and below what a sender's gate closes and opens, as things are.
     fn limits(&self) -> (usize, usize) {
-        if self.0.load(Ordering::Acquire) > HUB_QUEUE {
+        if self.is_under_pressure() {
             (FEED_UNDER_PRESSURE, FEED_UNDER_PRESSURE / 2)
         } else {
             (FEED_HIGH, FEED_LOW)
         }
+    }
+}
+
+impl Drop for Wire {
+    fn drop(&mut self) {
+        // What TCP has not taken goes with the connection.
+        self.budget.0.fetch_sub(*self.held.get_mut(), Ordering::AcqRel);
     }
 }
 
@@ -245,9 +281,12 @@ impl Drop for Queued {
     }
 }
 
+/// All of a window.
+const WINDOW_PERMITS: u32 = WINDOW_BYTES as u32;
+
 /// A weight as permits: one event never needs more than there are.
 fn clamp(weight: usize) -> u32 {
-    u32::try_from(weight.min(WINDOW_BYTES)).unwrap_or(u32::MAX)
+    u32::try_from(weight).unwrap_or(WINDOW_PERMITS).min(WINDOW_PERMITS)
 }
 
 /// No code of ours panics while it holds one of these locks, so a poisoned one is as good as any.

@@ -347,6 +347,34 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn connections_that_take_nothing_are_bounded_together_and_others_go_on_event_by_event() {
+        const EVENT: usize = WINDOW_BYTES / 4;
+        let (mut io, wire, mut theirs) = upgraded().await;
+        let stalled = |_| Arc::new(Wire::new(wire.peer, CancellationToken::new(), wire.budget.clone()));
+        let stalled: Vec<_> = (0..2 * HUB_QUEUE / WINDOW_BYTES).map(stalled).collect();
+        for wire in &stalled {
+            while wire.try_reserve(EVENT) {}
+        }
+        let held = wire.budget.0.load(Ordering::Acquire);
+        assert!(held > HUB_QUEUE && held <= HUB_QUEUE + EVENT, "{held}");
+
+        // One that takes its events still gets them, the next when the last has left.
+        wire.reserve(EVENT, Duration::from_secs(60), || true).await.expect("the first");
+        wire.hand_over(EVENT, || Ok::<_, ()>(())).expect("handed over");
+        let mut next = std::pin::pin!(wire.reserve(EVENT, Duration::from_secs(60), || true));
+        assert!(futures::poll!(&mut next).is_pending());
+        io.write_all(&[0x81, 3, b'4', b'2', b'x']).await.expect("writes");
+        assert_eq!(next.await, Ok(()));
+        wire.give_back(EVENT);
+        let mut taken = [0; 5];
+        theirs.read_exact(&mut taken).await.expect("reads");
+
+        drop(stalled);
+        assert_eq!(wire.budget.0.load(Ordering::Acquire), 0, "what was held has gone with its connections");
+        assert!(wire.try_reserve(WINDOW_BYTES));
+    }
+
+    #[tokio::test]
     async fn who_does_not_say_who_it_is_may_not_send_much() {
         let (mut io, wire, mut theirs) = upgraded().await;
         wire.sessions.store(0, Ordering::Release);
