@@ -3,6 +3,7 @@
 
 mod calls;
 mod data;
+mod elsewhere;
 mod encryption;
 mod ends;
 mod hostile;

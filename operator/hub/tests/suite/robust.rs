@@ -19,6 +19,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use uuid::Uuid;
 
+use crate::elsewhere;
 use crate::support::lab::{Hub, Lab, TestClock, dial, dial_echo, on_every_hub};
 use crate::support::raw::RawHub;
 use crate::support::services::{Manual, bytes, echo, ended, exchange};
@@ -207,6 +208,40 @@ async fn a_hub_that_floods_is_held_to_the_limits_of_memory() {
     eventually("those that do not read are given up", || tunnel.stats().open_connections() == 0).await;
     assert_eq!((tunnel.waiting_bytes(), memory.used()), (0, 0), "what waited is given back");
     assert_eq!(tunnel.stats().reconnects(), 0);
+    drop(unread);
+}
+
+#[tokio::test]
+async fn a_process_that_is_flooded_takes_little_more_memory_than_it_may() {
+    /// What the process takes for everything else meanwhile: frames on their way, buffers of its runtime.
+    const BESIDE: usize = 8 * 1024 * 1024;
+    const CONNECTIONS: usize = 16;
+    let memory = Memory::new(64 * 1024 * 1024);
+    let may_take = memory.bytes() / 2;
+    let (hub, mut service, service_id) = (RawHub::start().await, Manual::start().await, Uuid::new_v4());
+    let process = elsewhere::start(&hub.url, service_id, service.address, &memory);
+    let mut agent = hub.accept(&[]).await;
+    agent.expect("expose").await;
+    let mut unread = Vec::new();
+    for number in 0..CONNECTIONS {
+        agent.emit("dial", &json!({"connectionId": format!("c-{number}"), "serviceId": service_id})).await;
+        agent.expect("dial_success").await;
+        unread.push(service.accept().await);
+    }
+    let before = elsewhere::most_memory(&process);
+
+    let chunk = "A".repeat(64 * 1024);
+    let flood = async {
+        // Four times what may wait for all of them.
+        for number in 0..4 * may_take / chunk.len() {
+            let number = number % CONNECTIONS;
+            agent.emit("data", &json!({"connectionId": format!("c-{number}"), "data": chunk})).await;
+        }
+    };
+    within("the flood is taken in", flood).await;
+    let took = elsewhere::most_memory(&process) - before;
+    assert!(took > may_take / 4, "nothing waited: {took}");
+    assert!(took <= may_take + may_take / 8 + BESIDE, "{took} bytes for {may_take}");
     drop(unread);
 }
 

@@ -1,66 +1,17 @@
 //! An exposing process that is frozen over its share's end and thawed after it, as a suspended laptop is.
 
-use std::io::BufRead;
-use std::net::SocketAddr;
-use std::process::Stdio;
-use std::sync::Arc;
-
-use connect_hub::identity::Identity;
-use connect_hub::tunnel::{Limits, Memory, Route, Routes, ShareKey, SystemClock, Tunnel, TunnelConfig};
+use connect_hub::tunnel::Memory;
 use jiff::{Timestamp, ToSpan};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
-use tokio::process::{Child, Command};
+use tokio::process::Child;
 use uuid::Uuid;
 
+use crate::elsewhere;
 use crate::support::lab::dial;
 use crate::support::oxide::OxideHub;
 use crate::support::services::{Manual, ended, exchange};
-use crate::support::{eventually, fixed, local_join, tls, url, within};
-
-/// What the exposing process is told: hub, service id and target.
-const INSTRUCTIONS: [&str; 3] = ["THAW_HUB", "THAW_SERVICE", "THAW_TARGET"];
-
-fn share() -> ShareKey {
-    ShareKey("frozen".into())
-}
-
-/// Not a test: what [`no_byte_passes_after_a_thaw`] runs as another process. Its share ends when its input says.
-#[tokio::test]
-#[ignore = "a part of another test"]
-async fn exposing_process() {
-    let told = INSTRUCTIONS.map(|name| std::env::var(name).ok());
-    let [Some(hub), Some(service), Some(target)] = told else { return }; // somebody runs all ignored tests
-    let target: SocketAddr = target.parse().expect("an address");
-    let routes = Routes::new(Arc::new(SystemClock));
-    routes.set_end(&share(), Timestamp::now() + 1.hour());
-    let (name, protocol, targets) = ("api".into(), "tcp".into(), vec![target]);
-    let route = Route { share: Some(share()), name, tunnel_port: None, protocol, targets };
-    routes.set(service.parse().expect("an id"), route);
-    let config =
-        TunnelConfig { url: url(&hub), tls: tls(), limits: Limits::default(), memory: Memory::default() };
-    let _tunnel = Tunnel::start(config, fixed(Identity::generate()), routes.clone());
-    tokio::task::spawn_blocking(move || {
-        for line in std::io::stdin().lock().lines() {
-            routes.set_end(&share(), line.expect("read").parse().expect("an instant"));
-            println!("set");
-        }
-    })
-    .await
-    .expect("told");
-}
-
-fn start(hub: &OxideHub, service_id: Uuid, target: SocketAddr) -> Child {
-    let values = [hub.url.clone(), service_id.to_string(), target.to_string()];
-    Command::new(std::env::current_exe().expect("this binary"))
-        .args(["--exact", "thaw::exposing_process", "--ignored", "--nocapture"])
-        .envs(INSTRUCTIONS.into_iter().zip(values))
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .expect("another process")
-}
+use crate::support::{eventually, local_join, within};
 
 fn signal(child: &Child, signal: Signal) {
     let pid = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw).expect("it runs");
@@ -78,7 +29,7 @@ async fn no_byte_passes_after_a_thaw() {
     let hub = OxideHub::start(&["e2e"]).await;
     let mut service = Manual::start().await;
     let service_id = Uuid::new_v4();
-    let mut child = start(&hub, service_id, service.address);
+    let mut child = elsewhere::start(&hub.url, service_id, service.address, &Memory::default());
     let config = local_join(&hub.url, service_id);
     let join = within("a join", connect_hub::join::Join::start(config)).await.expect("joined");
     let (mut at_service, mut client) = loop {
