@@ -37,8 +37,9 @@ impl News {
             JoinEvent::Reconnected => std::mem::take(&mut self.lost).then_some(line),
             // Why it was lost may differ each time, and is no news then.
             JoinEvent::Reconnecting { .. } => {
-                self.lost |= self.is_new("lost".to_owned());
-                self.lost.then_some(line)
+                let is_new = self.is_new("lost".to_owned());
+                self.lost |= is_new;
+                is_new.then_some(line)
             }
             JoinEvent::Moved { .. } => Some(line), // somebody did that, and the end is always worth a line
             _ => self.is_new(line.clone()).then_some(line),
@@ -84,6 +85,8 @@ mod tests {
         assert_eq!(told(&mut news, &flapping), once);
         tokio::time::advance(ONCE_IN).await;
         assert_eq!(told(&mut news, &flapping), once);
+        tokio::time::advance(ONCE_IN).await;
+        assert_eq!(told(&mut news, &[lost("gone"), lost("still gone")]).len(), 1);
     }
 
     #[tokio::test(start_paused = true)]
