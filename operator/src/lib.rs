@@ -38,8 +38,7 @@ pub mod watches;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use connect_hub::tunnel::Memory;
@@ -56,7 +55,7 @@ use crate::admin::Admin;
 use crate::args::{ClusterArgs, Command, HubArgs, RunArgs};
 use crate::backoff::Backoff;
 use crate::connections::Connections;
-use crate::context::{Context, Endpoints, Stores};
+use crate::context::{Context, Endpoints};
 use crate::credentials::HubEndpoint;
 use crate::definitions::Definitions;
 use crate::embedded::EmbeddedHub;
@@ -66,12 +65,10 @@ use crate::namespaces::Ending;
 use crate::own_writes::OwnWrites;
 use crate::target::Policy;
 use crate::tunnels::{HubChange, Hubs};
+use crate::watches::Filling;
 
 /// Bytes of a MiB.
 const MIB: usize = 1024 * 1024;
-
-/// How long one namespace of many may take to fill its caches before the others are no longer held up by it.
-const ONE_OF_MANY: Duration = Duration::from_secs(10);
 
 /// How long reconciliations under way may take to finish once the process is asked to stop.
 const STOP_GRACE: Duration = Duration::from_secs(5);
@@ -213,8 +210,7 @@ fn start_tasks(
     let mut tasks = JoinSet::new();
     let namespaces = &args.cluster.watch_namespaces;
     let scopes = scopes(&args.cluster);
-    admin.unfilled.store(scopes.len(), Ordering::Release);
-    let filling = Filling { left: admin.unfilled.clone(), of: scopes.len(), any: Arc::default() };
+    let filling = Filling::new(admin.unfilled.clone(), scopes.len());
     for scope in scopes {
         let (triggers, triggered) = watches::triggers(args.labelled_services);
         let endpoints = Arc::new(Endpoints::default());
@@ -260,52 +256,6 @@ fn scopes(args: &ClusterArgs) -> Vec<Option<&str>> {
     match &args.watch_namespaces[..] {
         [] => vec![None],
         namespaces => namespaces.iter().map(|name| Some(name.as_str())).collect(),
-    }
-}
-
-/// How far the caches of all scopes are.
-#[derive(Clone)]
-struct Filling {
-    /// Scopes that are waited for.
-    left: Arc<AtomicUsize>,
-    /// How many there are.
-    of: usize,
-    /// Whether any is filled.
-    any: Arc<AtomicBool>,
-}
-
-impl Filling {
-    /// Waits until the caches of one scope are filled. One namespace of many that cannot be read, because it is gone or does not
-    /// let us, holds up no other: it is waited for in the background.
-    ///
-    /// # Errors
-    /// Nothing can be read anywhere.
-    async fn wait(&self, stores: &Stores, scope: Option<&str>) -> anyhow::Result<()> {
-        let begun = Instant::now();
-        let mut is_waited_for = true;
-        loop {
-            let patience = if self.of > 1 && is_waited_for { ONE_OF_MANY } else { watches::FILL_DEADLINE };
-            // Waited for here and nowhere else: of two that wait for one cache, the library wakes only one.
-            let filled = watches::filled(stores, patience).await;
-            let problem = match filled {
-                Ok(()) => {
-                    self.any.store(true, Ordering::Release);
-                    if is_waited_for {
-                        self.left.fetch_sub(1, Ordering::AcqRel);
-                    }
-                    return Ok(());
-                }
-                Err(problem) => problem,
-            };
-            if self.any.load(Ordering::Acquire) {
-                tracing::error!(namespace = scope, error = %problem, "this namespace is not served; the others are");
-                if std::mem::take(&mut is_waited_for) {
-                    self.left.fetch_sub(1, Ordering::AcqRel);
-                }
-            } else if begun.elapsed() >= watches::FILL_DEADLINE {
-                return Err(problem);
-            }
-        }
     }
 }
 

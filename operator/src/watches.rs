@@ -5,11 +5,11 @@
 //! objects are looked at once.
 
 mod feed;
+mod filling;
 mod triggers;
 
 use std::fmt::Debug;
 use std::sync::Arc;
-use std::time::Duration;
 
 use connect_crds::{EnvironmentShare, GROUP, HUB_SECRET_TYPE, Mark, SHARE_CODE_SECRET_TYPE, ServiceExpose};
 use futures::Stream;
@@ -17,13 +17,14 @@ use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::{Secret, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::core::PartialObjectMeta;
-use kube::runtime::reflector::{self, ObjectRef, Store};
+use kube::runtime::reflector::{self, ObjectRef};
 use kube::runtime::watcher::{self, Event};
 use kube::runtime::{WatchStreamExt, watcher as watch};
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use tokio::task::JoinSet;
 
+pub use filling::{FILL_DEADLINE, Filling, filled};
 pub use triggers::{Trigger, Triggered, Triggers, triggers};
 
 use self::feed::{Feed, endpoints_changed};
@@ -32,9 +33,6 @@ use crate::context::{Endpoints, Stores};
 use crate::controllers::environment_share::object_of;
 use crate::definitions::Definitions;
 use crate::tunnels::{HubChange, Hubs};
-
-/// How long the caches may take to fill before the operator gives up and is restarted.
-pub const FILL_DEADLINE: Duration = Duration::from_secs(60);
 
 /// Annotation that `kubectl apply` writes; it repeats the whole object, so caches leave it out.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
@@ -71,28 +69,6 @@ pub fn start(
     let stream = watched::<PartialObjectMeta<EndpointSlice>>(client, namespace, watch_config(), drop_bulk);
     tasks.spawn(endpoints_changed(stream, feed, endpoints));
     stores
-}
-
-/// Waits until every cache is filled, for each of them as long.
-///
-/// # Errors
-/// Says which cache is not.
-pub async fn filled(stores: &Stores, patience: Duration) -> anyhow::Result<()> {
-    async fn one<K>(what: &str, store: &Store<K>, patience: Duration) -> anyhow::Result<()>
-    where
-        K: Resource<DynamicType = ()> + Clone + 'static,
-    {
-        tokio::time::timeout(patience, store.wait_until_ready())
-            .await
-            .map_err(|_| anyhow::anyhow!("cannot list {what} within {} s; are the CustomResourceDefinitions installed, and may the operator list them?", patience.as_secs()))?
-            .map_err(|_| anyhow::anyhow!("the watch of {what} ended"))
-    }
-    let Stores { exposes, shares, services, codes, hub_secrets } = stores;
-    one("ServiceExposes", exposes, patience).await?;
-    one("EnvironmentShares", shares, patience).await?;
-    one("Services", services, patience).await?;
-    one("share code Secrets", codes, patience).await?;
-    one("hub Secrets", hub_secrets, patience).await
 }
 
 /// Turns changes at hubs into triggers, for ever.
