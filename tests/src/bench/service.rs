@@ -120,6 +120,7 @@ impl Pattern {
             let piece = self.after(sent);
             let length = piece.len().min(BLOCK).min(usize::try_from(count - sent).unwrap_or(BLOCK));
             stream.write_all(&piece[..length]).await.context("cannot send")?;
+            tokio::task::yield_now().await; // other connections of this Service have their turn
             sent += length as u64;
         }
         Ok(())

@@ -8,7 +8,7 @@ use tokio::time::sleep;
 use super::taken;
 use crate::bench::Bench;
 use crate::bench::figure::{Goal, Measure, Row, Unit};
-use crate::bench::load::{Bulk, round_trips};
+use crate::bench::load::{Bulk, round_trips, round_trips_for};
 use crate::bench::paths::{FAST, Ours, Protocol, R2, RAW, RECORDED, Relays, Route, Service};
 
 /// Transfers beside.
@@ -16,6 +16,12 @@ const TRANSFERS: usize = 100;
 
 /// Round trips in each situation.
 const ROUND_TRIPS: usize = 100;
+
+/// How long they may take together: a path that is not fair needs most of a second for one.
+const LONGEST_SERIES: Duration = Duration::from_secs(4);
+
+/// How long the path may take to empty, so that the next one is measured alone.
+const SETTLING: Duration = Duration::from_secs(2);
 
 /// How long the transfers may fill what there is to fill.
 const FILLING: Duration = Duration::from_millis(500);
@@ -44,8 +50,10 @@ pub(super) async fn measure(bench: &Bench) -> Result<Vec<Row>> {
             let bulk = Bulk::start(route.address, TRANSFERS).await?;
             sleep(FILLING).await;
             let before = bulk.received();
-            let beside = round_trips(route.address, ROUND_TRIPS).await?;
+            let beside = round_trips_for(route.address, ROUND_TRIPS, LONGEST_SERIES).await?;
             ensure!(bulk.received() > before, "the transfers stood still, so this shows nothing");
+            drop(bulk);
+            sleep(SETTLING).await;
             Ok(vec![(ALONE, alone.p99()), (BESIDE, beside.p99())])
         })
         .await?;
