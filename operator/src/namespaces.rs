@@ -52,7 +52,9 @@ pub async fn keep_watch(context: &Context, namespace: &str) {
                 if !context.ending.0.swap(true, Ordering::AcqRel) {
                     tracing::info!(namespace, "the namespace is being deleted: letting go of all in it");
                 }
-                let_all_go(context, Leaving::NamespaceEnds, |_| Some(Instant::now() + HUB_PATIENCE)).await;
+                // One for all: many objects must not wait for the same silent hub one after the other.
+                let deadline = Instant::now() + HUB_PATIENCE;
+                let_all_go(context, Leaving::NamespaceEnds, |_| Some(deadline)).await;
             }
             // One of the same name may be made again.
             Ok(_) => context.ending.0.store(false, Ordering::Release),

@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use kube::Resource;
 use kube::runtime::reflector::Store;
+use thiserror::Error;
+use tokio::time::Instant;
 
 use crate::context::Stores;
 
@@ -14,6 +16,25 @@ pub const FILL_DEADLINE: Duration = Duration::from_secs(60);
 
 /// How long one namespace of many may take to fill its caches before the others are no longer held up by it.
 const ONE_OF_MANY: Duration = Duration::from_secs(10);
+
+/// Why a cache is not filled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum NotFilled {
+    /// Its watch tries in vain.
+    #[error("cannot list {what} within {} s; are the CustomResourceDefinitions installed, and may the operator list them?", patience.as_secs())]
+    Late {
+        /// What is listed.
+        what: &'static str,
+        /// For how long it was waited for.
+        patience: Duration,
+    },
+    /// There is no watch any more, and waiting is in vain: the operator is stopping.
+    #[error("the watch of {what} ended")]
+    Ended {
+        /// What was watched.
+        what: &'static str,
+    },
+}
 
 /// How far the caches of all scopes are.
 #[derive(Clone, Debug)]
@@ -37,8 +58,8 @@ impl Filling {
     /// let us, holds up no other: it is waited for in the background.
     ///
     /// # Errors
-    /// Nothing can be read anywhere.
-    pub async fn wait(&self, stores: &Stores, scope: Option<&str>) -> anyhow::Result<()> {
+    /// Nothing can be read anywhere, or the watches have ended.
+    pub async fn wait(&self, stores: &Stores, scope: Option<&str>) -> Result<(), NotFilled> {
         let begun = Instant::now();
         let mut is_waited_for = true;
         loop {
@@ -53,7 +74,8 @@ impl Filling {
                     }
                     return Ok(());
                 }
-                Err(problem) => problem,
+                Err(ended @ NotFilled::Ended { .. }) => return Err(ended),
+                Err(late) => late,
             };
             if self.any.load(Ordering::Acquire) {
                 tracing::error!(namespace = scope, error = %problem, "this namespace is not served; the others are");
@@ -71,15 +93,13 @@ impl Filling {
 ///
 /// # Errors
 /// Says which cache is not.
-pub async fn filled(stores: &Stores, patience: Duration) -> anyhow::Result<()> {
-    async fn one<K>(what: &str, store: &Store<K>, patience: Duration) -> anyhow::Result<()>
+pub async fn filled(stores: &Stores, patience: Duration) -> Result<(), NotFilled> {
+    async fn one<K>(what: &'static str, store: &Store<K>, patience: Duration) -> Result<(), NotFilled>
     where
         K: Resource<DynamicType = ()> + Clone + 'static,
     {
-        tokio::time::timeout(patience, store.wait_until_ready())
-            .await
-            .map_err(|_| anyhow::anyhow!("cannot list {what} within {} s; are the CustomResourceDefinitions installed, and may the operator list them?", patience.as_secs()))?
-            .map_err(|_| anyhow::anyhow!("the watch of {what} ended"))
+        let ready = tokio::time::timeout(patience, store.wait_until_ready()).await;
+        ready.map_err(|_| NotFilled::Late { what, patience })?.map_err(|_| NotFilled::Ended { what })
     }
     let Stores { exposes, shares, services, codes, hub_secrets } = stores;
     one("ServiceExposes", exposes, patience).await?;
@@ -87,4 +107,48 @@ pub async fn filled(stores: &Stores, patience: Duration) -> anyhow::Result<()> {
     one("Services", services, patience).await?;
     one("share code Secrets", codes, patience).await?;
     one("hub Secrets", hub_secrets, patience).await
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::runtime::reflector;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_namespace_that_cannot_be_read_holds_up_no_other_and_ends_with_its_watches() {
+        let left = Arc::<AtomicUsize>::default();
+        let filling = Filling::new(Arc::clone(&left), 2);
+        let (exposes, exposes_writer) = reflector::store();
+        let (shares, _shares_writer) = reflector::store();
+        let (services, _services_writer) = reflector::store();
+        let (codes, _codes_writer) = reflector::store();
+        let (hub_secrets, _hub_secrets_writer) = reflector::store();
+        let stores = Stores { exposes, shares, services, codes, hub_secrets };
+        let waiting = async {
+            filling.any.store(true, Ordering::Release); // as the other one has done
+            filling.wait(&stores, Some("gone")).await
+        };
+        let others = async {
+            while left.load(Ordering::Acquire) > 1 {
+                tokio::time::sleep(ONE_OF_MANY).await;
+            }
+            drop(exposes_writer);
+        };
+        let (waited, ()) = tokio::join!(waiting, others);
+        assert_eq!(waited, Err(NotFilled::Ended { what: "ServiceExposes" }));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn where_nothing_can_be_read_the_operator_says_what_it_lacks() {
+        let filling = Filling::new(Arc::default(), 2);
+        let (exposes, _exposes_writer) = reflector::store();
+        let (shares, _shares_writer) = reflector::store();
+        let (services, _services_writer) = reflector::store();
+        let (codes, _codes_writer) = reflector::store();
+        let (hub_secrets, _hub_secrets_writer) = reflector::store();
+        let stores = Stores { exposes, shares, services, codes, hub_secrets };
+        let waited = filling.wait(&stores, Some("gone")).await;
+        assert!(matches!(waited, Err(NotFilled::Late { what: "ServiceExposes", .. })), "{waited:?}");
+    }
 }
