@@ -67,7 +67,8 @@ pub struct Actor {
     pub serves_own: bool,
 }
 
-/// Everything that operators did, as far as `granted` can tell which right it used. `who` knows them by their user.
+/// Everything that operators did, as far as `granted` can tell which right it used. `who` knows them by an entry of the log, and
+/// does not know them where they need no right.
 ///
 /// # Errors
 /// The API server has refused something, or an operator did what no role of the chart grants.
@@ -80,7 +81,7 @@ pub fn used(
     let mut rights = BTreeSet::new();
     for line in text.lines() {
         let entry: Value = serde_json::from_str(line).context("the audit log is JSON")?;
-        let Some(Actor { own, serves_own }) = who(&entry["user"]) else { continue };
+        let Some(Actor { own, serves_own }) = who(&entry) else { continue };
         let code = entry["responseStatus"]["code"].as_u64().unwrap_or_default();
         // What every account may read by the cluster's own role system:discovery.
         if code == 200 && entry["requestURI"].as_str().is_some_and(|path| path.starts_with("/openapi/v3/")) {

@@ -5,6 +5,7 @@ use connect_tests::control_plane;
 use connect_tests::namespace::Namespace;
 use connect_tests::operator::{HubChoice, Operator, Setup};
 use connect_tests::plugin;
+use connect_tests::rights;
 use connect_tests::services;
 use connect_tests::services::http;
 use connect_tests::teammate::Teammate;
@@ -18,8 +19,10 @@ use crate::world::{API, World};
 async fn a_namespace_is_not_held_up_by_what_was_shared_from_it() -> Result<()> {
     let cluster = control_plane::shared().await?;
     let home = Namespace::create(cluster, "ending-home").await?;
-    let (goes, stays) =
-        (Namespace::create(cluster, "ending-goes").await?, Namespace::create(cluster, "ending-stays").await?);
+    let (goes, stays) = (
+        Namespace::create(cluster, rights::DELETED).await?,
+        Namespace::create(cluster, "ending-stays").await?,
+    );
     // Its rights are those of a Role in each of the two, which go with them.
     let operator = Operator::start(Setup {
         site: cluster.operators_site(home.name())?,

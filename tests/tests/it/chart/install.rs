@@ -251,8 +251,8 @@ async fn rights(
     let granted = granted(&helm.objects(namespace, settings).await?)?;
     let log = cluster.audit_log().context("this control plane keeps an audit log")?;
     let account = format!("system:serviceaccount:{namespace}:{RELEASE}");
-    let used = used(log, &granted, |user| {
-        let is_operator = user["username"] == account.as_str();
+    let used = used(log, &granted, |entry| {
+        let is_operator = entry["user"]["username"] == account.as_str();
         is_operator.then(|| Actor { own: namespace.to_owned(), serves_own: false })
     })?;
     Ok((granted, used))
