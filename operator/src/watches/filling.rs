@@ -115,16 +115,22 @@ mod tests {
 
     use super::*;
 
+    /// Caches that are empty, and those who would fill them.
+    fn unfilled() -> (Stores, impl Sized) {
+        let (exposes, exposes_writer) = reflector::store();
+        let (shares, shares_writer) = reflector::store();
+        let (services, services_writer) = reflector::store();
+        let (codes, codes_writer) = reflector::store();
+        let (hub_secrets, hub_secrets_writer) = reflector::store();
+        let writers = (exposes_writer, shares_writer, services_writer, codes_writer, hub_secrets_writer);
+        (Stores { exposes, shares, services, codes, hub_secrets }, writers)
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_namespace_that_cannot_be_read_holds_up_no_other_and_ends_with_its_watches() {
         let left = Arc::<AtomicUsize>::default();
         let filling = Filling::new(Arc::clone(&left), 2);
-        let (exposes, exposes_writer) = reflector::store();
-        let (shares, _shares_writer) = reflector::store();
-        let (services, _services_writer) = reflector::store();
-        let (codes, _codes_writer) = reflector::store();
-        let (hub_secrets, _hub_secrets_writer) = reflector::store();
-        let stores = Stores { exposes, shares, services, codes, hub_secrets };
+        let (stores, watches) = unfilled();
         let waiting = async {
             filling.any.store(true, Ordering::Release); // as the other one has done
             filling.wait(&stores, Some("gone")).await
@@ -133,7 +139,7 @@ mod tests {
             while left.load(Ordering::Acquire) > 1 {
                 tokio::time::sleep(ONE_OF_MANY).await;
             }
-            drop(exposes_writer);
+            drop(watches);
         };
         let (waited, ()) = tokio::join!(waiting, others);
         assert_eq!(waited, Err(NotFilled::Ended { what: "ServiceExposes" }));
@@ -142,12 +148,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn where_nothing_can_be_read_the_operator_says_what_it_lacks() {
         let filling = Filling::new(Arc::default(), 2);
-        let (exposes, _exposes_writer) = reflector::store();
-        let (shares, _shares_writer) = reflector::store();
-        let (services, _services_writer) = reflector::store();
-        let (codes, _codes_writer) = reflector::store();
-        let (hub_secrets, _hub_secrets_writer) = reflector::store();
-        let stores = Stores { exposes, shares, services, codes, hub_secrets };
+        let (stores, _watches) = unfilled();
         let waited = filling.wait(&stores, Some("gone")).await;
         assert!(matches!(waited, Err(NotFilled::Late { what: "ServiceExposes", .. })), "{waited:?}");
     }

@@ -128,16 +128,14 @@ pub fn ending(reason: JoinEnd) -> Result<&'static str, &'static str> {
 /// The name under which the ports are reached.
 pub fn host(bind: &[IpAddr]) -> String {
     // 127.0.0.2 is a loopback address, too, and nobody calls it localhost.
-    let is_local = |address: &&IpAddr| {
-        let local: [IpAddr; 2] = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
-        address.is_unspecified() || local.contains(address)
-    };
+    let local: [IpAddr; 2] = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
+    if bind.iter().any(|address| address.is_unspecified() || local.contains(address)) {
+        return "localhost".to_owned();
+    }
     match bind.first() {
-        Some(address) if !bind.iter().any(|address| is_local(&address)) => match address {
-            IpAddr::V4(address) => address.to_string(),
-            IpAddr::V6(address) => format!("[{address}]"),
-        },
-        _ => "localhost".to_owned(),
+        Some(IpAddr::V4(address)) => address.to_string(),
+        Some(IpAddr::V6(address)) => format!("[{address}]"),
+        None => "localhost".to_owned(),
     }
 }
 

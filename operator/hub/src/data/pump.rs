@@ -216,12 +216,13 @@ mod tests {
     use std::net::Ipv4Addr;
     use std::sync::atomic::AtomicU64;
 
+    use tokio::io::AsyncReadExt;
+    use tokio::net::{TcpListener, TcpSocket};
+
     use super::*;
     use crate::data::frame::HEADER_BYTES;
     use crate::e2e::Side;
     use crate::permission::tests::Taker;
-    use tokio::io::AsyncReadExt;
-    use tokio::net::{TcpListener, TcpSocket};
 
     async fn tcp() -> (TcpStream, TcpStream) {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("binds");

@@ -51,7 +51,7 @@ impl Links {
                 Err(NotAccepted::Crowded) => {
                     // Whoever has not moved for long goes at once, for everybody waits meanwhile.
                     self.give_up_largest_still();
-                    let _ = budget.room_for(bytes.len()).await; // by then somebody is still, or the next look finds room
+                    budget.room_for(bytes.len()).await; // by then somebody is still, or the next look finds room
                 }
                 Err(NotAccepted::Stalled | NotAccepted::OverLimit) => break,
             }

@@ -95,7 +95,7 @@ impl Direction {
         bridge: &Bridge,
     ) -> Poll<Ended> {
         for _ in 0..TURN {
-            // Also what was held before: the receiver may have made room long after the end.
+            // Before every write, also of what was held before: the receiver may have made room long after the end.
             if self.held.is_some() && bridge.is_past_end() {
                 return Poll::Ready(Ended::PastEnd);
             }
@@ -103,10 +103,8 @@ impl Direction {
             if self.held.is_some() {
                 return Poll::Ready(Ended::Left); // the receiver broke
             }
-            match ready!(self.poll_read(context, from)) {
-                0 => return Poll::Ready(Ended::Left),
-                _ if bridge.is_past_end() => return Poll::Ready(Ended::PastEnd),
-                _ => {}
+            if ready!(self.poll_read(context, from)) == 0 {
+                return Poll::Ready(Ended::Left);
             }
         }
         context.waker().wake_by_ref(); // there may be more, after the others
