@@ -2,12 +2,12 @@
 # A fresh machine needs make, Rust and Go. Whatever else is missing is built or installed, and says so.
 
 .DEFAULT_GOAL := help
-CRATES := connect-crds connect-hub connect-hubd connect-operator kubectl-connect connect-tests connect-release
+CRATES := connect-crds connect-hub connect-hubd connect-operator kubectl-connect connect-tests connect-bench connect-release
 LAB := cargo run --bin lab --
 # For a list inside a call of make's own.
 comma := ,
 IMAGE ?= private-connect:latest
-BENCH := cargo run --release --bin bench --
+BENCH := cargo run --release --package connect-bench --
 
 # A failure says in words where it comes from; stack traces would bury that. Set it to 1 to see them.
 export RUST_LIB_BACKTRACE ?= 0

@@ -19,8 +19,8 @@ use kube::{Client, Config};
 use tokio::sync::OnceCell;
 
 pub use kubeconfig::Identity;
-pub(crate) use kubeconfig::random_hex;
-pub(crate) use kubectl::shown;
+pub use kubeconfig::random_hex;
+pub use kubectl::shown;
 pub use kubectl::{Kubectl, Output};
 
 use crate::process::Process;
@@ -281,7 +281,7 @@ fn fresh(path: PathBuf) -> Result<PathBuf> {
 }
 
 /// A TCP port that is free now. Another process may take it, which a start that is tried again survives.
-pub(crate) fn free_port() -> Result<u16> {
+pub fn free_port() -> Result<u16> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("no free port on 127.0.0.1")?;
     Ok(listener.local_addr().context("a listener without address")?.port())
 }

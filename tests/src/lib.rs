@@ -4,7 +4,6 @@
 //! `lab` (the binary beside this library) shows the same parts to people; the tests are in `tests/it`.
 
 pub mod api_server;
-pub mod bench;
 pub mod control_plane;
 pub mod demo;
 pub mod faults;

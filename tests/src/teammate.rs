@@ -85,7 +85,7 @@ impl Teammate {
 }
 
 /// The routes and their ports, as far as they were printed.
-pub(crate) fn routes_in(said: &str) -> BTreeMap<String, u16> {
+pub fn routes_in(said: &str) -> BTreeMap<String, u16> {
     let route = |line: &str| {
         let (name, port) = line.split_once(ARROW)?;
         let digits = port.split(|letter: char| !letter.is_ascii_digit()).next()?;

@@ -121,7 +121,7 @@ pub fn on_path(program: &str) -> Option<PathBuf> {
 }
 
 /// Where programs are kept between runs: `$XDG_CACHE_HOME/private-connect` or `~/.cache/private-connect`.
-pub(crate) fn cache() -> Result<PathBuf> {
+pub fn cache() -> Result<PathBuf> {
     let base = env::var_os("XDG_CACHE_HOME")
         .map(PathBuf::from)
         .filter(|path| path.is_absolute())

@@ -77,7 +77,7 @@ pub(super) fn write(path: &Path, server: &str, ca_pem: &str, identity: &Identity
 }
 
 /// So many random bytes as hexadecimal digits.
-pub(crate) fn random_hex<const BYTES: usize>() -> Result<String> {
+pub fn random_hex<const BYTES: usize>() -> Result<String> {
     let mut bytes = [0; BYTES];
     getrandom::fill(&mut bytes).context("the system gives no random bytes")?;
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())

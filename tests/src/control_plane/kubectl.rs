@@ -233,7 +233,7 @@ impl Output {
 }
 
 /// A command as a person types it.
-pub(crate) fn shown(command: &Command) -> String {
+pub fn shown(command: &Command) -> String {
     let program = Path::new(command.get_program()).file_name().unwrap_or_default();
     let words = std::iter::once(program).chain(command.get_args());
     let quoted = words.map(|word| {

@@ -1,7 +1,6 @@
 //! The product on real parts, one module per subject. All of them share one control plane.
 
 mod bad_input;
-mod bench;
 mod capped;
 mod chart;
 mod command_line;

@@ -51,8 +51,8 @@ fn cells(row: &Row) -> [String; 7] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bench::figure::{Goal, Measure, Unit};
-    use crate::bench::statistics::Spread;
+    use crate::figure::{Goal, Measure, Unit};
+    use crate::statistics::Spread;
 
     #[test]
     fn a_table_reads_well() {

@@ -14,7 +14,7 @@ use anyhow::{Context as _, Result};
 use tokio::net::TcpSocket;
 
 use super::figure::{Measure, Row, Unit};
-use super::paths::{Credits, FAST, Ours, Protocol, RECORDED, Relays, Route, Service};
+use super::paths::{FAST, Ours, Protocol, RECORDED, Relays, Route, Service};
 use super::peers::{self, Peers};
 use super::statistics::Rounds;
 use super::{Bench, Group};
@@ -51,7 +51,6 @@ struct Paths {
     relays: Relays,
     recorded: Ours,
     ours: Ours,
-    credits: Credits,
     peers: Peers,
 }
 
@@ -62,20 +61,18 @@ impl Paths {
         let relays = Relays::start(service.address(), &logs).await?;
         let recorded = Ours::joined(Protocol::Recorded, 1, service.address()).await?;
         let ours = Ours::joined(Protocol::Negotiated, 1, service.address()).await?;
-        let credits = Credits::start(service.address(), &logs).await?;
         let peers =
             if bench.plan.peers { peers::start(service.address(), &logs).await? } else { Peers::default() };
-        Ok(Self { service, relays, recorded, ours, credits, peers })
+        Ok(Self { service, relays, recorded, ours, peers })
     }
 
     fn routes(&self) -> Result<Vec<Route>> {
-        let Self { service, relays, recorded, ours, credits, peers } = self;
+        let Self { service, relays, recorded, ours, peers } = self;
         let mut routes = vec![
             service.route(),
             relays.route(),
             Route { name: RECORDED, address: recorded.address()? },
             Route { name: FAST, address: ours.address()? },
-            credits.route(),
         ];
         routes.extend(peers.routes());
         Ok(routes)

@@ -8,10 +8,9 @@
 //! statistics, figure             what measurements say together; a row, its goal and its verdict
 //! service, roles, paths, load    what is measured: the Service, processes, ways to it, and what clients do
 //! data_path, expiry, command_line  the rows
-//! table, chart                   text, JSON and SVG
+//! table, files                   text and JSON
 //! ```
 
-mod chart;
 mod command_line;
 mod data_path;
 mod expiry;
@@ -30,15 +29,15 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
+use connect_tests::progress::{human, say};
+use connect_tests::scratch::Scratch;
+use connect_tests::toolchain::product;
 use tokio::time::timeout;
 
 use self::figure::{Row, Table};
 use self::paths::Route;
 use self::service::Pattern;
 use self::statistics::Rounds;
-use crate::progress::{human, say};
-use crate::scratch::Scratch;
-use crate::toolchain::product;
 
 pub use self::files::PAIRS;
 pub use self::roles::Role;
@@ -268,5 +267,5 @@ fn rows<'a>(groups: &[&'a Group]) -> Vec<&'a str> {
 
 /// Where results go unless another folder is named: beside what cargo builds.
 pub fn default_folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new(".")).join("target/bench")
+    Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap_or(Path::new(".")).join("target/bench")
 }

@@ -5,10 +5,10 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use connect_tests::bench::{self, Plan, Role};
+use connect_bench::{Plan, Role};
 
 /// Rounds of every comparison: enough for a median that one odd round does not move.
-const PAIRS: usize = bench::PAIRS;
+const PAIRS: usize = connect_bench::PAIRS;
 
 /// KiB of every transfer: 256 MiB, a second or less on every path.
 const TRANSFER_KIB: u64 = 256 * 1024;
@@ -38,7 +38,7 @@ struct Bench {
     #[arg(long)]
     peers: bool,
     /// Folder for bench.json and the charts
-    #[arg(long, value_name = "DIR", default_value_os_t = bench::default_folder())]
+    #[arg(long, value_name = "DIR", default_value_os_t = connect_bench::default_folder())]
     out: PathBuf,
 }
 
@@ -53,7 +53,7 @@ async fn main() -> Result<()> {
     let Bench { part, only, pairs, kib, scale, peers, out } = Bench::parse();
     match part {
         Some(Part::Role(role)) => role.play().await,
-        None => bench::run(Plan { only, pairs, kib, peers, scale, out }).await,
+        None => connect_bench::run(Plan { only, pairs, kib, peers, scale, out }).await,
     }
 }
 

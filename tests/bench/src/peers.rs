@@ -9,12 +9,12 @@ use anyhow::{Context as _, Result, bail, ensure};
 use tokio::net::TcpStream;
 
 use super::paths::Route;
-use crate::control_plane::{free_port, random_hex};
-use crate::process::Process;
-use crate::progress::say;
-use crate::scratch::private_file;
-use crate::toolchain::cache;
-use crate::wait::{SOON, eventually};
+use connect_tests::control_plane::{free_port, random_hex};
+use connect_tests::process::Process;
+use connect_tests::progress::say;
+use connect_tests::scratch::private_file;
+use connect_tests::toolchain::cache;
+use connect_tests::wait::{SOON, eventually};
 
 /// The names of their paths.
 pub(super) const BORE: &str = "bore";

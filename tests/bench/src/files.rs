@@ -1,4 +1,4 @@
-//! The report of a run: printed as tables, written as JSON and as one chart per table.
+//! The report of a run: printed as tables and written as JSON.
 
 use std::fs;
 use std::path::Path;
@@ -9,11 +9,10 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::Plan;
-use super::chart;
 use super::figure::{Table, Verdict};
 use super::machine::Machine;
 use super::table;
-use crate::progress::{human, say};
+use connect_tests::progress::{human, say};
 
 /// Counts up when the JSON changes in a way that readers notice.
 const FORMAT: u32 = 1;
@@ -77,16 +76,13 @@ impl Report {
         );
     }
 
-    /// Writes `bench.json` and a chart for each table.
+    /// Writes `bench.json`.
     pub(super) fn write(&self, folder: &Path) -> Result<()> {
         fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
         let json = serde_json::to_string_pretty(self).context("a report is JSON")? + "\n";
-        let charts = self.tables.iter().map(|table| (format!("{}.svg", table.name), chart::draw(table)));
-        for (name, content) in [("bench.json".to_owned(), json)].into_iter().chain(charts) {
-            let path = folder.join(name);
-            fs::write(&path, content).with_context(|| format!("cannot write {}", path.display()))?;
-            say(format_args!("Written: {}", path.display()));
-        }
+        let path = folder.join("bench.json");
+        fs::write(&path, json).with_context(|| format!("cannot write {}", path.display()))?;
+        say(format_args!("Written: {}", path.display()));
         Ok(())
     }
 
@@ -113,8 +109,8 @@ impl Report {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bench::figure::{Goal, Measure, Row, Unit};
-    use crate::scratch::Scratch;
+    use crate::figure::{Goal, Measure, Row, Unit};
+    use connect_tests::scratch::Scratch;
 
     fn report() -> Report {
         let plan =
@@ -154,13 +150,11 @@ mod tests {
     }
 
     #[test]
-    fn every_table_has_a_chart_beside_the_json() {
+    fn a_report_is_written_and_scored() {
         let scratch = Scratch::new("report").expect("a folder");
         let report = report();
         report.write(scratch.path()).expect("written");
-        assert!(
-            scratch.path().join("bench.json").is_file() && scratch.path().join("data-path.svg").is_file()
-        );
+        assert!(scratch.path().join("bench.json").is_file());
         assert_eq!(report.score(), Score { met: 1, missed: 1, void: 0, not_measured: 1 });
     }
 }

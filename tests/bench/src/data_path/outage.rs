@@ -9,13 +9,13 @@ use jiff::Timestamp;
 use tokio::net::TcpStream;
 use tokio::time::sleep;
 
-use crate::bench::Bench;
-use crate::bench::figure::{Goal, Measure, Row, Unit};
-use crate::bench::load::round_trips;
-use crate::bench::paths::{Exposer, Ours, Protocol, Service};
-use crate::bench::roles::StateChange;
-use crate::bench::statistics::{Spread, percentile};
-use crate::wait::{PATIENTLY, eventually};
+use crate::Bench;
+use crate::figure::{Goal, Measure, Row, Unit};
+use crate::load::round_trips;
+use crate::paths::{Exposer, Ours, Protocol, Service};
+use crate::roles::StateChange;
+use crate::statistics::{Spread, percentile};
+use connect_tests::wait::{PATIENTLY, eventually};
 
 /// How often the hub is frozen.
 const FREEZES: usize = 3;

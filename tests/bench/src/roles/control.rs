@@ -22,7 +22,7 @@ pub(super) enum Reply<T> {
 }
 
 /// A way to give orders.
-pub(in crate::bench) struct Controlled {
+pub(crate) struct Controlled {
     orders: OwnedWriteHalf,
     replies: BufReader<OwnedReadHalf>,
 }
@@ -31,7 +31,7 @@ pub(in crate::bench) struct Controlled {
 
 impl Controlled {
     /// Connects to a role.
-    pub(in crate::bench) async fn connect(address: SocketAddr) -> Result<Self> {
+    pub(crate) async fn connect(address: SocketAddr) -> Result<Self> {
         let stream = TcpStream::connect(address).await.context("cannot connect to a part of our own")?;
         stream.set_nodelay(true).context("a socket without options")?;
         let (replies, orders) = stream.into_split();
@@ -39,7 +39,7 @@ impl Controlled {
     }
 
     /// Gives an order and waits until it is done.
-    pub(in crate::bench) async fn order<T: DeserializeOwned>(&mut self, order: &impl Serialize) -> Result<T> {
+    pub(crate) async fn order<T: DeserializeOwned>(&mut self, order: &impl Serialize) -> Result<T> {
         let mut line = serde_json::to_vec(order).context("an order is JSON")?;
         line.push(b'\n');
         self.orders.write_all(&line).await.context("a part of our own is gone")?;

@@ -7,12 +7,12 @@ use std::process::Command;
 use anyhow::{Context as _, Result, bail, ensure};
 
 use super::roles::{Answer, Controlled, Order, ROUTES_PER_CODE, Role, Running, StateChange};
-use crate::hub::Hub;
-use crate::process::Process;
-use crate::scratch::Scratch;
-use crate::teammate;
-use crate::toolchain::product;
-use crate::wait::PATIENTLY;
+use connect_tests::hub::Hub;
+use connect_tests::process::Process;
+use connect_tests::scratch::Scratch;
+use connect_tests::teammate;
+use connect_tests::toolchain::product;
+use connect_tests::wait::PATIENTLY;
 
 /// Straight to the Service.
 pub(super) const RAW: &str = "raw";
@@ -22,9 +22,6 @@ pub(super) const R2: &str = "R2";
 
 /// Ours, by the protocol that was recorded from the vendor's hub.
 pub(super) const RECORDED: &str = "recorded";
-
-/// What we decided against: all streams on one connection, with credits.
-pub(super) const CREDITS: &str = "credits";
 
 /// Ours, by what our own hub and agents agree on.
 pub(super) const FAST: &str = "ours";
@@ -54,12 +51,6 @@ pub(super) struct Service {
 pub(super) struct Relays {
     pub(super) address: SocketAddr,
     _processes: [Process; 2],
-}
-
-/// The way with credits: both sides and their hub.
-pub(super) struct Credits {
-    address: SocketAddr,
-    _processes: [Process; 3],
 }
 
 /// Our own parts: a hub, an exposing side and teammates, each a process.
@@ -117,22 +108,6 @@ impl Relays {
 
     pub(super) fn route(&self) -> Route {
         Route { name: R2, address: self.address }
-    }
-}
-
-// === impl Credits ===
-
-impl Credits {
-    pub(super) async fn start(to: SocketAddr, logs: &Path) -> Result<Self> {
-        let hub = Role::CreditsHub.start(logs).await?;
-        // The hub knows them by their order.
-        let exposer = Role::CreditsExposer { hub: hub.address, to }.start(logs).await?;
-        let joiner = Role::CreditsJoiner { hub: hub.address }.start(logs).await?;
-        Ok(Self { address: joiner.address, _processes: [joiner.process, hub.process, exposer.process] })
-    }
-
-    pub(super) fn route(&self) -> Route {
-        Route { name: CREDITS, address: self.address }
     }
 }
 

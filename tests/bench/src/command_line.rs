@@ -12,9 +12,9 @@ use super::figure::{Goal, Measure, Row, Unit};
 use super::machine::resident_kib;
 use super::statistics::Rounds;
 use super::{Bench, Group};
-use crate::control_plane::{ControlPlane, Kubectl, Options, shown};
-use crate::toolchain::product;
-use crate::wait::{PATIENTLY, eventually};
+use connect_tests::control_plane::{ControlPlane, Kubectl, Options, shown};
+use connect_tests::toolchain::product;
+use connect_tests::wait::{PATIENTLY, eventually};
 
 /// What is measured together.
 pub(super) const GROUPS: &[Group] = &[Group { rows: &["C11"], what: "start-up of the plugin" }];

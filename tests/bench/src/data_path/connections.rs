@@ -10,13 +10,13 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::{Paths, left_out, nobody, taken};
-use crate::bench::Bench;
-use crate::bench::figure::{Goal, Measure, Row, Unit};
-use crate::bench::load::connections;
-use crate::bench::paths::{FAST, Ours, R2};
-use crate::bench::peers::RATHOLE;
-use crate::bench::statistics::Spread;
-use crate::wait::{SOON, eventually};
+use crate::Bench;
+use crate::figure::{Goal, Measure, Row, Unit};
+use crate::load::connections;
+use crate::paths::{FAST, Ours, R2};
+use crate::peers::RATHOLE;
+use crate::statistics::Spread;
+use connect_tests::wait::{SOON, eventually};
 
 /// Connections of one path in one round.
 const CONNECTIONS: usize = 400;

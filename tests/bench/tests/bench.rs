@@ -7,7 +7,7 @@ use tokio::process::Command;
 #[tokio::test]
 async fn a_tiny_benchmark_measures_and_writes_every_row_it_was_asked_for() -> Result<()> {
     let scratch = Scratch::new("tiny-bench")?;
-    let output = Command::new(env!("CARGO_BIN_EXE_bench"))
+    let output = Command::new(env!("CARGO_BIN_EXE_connect-bench"))
         .args(["--only", "D4", "--pairs", "1", "--kib", "64", "--out"])
         .arg(scratch.path())
         .kill_on_drop(true)
@@ -32,15 +32,13 @@ async fn a_tiny_benchmark_measures_and_writes_every_row_it_was_asked_for() -> Re
         assert_eq!((&row["figure"]["unit"], &row["peer"]["name"]), (&"ratio".into(), &"R2".into()), "{row}");
         ensure!(row["verdict"].is_string(), "{row}");
     }
-    let chart = std::fs::read_to_string(scratch.path().join("data-path.svg")).context("no chart")?;
-    ensure!(chart.starts_with("<svg ") && chart.contains("recorded protocol, download"), "{chart}");
     assert!(said.contains("Data path") && said.contains(">= 0.80x"), "{said}");
     Ok(())
 }
 
 #[tokio::test]
 async fn a_row_that_does_not_exist_is_named_with_those_that_do() -> Result<()> {
-    let output = Command::new(env!("CARGO_BIN_EXE_bench")).args(["--only", "D99"]).output().await?;
+    let output = Command::new(env!("CARGO_BIN_EXE_connect-bench")).args(["--only", "D99"]).output().await?;
     let said = String::from_utf8_lossy(&output.stderr);
     ensure!(!output.status.success(), "{said}");
     assert!(said.contains("there is no row D99: rows are D3, D4, D5"), "{said}");

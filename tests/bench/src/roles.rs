@@ -1,7 +1,6 @@
 //! What runs in a process of its own, so that every path has as many processes as it has for users.
 
 mod control;
-mod credits;
 mod exposer;
 mod relay;
 
@@ -16,8 +15,8 @@ use serde::{Deserialize, Serialize};
 pub(super) use self::control::Controlled;
 pub(super) use self::exposer::{Answer, Order, ROUTES_PER_CODE, StateChange};
 use super::service;
-use crate::process::Process;
-use crate::wait::PATIENTLY;
+use connect_tests::process::Process;
+use connect_tests::wait::PATIENTLY;
 
 /// A part of a measurement.
 #[derive(Clone, Debug, Subcommand)]
@@ -38,23 +37,6 @@ pub enum Role {
     /// The exposing side, as it is in an operator
     #[command(hide = true)]
     Exposer,
-    /// The hub of the way with credits
-    #[command(hide = true)]
-    CreditsHub,
-    /// The exposing side of the way with credits
-    #[command(hide = true)]
-    CreditsExposer {
-        /// Its hub
-        hub: SocketAddr,
-        /// Where it leads
-        to: SocketAddr,
-    },
-    /// The joining side of the way with credits
-    #[command(hide = true)]
-    CreditsJoiner {
-        /// Its hub
-        hub: SocketAddr,
-    },
 }
 
 /// What a role prints first.
@@ -81,9 +63,6 @@ impl Role {
             Self::Service { listen } => service::serve(listen, tell).await,
             Self::Relay { to } => relay::serve(to, tell).await,
             Self::Exposer => exposer::serve(tell).await,
-            Self::CreditsHub => credits::hub(tell).await,
-            Self::CreditsExposer { hub, to } => credits::exposer(hub, to, tell).await,
-            Self::CreditsJoiner { hub } => credits::joiner(hub, tell).await,
         }
     }
 
@@ -95,22 +74,16 @@ impl Role {
             Self::Service { .. } => "service",
             Self::Relay { .. } => "relay",
             Self::Exposer => "exposer",
-            Self::CreditsHub => "credits-hub",
-            Self::CreditsExposer { .. } => "credits-exposer",
-            Self::CreditsJoiner { .. } => "credits-joiner",
         };
         command.arg(name);
         match self {
             Self::Service { listen: Some(address) } => {
                 command.arg("--listen").arg(address.to_string());
             }
-            Self::Relay { to: address } | Self::CreditsJoiner { hub: address } => {
+            Self::Relay { to: address } => {
                 command.arg(address.to_string());
             }
-            Self::CreditsExposer { hub, to } => {
-                command.args([hub.to_string(), to.to_string()]);
-            }
-            Self::Service { listen: None } | Self::Exposer | Self::CreditsHub => {}
+            Self::Service { listen: None } | Self::Exposer => {}
         }
         let mut process = Process::start(name, command, logs)?;
         let listens = |said: &str| said.lines().find_map(|line| serde_json::from_str::<Listening>(line).ok());

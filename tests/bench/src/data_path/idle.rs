@@ -3,13 +3,13 @@
 use anyhow::{Context as _, Result};
 use tokio::net::TcpStream;
 
-use crate::bench::Bench;
-use crate::bench::figure::{Goal, Measure, Row, Unit};
-use crate::bench::load::open;
-use crate::bench::machine::{file_limit, resident_kib};
-use crate::bench::paths::{Ours, Protocol, Service};
-use crate::bench::service::Wish;
-use crate::progress::say;
+use crate::Bench;
+use crate::figure::{Goal, Measure, Row, Unit};
+use crate::load::open;
+use crate::machine::{file_limit, resident_kib};
+use crate::paths::{Ours, Protocol, Service};
+use crate::service::Wish;
+use connect_tests::progress::say;
 
 /// Connections of one teammate.
 const PER_TEAMMATE: usize = 1000;

@@ -10,13 +10,13 @@ use tokio::io::AsyncReadExt;
 use tokio::time::{sleep, timeout};
 
 use super::{Lateness, Watched, judged, look_at_the_machine, now};
-use crate::bench::Bench;
-use crate::bench::figure::{Goal, Measure, Row, Unit, Verdict};
-use crate::bench::paths::{Joined, Ours, Protocol, Service};
-use crate::bench::roles::{Order, ROUTES_PER_CODE};
-use crate::bench::service::Wish;
-use crate::bench::statistics::Rounds;
-use crate::hub::Hub;
+use crate::Bench;
+use crate::figure::{Goal, Measure, Row, Unit, Verdict};
+use crate::paths::{Joined, Ours, Protocol, Service};
+use crate::roles::{Order, ROUTES_PER_CODE};
+use crate::service::Wish;
+use crate::statistics::Rounds;
+use connect_tests::hub::Hub;
 
 /// Shares that end one after the other, and as many that end together.
 const SHARES: usize = 100;

@@ -3,23 +3,22 @@
 use anyhow::Result;
 
 use super::{Paths, left_out, taken};
-use crate::bench::Bench;
-use crate::bench::figure::{Goal, Measure, Row, Unit};
-use crate::bench::load::{Direction, transfer};
-use crate::bench::paths::{CREDITS, FAST, R2, RECORDED};
-use crate::bench::peers::{BORE, RATHOLE};
-use crate::bench::statistics::Rounds;
+use crate::Bench;
+use crate::figure::{Goal, Measure, Row, Unit};
+use crate::load::{Direction, transfer};
+use crate::paths::{FAST, R2, RECORDED};
+use crate::peers::{BORE, RATHOLE};
+use crate::statistics::Rounds;
 
 const DOWN: &str = "down";
 const UP: &str = "up";
 
 /// What is held against what, in each direction.
-const COMPARED: [(&str, &str, &str, &str, Goal); 5] = [
+const COMPARED: [(&str, &str, &str, &str, Goal); 4] = [
     ("D3", "recorded protocol", RECORDED, R2, Goal::AtLeast(0.50)),
     ("D4", "negotiated path", FAST, R2, Goal::AtLeast(0.80)),
     ("D4", "negotiated path", FAST, BORE, Goal::AtLeast(1.2)),
     ("D4", "negotiated path", FAST, RATHOLE, Goal::AtLeast(1.5)),
-    ("D4", "one connection with credits", CREDITS, R2, Goal::None),
 ];
 
 pub(super) async fn measure(bench: &Bench) -> Result<Vec<Row>> {
@@ -57,7 +56,7 @@ fn rows(rounds: &Rounds) -> Vec<Row> {
 
 /// How R2 itself stands to plain loopback, so that all other rows can be read in bytes.
 fn scale(rounds: &Rounds) -> Option<Row> {
-    let raw = crate::bench::paths::RAW;
+    let raw = crate::paths::RAW;
     let ratio = rounds.ratio((R2, DOWN), (raw, DOWN))?;
     let row = Row::new(
         "D4",
@@ -74,13 +73,13 @@ fn scale(rounds: &Rounds) -> Option<Row> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bench::figure::Verdict;
+    use crate::figure::Verdict;
 
     #[test]
     fn who_took_no_part_is_said_to_be_left_out() {
         let mut rounds = Rounds::default();
         rounds.raw(2000.0);
-        for (path, rate) in [(R2, 1000.0), (RECORDED, 450.0), (FAST, 900.0), (CREDITS, 600.0)] {
+        for (path, rate) in [(R2, 1000.0), (RECORDED, 450.0), (FAST, 900.0)] {
             rounds.took(path, DOWN, rate);
             rounds.took(path, UP, rate);
         }
@@ -94,8 +93,6 @@ mod tests {
             left_out(BORE),
             left_out(RATHOLE),
             left_out(RATHOLE),
-            Verdict::Information,
-            Verdict::Information,
         ];
         let expected = [("D3", missed.clone()), ("D3", missed)].into_iter();
         assert_eq!(verdicts, expected.chain(of_d4.map(|verdict| ("D4", verdict))).collect::<Vec<_>>());

@@ -17,17 +17,17 @@ use tokio::io::AsyncReadExt;
 use tokio::time::{sleep, timeout};
 
 use super::{Lateness, Watched, judged, look_at_the_machine, now};
-use crate::bench::Bench;
-use crate::bench::figure::{Goal, Measure, Row, Unit};
-use crate::bench::paths::{Joined, Service};
-use crate::bench::service::Wish;
-use crate::bench::statistics::Rounds;
-use crate::control_plane::{ControlPlane, Kubectl, Options};
-use crate::hub::Hub;
-use crate::operator::{HubChoice, Operator, Setup};
-use crate::plugin;
-use crate::services;
-use crate::wait::{PATIENTLY, eventually};
+use crate::Bench;
+use crate::figure::{Goal, Measure, Row, Unit};
+use crate::paths::{Joined, Service};
+use crate::service::Wish;
+use crate::statistics::Rounds;
+use connect_tests::control_plane::{ControlPlane, Kubectl, Options};
+use connect_tests::hub::Hub;
+use connect_tests::operator::{HubChoice, Operator, Setup};
+use connect_tests::plugin;
+use connect_tests::services;
+use connect_tests::wait::{PATIENTLY, eventually};
 
 /// Shares that a user ends, one after the other.
 const ENDED: usize = 20;

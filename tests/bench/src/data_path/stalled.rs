@@ -10,12 +10,12 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::taken;
-use crate::bench::Bench;
-use crate::bench::figure::{Goal, Measure, Row, Unit};
-use crate::bench::load::{SMALL, open, round_trip, round_trips};
-use crate::bench::machine::{resident_kib, ticks};
-use crate::bench::paths::{FAST, Ours, Protocol, RECORDED, Route, Service};
-use crate::bench::service::{BLOCK, Wish};
+use crate::Bench;
+use crate::figure::{Goal, Measure, Row, Unit};
+use crate::load::{SMALL, open, round_trip, round_trips};
+use crate::machine::{resident_kib, ticks};
+use crate::paths::{FAST, Ours, Protocol, RECORDED, Route, Service};
+use crate::service::{BLOCK, Wish};
 
 /// Round trips in each situation.
 const ROUND_TRIPS: usize = 1000;

@@ -6,10 +6,10 @@ use anyhow::{Result, ensure};
 use tokio::time::sleep;
 
 use super::taken;
-use crate::bench::Bench;
-use crate::bench::figure::{Goal, Measure, Row, Unit};
-use crate::bench::load::{Bulk, round_trips, round_trips_for};
-use crate::bench::paths::{FAST, Ours, Protocol, R2, RAW, RECORDED, Relays, Route, Service};
+use crate::Bench;
+use crate::figure::{Goal, Measure, Row, Unit};
+use crate::load::{Bulk, round_trips, round_trips_for};
+use crate::paths::{FAST, Ours, Protocol, R2, RAW, RECORDED, Relays, Route, Service};
 
 /// Transfers beside.
 const TRANSFERS: usize = 100;

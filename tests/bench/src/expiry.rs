@@ -127,7 +127,7 @@ fn judged(rows: Vec<Row>, calm: &Rounds) -> Vec<Row> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bench::figure::Verdict;
+    use crate::figure::Verdict;
 
     #[test]
     fn one_early_end_misses_every_goal() {

@@ -168,16 +168,6 @@ impl Goal {
             (false, false) => Verdict::Missed("must be none".to_owned()),
         }
     }
-
-    /// How many times better than the goal a value is: 1 is the goal itself, less than 1 misses it.
-    pub fn score(self, value: f64) -> Option<f64> {
-        let score = match self {
-            Self::AtLeast(least) => value / least,
-            Self::AtMost(most) => most / value,
-            Self::None => return None,
-        };
-        (score.is_finite() && score > 0.0).then_some(score)
-    }
 }
 
 // === impl Measure ===
@@ -311,13 +301,5 @@ mod tests {
         let spread = Spread { median: 0.83, min: 0.791, max: 0.9 };
         assert_eq!(Measure::new(Unit::Ratio, spread, 7).show(), "0.83x (0.79-0.90)");
         assert_eq!(Goal::AtMost(1.2).show(Unit::Ratio), "<= 1.20x");
-    }
-
-    #[test]
-    fn a_score_is_above_one_when_the_goal_is_met() {
-        assert_eq!(Goal::AtLeast(0.5).score(1.0), Some(2.0));
-        assert_eq!(Goal::AtMost(10.0).score(20.0), Some(0.5));
-        assert_eq!(Goal::AtMost(0.0).score(0.0), None);
-        assert_eq!(Goal::None.score(1.0), None);
     }
 }

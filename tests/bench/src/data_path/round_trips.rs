@@ -3,10 +3,10 @@
 use anyhow::Result;
 
 use super::{Paths, taken};
-use crate::bench::Bench;
-use crate::bench::figure::{Goal, Measure, Row, Unit};
-use crate::bench::load::round_trips;
-use crate::bench::paths::{CREDITS, FAST, R2, RECORDED};
+use crate::Bench;
+use crate::figure::{Goal, Measure, Row, Unit};
+use crate::load::round_trips;
+use crate::paths::{FAST, R2, RECORDED};
 
 /// Round trips of one path in one round: enough for a 99th percentile that means something.
 const ROUND_TRIPS: usize = 3000;
@@ -27,7 +27,6 @@ pub(super) async fn measure(bench: &Bench) -> Result<Vec<Row>> {
         (FAST, "negotiated path", P99, Goal::AtMost(2.0)),
         (RECORDED, "recorded protocol", P50, Goal::None),
         (RECORDED, "recorded protocol", P99, Goal::None),
-        (CREDITS, "one connection with credits", P50, Goal::None),
     ];
     let rows = compared.into_iter().filter_map(|(path, what, percentile, goal)| {
         let ratio = rounds.ratio((path, percentile), (R2, percentile))?;

@@ -37,11 +37,11 @@ const LONG: SignedDuration = SignedDuration::from_hours(2);
 const AT_ONCE: usize = 8;
 
 /// Routes under one code; hubs take 500, and one joining process binds two ports for each.
-pub(in crate::bench) const ROUTES_PER_CODE: usize = 250;
+pub(crate) const ROUTES_PER_CODE: usize = 250;
 
 /// What the exposing side shall do.
 #[derive(Debug, Serialize, Deserialize)]
-pub(in crate::bench) enum Order {
+pub(crate) enum Order {
     /// Become an agent of this hub and wait until it is connected.
     Connect {
         /// The hub's URL.
@@ -87,7 +87,7 @@ pub(in crate::bench) enum Order {
 
 /// What it says then.
 #[derive(Debug, Serialize, Deserialize)]
-pub(in crate::bench) enum Answer {
+pub(crate) enum Answer {
     /// It is done.
     Done,
     /// Codes for the services exposed, and how many routes each has.
@@ -98,13 +98,13 @@ pub(in crate::bench) enum Answer {
 
 /// A tunnel that was connected, or is no longer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(in crate::bench) struct StateChange {
+pub(crate) struct StateChange {
     /// Which agent.
-    pub(in crate::bench) agent: usize,
+    pub(crate) agent: usize,
     /// Whether it is connected since then.
-    pub(in crate::bench) connected: bool,
+    pub(crate) connected: bool,
     /// When, in microseconds since 1970 by the machine's clock.
-    pub(in crate::bench) at: i64,
+    pub(crate) at: i64,
 }
 
 /// The machine's clock and what orders added to it.
