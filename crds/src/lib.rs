@@ -14,6 +14,7 @@ pub mod labelled;
 pub mod mark;
 pub mod port;
 pub mod service_expose;
+pub mod service_port;
 
 pub use environment_share::{
     EnvironmentShare, EnvironmentShareSpec, EnvironmentShareStatus, JoinRecord, Joins, Membership,
@@ -46,6 +47,9 @@ pub const OPERATOR_LEASE: &str = "private-connect-operator";
 
 /// Annotation of that Lease: the version of the operator that took it.
 pub const VERSION_ANNOTATION: &str = "connect.privateconnect.co/version";
+
+/// Annotation of that Lease: the namespaces that the operator serves, separated by commas; absent when it serves all.
+pub const NAMESPACES_ANNOTATION: &str = "connect.privateconnect.co/namespaces";
 
 /// Annotation of an EnvironmentShare: a text that was not there before asks for a new code. The old one is refused, and
 /// whoever joined with it is cut off.

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use connect_crds::VERSION_ANNOTATION;
+use connect_crds::{NAMESPACES_ANNOTATION, VERSION_ANNOTATION};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
@@ -107,7 +107,8 @@ pub fn fenced(client: &Client, leadership: &Leadership) -> Client {
 }
 
 /// Takes the Lease, waiting as long as another replica holds it. `pod` is the name of our Pod, where we have one: its container
-/// before us has ended, or there were no us, so nobody waits for that one's Lease to run out.
+/// before us has ended, or there were no us, so nobody waits for that one's Lease to run out. `served` are the namespaces that
+/// we serve, none of them for all.
 ///
 /// # Errors
 /// Only when `stop` was asked for first ([`Error::NotLeader`]); failing calls are tried again.
@@ -116,13 +117,14 @@ pub async fn acquire(
     namespace: &str,
     replica: &str,
     pod: Option<&str>,
+    served: &[String],
     stop: &CancellationToken,
 ) -> Result<Leadership, Error> {
     let api: Api<Lease> = Api::namespaced(client.clone(), namespace);
     let mut seen: Option<(Option<MicroTime>, Instant)> = None;
     let mut told = false;
     loop {
-        match try_acquire(&api, replica, pod, &mut seen).await {
+        match try_acquire(&api, replica, pod, served, &mut seen).await {
             Ok(true) => break,
             Ok(false) if !told => {
                 tracing::info!("another replica holds the lease; waiting for it");
@@ -226,13 +228,14 @@ async fn try_acquire(
     api: &Api<Lease>,
     replica: &str,
     pod: Option<&str>,
+    served: &[String],
     seen: &mut Option<(Option<MicroTime>, Instant)>,
 ) -> Result<bool, Error> {
     let Some(mut lease) = call_opt("reading the lease", api.get(LEASE_NAME)).await? else {
         let lease = Lease {
             metadata: ObjectMeta {
                 name: Some(LEASE_NAME.to_owned()),
-                annotations: Some(about_us()),
+                annotations: Some(about_us(served)),
                 ..ObjectMeta::default()
             },
             spec: Some(held_by(replica, 0, Timestamp::now())),
@@ -265,7 +268,9 @@ async fn try_acquire(
         spec.lease_transitions.unwrap_or(0).saturating_add(i32::from(!ours)),
         Timestamp::now(),
     ));
-    lease.metadata.annotations.get_or_insert_default().extend(about_us());
+    let annotations = lease.metadata.annotations.get_or_insert_default();
+    annotations.remove(NAMESPACES_ANNOTATION);
+    annotations.extend(about_us(served));
     // The object's resourceVersion makes this fail when another replica was faster.
     won(call("taking the lease", api.replace(LEASE_NAME, &PostParams::default(), &lease)).await)
 }
@@ -302,8 +307,12 @@ async fn release(api: &Api<Lease>, replica: &str) {
 }
 
 /// What whoever looks for the operator wants to know of it.
-fn about_us() -> BTreeMap<String, String> {
-    BTreeMap::from([(VERSION_ANNOTATION.to_owned(), env!("CARGO_PKG_VERSION").to_owned())])
+fn about_us(served: &[String]) -> BTreeMap<String, String> {
+    let mut about = BTreeMap::from([(VERSION_ANNOTATION.to_owned(), env!("CARGO_PKG_VERSION").to_owned())]);
+    if !served.is_empty() {
+        about.insert(NAMESPACES_ANNOTATION.to_owned(), served.join(","));
+    }
+    about
 }
 
 /// The name of a replica in the Lease; with a random part, so that a restarted process is another holder than its ghost.

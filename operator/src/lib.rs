@@ -100,7 +100,9 @@ async fn operate(args: RunArgs) -> anyhow::Result<()> {
     let replica = lease::name(host.as_deref().unwrap_or("operator"));
     let namespace = args.cluster.namespace.clone();
     // Held before anything is written, and before the embedded hub is started: its state has one owner.
-    let Ok(leadership) = lease::acquire(&client, &namespace, &replica, pod.as_deref(), &stop).await else {
+    let served = &args.cluster.watch_namespaces;
+    let Ok(leadership) = lease::acquire(&client, &namespace, &replica, pod.as_deref(), served, &stop).await
+    else {
         return Ok(());
     };
     let lease_stop = CancellationToken::new();

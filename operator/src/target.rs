@@ -11,7 +11,7 @@ use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
 
 use connect_crds::condition::reason;
-use connect_crds::{PortRef, ServiceRef};
+use connect_crds::{PortRef, ServiceRef, service_port};
 use k8s_openapi::api::core::v1::{Service, ServicePort};
 use kube::ResourceExt;
 
@@ -149,13 +149,11 @@ pub fn judge(
         return Err(Problem::NotAllowed { service: name.clone(), why: why.into() });
     }
     let ports = spec.ports.as_deref().unwrap_or_default();
-    let port = ports.iter().find(|port| reference.port.matches(port.port, port.name.as_deref())).ok_or_else(
-        || Problem::PortNotFound {
-            service: name.clone(),
-            wanted: reference.port.to_string(),
-            available: list_ports(ports),
-        },
-    )?;
+    let port = service_port::find(ports, &reference.port).ok_or_else(|| Problem::PortNotFound {
+        service: name.clone(),
+        wanted: reference.port.to_string(),
+        available: list_ports(ports),
+    })?;
     if let Some(protocol) = port.protocol.as_deref().filter(|protocol| *protocol != "TCP") {
         return Err(Problem::NotTcp {
             service: name.clone(),
@@ -232,7 +230,7 @@ fn list_ports(ports: &[ServicePort]) -> String {
 
 /// The Service port that a reference means.
 pub fn service_port<'a>(service: &'a Service, wanted: &PortRef) -> Option<&'a ServicePort> {
-    service.spec.as_ref()?.ports.as_ref()?.iter().find(|port| wanted.matches(port.port, port.name.as_deref()))
+    service_port::find(service.spec.as_ref()?.ports.as_ref()?, wanted)
 }
 
 #[cfg(test)]

@@ -1,7 +1,9 @@
 //! What a Service's label and annotations ask for. Pure.
 
 use connect_crds::labelled::{ANNOTATIONS, LABEL, LOCAL_PORT, PORT, PROTOCOL, PUBLIC, ROUTE_NAME, WANTED};
-use connect_crds::{LocalPort, PortRef, Protocol, ServiceExpose, ServiceExposeSpec, ServiceRef};
+use connect_crds::{
+    LocalPort, PortRef, Protocol, ServiceExpose, ServiceExposeSpec, ServiceRef, service_port,
+};
 use k8s_openapi::api::core::v1::Service;
 use kube::ResourceExt;
 
@@ -58,6 +60,7 @@ pub fn wish(service: &Service) -> Option<Wish> {
             None
         })
     });
+    let protocol = protocol.or_else(|| spoken(service, &port));
     let spec = ServiceExposeSpec {
         service_ref: ServiceRef { name: service.name_any(), port },
         route_name,
@@ -86,15 +89,18 @@ fn port(service: &Service) -> Result<PortRef, String> {
         return if text.is_empty() { Err(format!("{PORT} is empty")) } else { Ok(PortRef::parse(text)) };
     }
     let ports = service.spec.as_ref().and_then(|spec| spec.ports.as_deref()).unwrap_or_default();
-    let tcp: Vec<_> = ports
-        .iter()
-        .filter(|port| port.protocol.as_deref().is_none_or(|protocol| protocol == "TCP"))
-        .collect();
+    let tcp: Vec<_> = ports.iter().filter(|port| service_port::is_tcp(port)).collect();
     match tcp[..] {
         [port] => u16::try_from(port.port).map(PortRef::number).map_err(|_| "its port is none".to_owned()),
         [] => Err("it has no TCP port".to_owned()),
         _ => Err(format!("it has several ports: say which by the annotation {PORT}")),
     }
+}
+
+/// What the Service itself says of the port.
+fn spoken(service: &Service, port: &PortRef) -> Option<Protocol> {
+    let ports = service.spec.as_ref()?.ports.as_deref()?;
+    service_port::find(ports, port).and_then(service_port::spoken).map(|(protocol, _)| protocol)
 }
 
 fn is_route_name(text: &str) -> bool {
@@ -150,6 +156,19 @@ mod tests {
         assert_eq!(spec.service_ref.port, PortRef::name("web"));
         assert_eq!((spec.route_name.as_deref(), spec.local_port), (Some("shop"), LocalPort::new(8080)));
         assert_eq!((spec.protocol, spec.public), (Protocol::Http, true));
+    }
+
+    #[test]
+    fn what_is_spoken_follows_from_the_service_unless_an_annotation_says_it() {
+        for (annotations, ports, protocol) in [
+            ("", "{port: 80, name: http}", Protocol::Http),
+            ("", "{port: 8080, appProtocol: https}", Protocol::Https),
+            ("", "{port: 5432}", Protocol::Auto),
+            ("connect.privateconnect.co/protocol: TCP", "{port: 80, name: http}", Protocol::Tcp),
+            ("connect.privateconnect.co/protocol: auto", "{port: 80}", Protocol::Auto),
+        ] {
+            assert_eq!(asked(annotations, ports).spec.protocol, protocol, "{annotations} {ports}");
+        }
     }
 
     #[test]
