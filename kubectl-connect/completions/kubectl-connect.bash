@@ -19,6 +19,9 @@ _kubectl__connect() {
             kubectl__connect,completion)
                 cmd="kubectl__connect__subcmd__completion"
                 ;;
+            kubectl__connect,delete)
+                cmd="kubectl__connect__subcmd__delete"
+                ;;
             kubectl__connect,doctor)
                 cmd="kubectl__connect__subcmd__doctor"
                 ;;
@@ -65,7 +68,7 @@ _kubectl__connect() {
 
     case "${cmd}" in
         kubectl__connect)
-            opts="-n -h -V --namespace --context --cluster --user --kubeconfig --as --as-group --request-timeout --help --version share status extend rotate revoke expose unexpose join login logout completion man doctor version"
+            opts="-n -h -V --namespace --context --cluster --user --kubeconfig --as --as-group --request-timeout --help --version share status extend rotate revoke delete expose unexpose join login logout completion man doctor version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -121,6 +124,64 @@ _kubectl__connect() {
                 return 0
             fi
             case "${prev}" in
+                --namespace)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -n)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --context)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cluster)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --user)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --kubeconfig)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --as)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --as-group)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --request-timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        kubectl__subcmd__connect__subcmd__delete)
+            opts="-n -h --force --timeout --wait --no-wait --namespace --context --cluster --user --kubeconfig --as --as-group --request-timeout --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --wait)
+                    COMPREPLY=($(compgen -W "true false" -- "${cur}"))
+                    return 0
+                    ;;
                 --namespace)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -759,7 +820,7 @@ _kubectl__connect() {
             return 0
             ;;
         kubectl__subcmd__connect__subcmd__share)
-            opts="-l -A -w -o -n -h --name --expires --service --selector --hub --config --list --all-namespaces --watch --revoke --dry-run --output --show-code --timeout --wait --no-wait --namespace --context --cluster --user --kubeconfig --as --as-group --request-timeout --help"
+            opts="-l -A -w -o -n -h --name --expires --until --max-joins --ttl --service --selector --hub --config --list --all-namespaces --watch --revoke --dry-run --output --show-code --timeout --wait --no-wait --namespace --context --cluster --user --kubeconfig --as --as-group --request-timeout --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -770,6 +831,18 @@ _kubectl__connect() {
                     return 0
                     ;;
                 --expires)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --until)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --max-joins)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ttl)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -861,7 +934,7 @@ _kubectl__connect() {
             return 0
             ;;
         kubectl__subcmd__connect__subcmd__status)
-            opts="-A -l -w -o -n -h --all-namespaces --selector --watch --output --show-code --namespace --context --cluster --user --kubeconfig --as --as-group --request-timeout --help"
+            opts="-A -l -w -o -n -h --all-namespaces --selector --all --watch --output --show-code --namespace --context --cluster --user --kubeconfig --as --as-group --request-timeout --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

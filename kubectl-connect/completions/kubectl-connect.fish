@@ -31,31 +31,35 @@ complete -c kubectl-connect -n "__fish_kubectl_connect_needs_command" -l user -d
 complete -c kubectl-connect -n "__fish_kubectl_connect_needs_command" -l kubeconfig -d 'Kubeconfig file. Default: $KUBECONFIG, else ~/.kube/config' -r -F
 complete -c kubectl-connect -n "__fish_kubectl_connect_needs_command" -l as -d 'User to impersonate' -r
 complete -c kubectl-connect -n "__fish_kubectl_connect_needs_command" -l as-group -d 'Group to impersonate; can be repeated' -r
-complete -c kubectl-connect -n "__fish_kubectl_connect_needs_command" -l request-timeout -d 'Longest wait for one answer of the cluster, such as 5s or 1m' -r
+complete -c kubectl-connect -n "__fish_kubectl_connect_needs_command" -l request-timeout -d 'Longest time to wait for one answer of the cluster, such as 5s or 1m' -r
 complete -c kubectl-connect -n "__fish_kubectl_connect_needs_command" -s h -l help -d 'Print help'
 complete -c kubectl-connect -n "__fish_kubectl_connect_needs_command" -s V -l version -d 'Print version'
 complete -c kubectl-connect -n "__fish_kubectl_connect_needs_command" -f -a "share" -d 'Share the exposed services of a namespace with one code; list and revoke such shares'
-complete -c kubectl-connect -n "__fish_kubectl_connect_needs_command" -f -a "status" -d 'Show shares: their routes, who joined when, and what they wait for'
+complete -c kubectl-connect -n "__fish_kubectl_connect_needs_command" -f -a "status" -d 'Show shares: their routes, who joined and when, and what they wait for'
 complete -c kubectl-connect -n "__fish_kubectl_connect_needs_command" -f -a "extend" -d 'Let a share end later'
-complete -c kubectl-connect -n "__fish_kubectl_connect_needs_command" -f -a "rotate" -d 'Give a share a new code. The old one is refused and whoever joined with it is cut off'
+complete -c kubectl-connect -n "__fish_kubectl_connect_needs_command" -f -a "rotate" -d 'Give a share a new code. The old one is refused, and everybody who joined with it is disconnected'
 complete -c kubectl-connect -n "__fish_kubectl_connect_needs_command" -f -a "revoke" -d 'End a share: its code is refused and open connections are cut'
-complete -c kubectl-connect -n "__fish_kubectl_connect_needs_command" -f -a "expose" -d 'Make a port of a Service a route that shares include'
-complete -c kubectl-connect -n "__fish_kubectl_connect_needs_command" -f -a "unexpose" -d 'Take a route out of every share and cut its connections'
+complete -c kubectl-connect -n "__fish_kubectl_connect_needs_command" -f -a "delete" -d 'End a share and delete its object'
+complete -c kubectl-connect -n "__fish_kubectl_connect_needs_command" -f -a "expose" -d 'Expose a port of a Service as a route that shares include'
+complete -c kubectl-connect -n "__fish_kubectl_connect_needs_command" -f -a "unexpose" -d 'Remove a route from every share and cut its connections'
 complete -c kubectl-connect -n "__fish_kubectl_connect_needs_command" -f -a "join" -d 'Join a share: its routes become ports of this machine. Needs the code only, no cluster and no kubeconfig'
-complete -c kubectl-connect -n "__fish_kubectl_connect_needs_command" -f -a "login" -d 'Keep an API key for a hub that wants an account'
-complete -c kubectl-connect -n "__fish_kubectl_connect_needs_command" -f -a "logout" -d 'Forget the API key of a hub'
+complete -c kubectl-connect -n "__fish_kubectl_connect_needs_command" -f -a "login" -d 'Save an API key for a hub that requires an account'
+complete -c kubectl-connect -n "__fish_kubectl_connect_needs_command" -f -a "logout" -d 'Delete the saved API key of a hub'
 complete -c kubectl-connect -n "__fish_kubectl_connect_needs_command" -f -a "completion" -d 'Print the script that makes a shell, or kubectl itself, complete commands, flags and names'
 complete -c kubectl-connect -n "__fish_kubectl_connect_needs_command" -f -a "man" -d 'Write the man pages to a folder'
-complete -c kubectl-connect -n "__fish_kubectl_connect_needs_command" -f -a "doctor" -d 'Check cluster, rights, operator and hub, and say how to mend what is wrong'
+complete -c kubectl-connect -n "__fish_kubectl_connect_needs_command" -f -a "doctor" -d 'Check the cluster, your permissions, the operator, its hubs and the shares, and say how to fix what is wrong'
 complete -c kubectl-connect -n "__fish_kubectl_connect_needs_command" -f -a "version" -d 'Print the version of this plugin'
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand share" -l name -d 'Friendly name for the share' -r
-complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand share" -l expires -d 'How long the share lives, such as 1h, 4h, 24h or 7d' -r
+complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand share" -l expires -d 'How long the share lives, such as 1h, 4h, 24h or 7d. Default: 24h' -r
+complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand share" -l until -d 'When the share ends, instead of --expires: 18:00, "tomorrow 18:00" or "2026-12-01 18:00" in local time, or with a zone' -r
+complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand share" -l max-joins -d 'Refuse the code after so many joins. Default: no limit' -r
+complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand share" -l ttl -d 'Delete the share so long after its end, such as 0s, 30m or 7d. Default: it stays' -r
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand share" -l service -d 'Share this Service without exposing it first; can be repeated. The port may be left out when there is only one' -r
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand share" -s l -l selector -d 'Share the Services with these labels without exposing them first. With --list: the shares with these labels' -r
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand share" -l hub -d 'Hub to use: its URL, or a Secret of type connect.privateconnect.co/hub. Default: the operator\'s hub' -r
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand share" -l config -d 'Config file whose hubUrl is used when --hub is not given' -r -F
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand share" -l revoke -d 'Revoke a share, named by its code or its name' -r
-complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand share" -l dry-run -d 'Change nothing: client shows what would be sent to the cluster, server lets the cluster judge it' -r -f -a "none\t''
+complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand share" -l dry-run -d 'Change nothing: client shows what would be sent to the cluster, server asks the cluster whether it would accept it' -r -f -a "none\t''
 client\t''
 server\t''"
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand share" -s o -l output -d 'Form of the output. Default: for people' -r -f -a "json\t''
@@ -63,7 +67,7 @@ yaml\t''
 name\t''
 wide\t''
 md\t''"
-complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand share" -l timeout -d 'Longest wait for the operator, such as 30s or 2m. Default: 60s, for expose 10s' -r
+complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand share" -l timeout -d 'Longest time to wait for the operator, such as 30s or 2m. Default: 60s, for expose 10s' -r
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand share" -l wait -d 'Wait for the operator' -r -f -a "true\t''
 false\t''"
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand share" -s n -l namespace -d 'Namespace. Default: that of the kubeconfig\'s context' -r
@@ -73,12 +77,12 @@ complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand share" -
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand share" -l kubeconfig -d 'Kubeconfig file. Default: $KUBECONFIG, else ~/.kube/config' -r -F
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand share" -l as -d 'User to impersonate' -r
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand share" -l as-group -d 'Group to impersonate; can be repeated' -r
-complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand share" -l request-timeout -d 'Longest wait for one answer of the cluster, such as 5s or 1m' -r
-complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand share" -l list -d 'List active shares'
+complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand share" -l request-timeout -d 'Longest time to wait for one answer of the cluster, such as 5s or 1m' -r
+complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand share" -l list -d 'List the shares that have not ended'
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand share" -s A -l all-namespaces -d 'With --list: the shares of all namespaces'
-complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand share" -s w -l watch -d 'With --list: go on showing what changes'
-complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand share" -l show-code -d 'With -o md: the code as well. Whoever reads the page can then join'
-complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand share" -l no-wait -d 'Return as soon as the cluster has taken the wish: the same as --wait=false'
+complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand share" -s w -l watch -d 'With --list: keep showing changes'
+complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand share" -l show-code -d 'With -o md: include the code. Everybody who reads the page can then join'
+complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand share" -l no-wait -d 'Return as soon as the cluster has stored the change: the same as --wait=false'
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand share" -s h -l help -d 'Print help'
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand status" -s l -l selector -d 'The shares with these labels' -r
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand status" -s o -l output -d 'Form of the output. Default: for people' -r -f -a "json\t''
@@ -93,12 +97,13 @@ complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand status" 
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand status" -l kubeconfig -d 'Kubeconfig file. Default: $KUBECONFIG, else ~/.kube/config' -r -F
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand status" -l as -d 'User to impersonate' -r
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand status" -l as-group -d 'Group to impersonate; can be repeated' -r
-complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand status" -l request-timeout -d 'Longest wait for one answer of the cluster, such as 5s or 1m' -r
+complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand status" -l request-timeout -d 'Longest time to wait for one answer of the cluster, such as 5s or 1m' -r
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand status" -s A -l all-namespaces -d 'The shares of all namespaces'
-complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand status" -s w -l watch -d 'Go on showing what changes'
-complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand status" -l show-code -d 'With -o md: the code as well. Whoever reads the page can then join'
+complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand status" -l all -d 'Also the shares that have ended; JSON, YAML and names always have them'
+complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand status" -s w -l watch -d 'Keep showing changes'
+complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand status" -l show-code -d 'With -o md: include the code. Everybody who reads the page can then join'
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand status" -s h -l help -d 'Print help'
-complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand extend" -l timeout -d 'Longest wait for the operator, such as 30s or 2m. Default: 60s, for expose 10s' -r
+complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand extend" -l timeout -d 'Longest time to wait for the operator, such as 30s or 2m. Default: 60s, for expose 10s' -r
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand extend" -l wait -d 'Wait for the operator' -r -f -a "true\t''
 false\t''"
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand extend" -s n -l namespace -d 'Namespace. Default: that of the kubeconfig\'s context' -r
@@ -108,16 +113,16 @@ complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand extend" 
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand extend" -l kubeconfig -d 'Kubeconfig file. Default: $KUBECONFIG, else ~/.kube/config' -r -F
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand extend" -l as -d 'User to impersonate' -r
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand extend" -l as-group -d 'Group to impersonate; can be repeated' -r
-complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand extend" -l request-timeout -d 'Longest wait for one answer of the cluster, such as 5s or 1m' -r
-complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand extend" -l force -d 'Change it although Argo CD or Flux manages it, which may put it back'
-complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand extend" -l no-wait -d 'Return as soon as the cluster has taken the wish: the same as --wait=false'
+complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand extend" -l request-timeout -d 'Longest time to wait for one answer of the cluster, such as 5s or 1m' -r
+complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand extend" -l force -d 'Change it although Argo CD or Flux manages it and may revert the change'
+complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand extend" -l no-wait -d 'Return as soon as the cluster has stored the change: the same as --wait=false'
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand extend" -s h -l help -d 'Print help'
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand rotate" -s o -l output -d 'Form of the output. Default: for people' -r -f -a "json\t''
 yaml\t''
 name\t''
 wide\t''
 md\t''"
-complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand rotate" -l timeout -d 'Longest wait for the operator, such as 30s or 2m. Default: 60s, for expose 10s' -r
+complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand rotate" -l timeout -d 'Longest time to wait for the operator, such as 30s or 2m. Default: 60s, for expose 10s' -r
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand rotate" -l wait -d 'Wait for the operator' -r -f -a "true\t''
 false\t''"
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand rotate" -s n -l namespace -d 'Namespace. Default: that of the kubeconfig\'s context' -r
@@ -127,12 +132,12 @@ complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand rotate" 
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand rotate" -l kubeconfig -d 'Kubeconfig file. Default: $KUBECONFIG, else ~/.kube/config' -r -F
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand rotate" -l as -d 'User to impersonate' -r
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand rotate" -l as-group -d 'Group to impersonate; can be repeated' -r
-complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand rotate" -l request-timeout -d 'Longest wait for one answer of the cluster, such as 5s or 1m' -r
-complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand rotate" -l force -d 'Change it although Argo CD or Flux manages it, which may put it back'
-complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand rotate" -l show-code -d 'With -o md: the code as well. Whoever reads the page can then join'
-complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand rotate" -l no-wait -d 'Return as soon as the cluster has taken the wish: the same as --wait=false'
+complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand rotate" -l request-timeout -d 'Longest time to wait for one answer of the cluster, such as 5s or 1m' -r
+complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand rotate" -l force -d 'Change it although Argo CD or Flux manages it and may revert the change'
+complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand rotate" -l show-code -d 'With -o md: include the code. Everybody who reads the page can then join'
+complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand rotate" -l no-wait -d 'Return as soon as the cluster has stored the change: the same as --wait=false'
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand rotate" -s h -l help -d 'Print help'
-complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand revoke" -l timeout -d 'Longest wait for the operator, such as 30s or 2m. Default: 60s, for expose 10s' -r
+complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand revoke" -l timeout -d 'Longest time to wait for the operator, such as 30s or 2m. Default: 60s, for expose 10s' -r
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand revoke" -l wait -d 'Wait for the operator' -r -f -a "true\t''
 false\t''"
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand revoke" -s n -l namespace -d 'Namespace. Default: that of the kubeconfig\'s context' -r
@@ -142,22 +147,36 @@ complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand revoke" 
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand revoke" -l kubeconfig -d 'Kubeconfig file. Default: $KUBECONFIG, else ~/.kube/config' -r -F
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand revoke" -l as -d 'User to impersonate' -r
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand revoke" -l as-group -d 'Group to impersonate; can be repeated' -r
-complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand revoke" -l request-timeout -d 'Longest wait for one answer of the cluster, such as 5s or 1m' -r
-complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand revoke" -l no-wait -d 'Return as soon as the cluster has taken the wish: the same as --wait=false'
+complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand revoke" -l request-timeout -d 'Longest time to wait for one answer of the cluster, such as 5s or 1m' -r
+complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand revoke" -l no-wait -d 'Return as soon as the cluster has stored the change: the same as --wait=false'
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand revoke" -s h -l help -d 'Print help'
+complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand delete" -l timeout -d 'Longest time to wait for the operator, such as 30s or 2m. Default: 60s, for expose 10s' -r
+complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand delete" -l wait -d 'Wait for the operator' -r -f -a "true\t''
+false\t''"
+complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand delete" -s n -l namespace -d 'Namespace. Default: that of the kubeconfig\'s context' -r
+complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand delete" -l context -d 'Context of the kubeconfig' -r
+complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand delete" -l cluster -d 'Cluster of the kubeconfig' -r
+complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand delete" -l user -d 'User of the kubeconfig' -r
+complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand delete" -l kubeconfig -d 'Kubeconfig file. Default: $KUBECONFIG, else ~/.kube/config' -r -F
+complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand delete" -l as -d 'User to impersonate' -r
+complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand delete" -l as-group -d 'Group to impersonate; can be repeated' -r
+complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand delete" -l request-timeout -d 'Longest time to wait for one answer of the cluster, such as 5s or 1m' -r
+complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand delete" -l force -d 'Delete it although Argo CD or Flux manages it and may create it again'
+complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand delete" -l no-wait -d 'Return as soon as the cluster has stored the change: the same as --wait=false'
+complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand delete" -s h -l help -d 'Print help'
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand expose" -l name -d 'Name of the route as teammates see it. Default: the Service\'s name' -r
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand expose" -l local-port -d 'Port suggested for the teammate\'s machine. Default: the Service\'s port' -r
-complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand expose" -l protocol -d 'What is spoken on the port' -r -f -a "auto\t''
+complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand expose" -l protocol -d 'What is spoken on the port. Default: what the Service says of it (appProtocol, names, port 80 or 443), else auto' -r -f -a "auto\t''
 tcp\t''
 http\t''
 https\t''"
-complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand expose" -l dry-run -d 'Change nothing: client shows what would be sent to the cluster, server lets the cluster judge it' -r -f -a "none\t''
+complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand expose" -l dry-run -d 'Change nothing: client shows what would be sent to the cluster, server asks the cluster whether it would accept it' -r -f -a "none\t''
 client\t''
 server\t''"
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand expose" -s o -l output -d 'Form of the output. Default: for people' -r -f -a "json\t''
 yaml\t''
 name\t''"
-complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand expose" -l timeout -d 'Longest wait for the operator, such as 30s or 2m. Default: 60s, for expose 10s' -r
+complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand expose" -l timeout -d 'Longest time to wait for the operator, such as 30s or 2m. Default: 60s, for expose 10s' -r
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand expose" -l wait -d 'Wait for the operator' -r -f -a "true\t''
 false\t''"
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand expose" -s n -l namespace -d 'Namespace. Default: that of the kubeconfig\'s context' -r
@@ -167,17 +186,17 @@ complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand expose" 
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand expose" -l kubeconfig -d 'Kubeconfig file. Default: $KUBECONFIG, else ~/.kube/config' -r -F
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand expose" -l as -d 'User to impersonate' -r
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand expose" -l as-group -d 'Group to impersonate; can be repeated' -r
-complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand expose" -l request-timeout -d 'Longest wait for one answer of the cluster, such as 5s or 1m' -r
+complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand expose" -l request-timeout -d 'Longest time to wait for one answer of the cluster, such as 5s or 1m' -r
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand expose" -l public -d 'Ask the hub for a public URL. Everybody on the internet can then read from the route'
-complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand expose" -l no-wait -d 'Return as soon as the cluster has taken the wish: the same as --wait=false'
+complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand expose" -l no-wait -d 'Return as soon as the cluster has stored the change: the same as --wait=false'
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand expose" -s h -l help -d 'Print help'
-complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand unexpose" -l dry-run -d 'Change nothing: client shows what would be sent to the cluster, server lets the cluster judge it' -r -f -a "none\t''
+complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand unexpose" -l dry-run -d 'Change nothing: client shows what would be sent to the cluster, server asks the cluster whether it would accept it' -r -f -a "none\t''
 client\t''
 server\t''"
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand unexpose" -s o -l output -d 'Form of the output. Default: for people' -r -f -a "json\t''
 yaml\t''
 name\t''"
-complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand unexpose" -l timeout -d 'Longest wait for the operator, such as 30s or 2m. Default: 60s, for expose 10s' -r
+complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand unexpose" -l timeout -d 'Longest time to wait for the operator, such as 30s or 2m. Default: 60s, for expose 10s' -r
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand unexpose" -l wait -d 'Wait for the operator' -r -f -a "true\t''
 false\t''"
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand unexpose" -s n -l namespace -d 'Namespace. Default: that of the kubeconfig\'s context' -r
@@ -187,8 +206,8 @@ complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand unexpose
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand unexpose" -l kubeconfig -d 'Kubeconfig file. Default: $KUBECONFIG, else ~/.kube/config' -r -F
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand unexpose" -l as -d 'User to impersonate' -r
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand unexpose" -l as-group -d 'Group to impersonate; can be repeated' -r
-complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand unexpose" -l request-timeout -d 'Longest wait for one answer of the cluster, such as 5s or 1m' -r
-complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand unexpose" -l no-wait -d 'Return as soon as the cluster has taken the wish: the same as --wait=false'
+complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand unexpose" -l request-timeout -d 'Longest time to wait for one answer of the cluster, such as 5s or 1m' -r
+complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand unexpose" -l no-wait -d 'Return as soon as the cluster has stored the change: the same as --wait=false'
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand unexpose" -s h -l help -d 'Print help'
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand join" -l hub -d 'Hub to use. Default: $CONNECT_HUB_URL, else the config file\'s, else https://hub.privateconnect.co' -r
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand join" -l config -d 'Config file. Default: ~/.config/kubectl-connect/config.json, and the connect tool\'s ~/.private-connect/config.json' -r -F
@@ -206,7 +225,7 @@ complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand join" -l
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand join" -l kubeconfig -d 'Kubeconfig file. Default: $KUBECONFIG, else ~/.kube/config' -r -F
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand join" -l as -d 'User to impersonate' -r
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand join" -l as-group -d 'Group to impersonate; can be repeated' -r
-complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand join" -l request-timeout -d 'Longest wait for one answer of the cluster, such as 5s or 1m' -r
+complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand join" -l request-timeout -d 'Longest time to wait for one answer of the cluster, such as 5s or 1m' -r
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand join" -l allow-insecure-hub -d 'Allow http to a hub on another machine. Code, key and all bytes then cross the network in clear text'
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand join" -l through-cluster -d 'Go to a hub inside a cluster through the cluster\'s API server, which is slower. Needs the right to forward ports'
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand join" -l print-env -d 'Print NAME=value lines for the routes to stdout and everything else to stderr, and stay'
@@ -223,7 +242,7 @@ complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand login" -
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand login" -l kubeconfig -d 'Kubeconfig file. Default: $KUBECONFIG, else ~/.kube/config' -r -F
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand login" -l as -d 'User to impersonate' -r
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand login" -l as-group -d 'Group to impersonate; can be repeated' -r
-complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand login" -l request-timeout -d 'Longest wait for one answer of the cluster, such as 5s or 1m' -r
+complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand login" -l request-timeout -d 'Longest time to wait for one answer of the cluster, such as 5s or 1m' -r
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand login" -l allow-insecure-hub -d 'Allow http to a hub on another machine. Code, key and all bytes then cross the network in clear text'
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand login" -l api-key-stdin -d 'Read the API key from stdin'
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand login" -s h -l help -d 'Print help'
@@ -237,7 +256,7 @@ complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand logout" 
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand logout" -l kubeconfig -d 'Kubeconfig file. Default: $KUBECONFIG, else ~/.kube/config' -r -F
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand logout" -l as -d 'User to impersonate' -r
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand logout" -l as-group -d 'Group to impersonate; can be repeated' -r
-complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand logout" -l request-timeout -d 'Longest wait for one answer of the cluster, such as 5s or 1m' -r
+complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand logout" -l request-timeout -d 'Longest time to wait for one answer of the cluster, such as 5s or 1m' -r
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand logout" -l allow-insecure-hub -d 'Allow http to a hub on another machine. Code, key and all bytes then cross the network in clear text'
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand logout" -s h -l help -d 'Print help'
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand completion" -s n -l namespace -d 'Namespace. Default: that of the kubeconfig\'s context' -r
@@ -247,7 +266,7 @@ complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand completi
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand completion" -l kubeconfig -d 'Kubeconfig file. Default: $KUBECONFIG, else ~/.kube/config' -r -F
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand completion" -l as -d 'User to impersonate' -r
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand completion" -l as-group -d 'Group to impersonate; can be repeated' -r
-complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand completion" -l request-timeout -d 'Longest wait for one answer of the cluster, such as 5s or 1m' -r
+complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand completion" -l request-timeout -d 'Longest time to wait for one answer of the cluster, such as 5s or 1m' -r
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand completion" -s h -l help -d 'Print help'
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand man" -s n -l namespace -d 'Namespace. Default: that of the kubeconfig\'s context' -r
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand man" -l context -d 'Context of the kubeconfig' -r
@@ -256,7 +275,7 @@ complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand man" -l 
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand man" -l kubeconfig -d 'Kubeconfig file. Default: $KUBECONFIG, else ~/.kube/config' -r -F
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand man" -l as -d 'User to impersonate' -r
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand man" -l as-group -d 'Group to impersonate; can be repeated' -r
-complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand man" -l request-timeout -d 'Longest wait for one answer of the cluster, such as 5s or 1m' -r
+complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand man" -l request-timeout -d 'Longest time to wait for one answer of the cluster, such as 5s or 1m' -r
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand man" -s h -l help -d 'Print help'
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand doctor" -l operator-namespace -d 'Namespace in which the operator runs' -r
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand doctor" -l hub -d 'A hub to check besides those that the cluster speaks of' -r
@@ -269,7 +288,7 @@ complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand doctor" 
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand doctor" -l kubeconfig -d 'Kubeconfig file. Default: $KUBECONFIG, else ~/.kube/config' -r -F
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand doctor" -l as -d 'User to impersonate' -r
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand doctor" -l as-group -d 'Group to impersonate; can be repeated' -r
-complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand doctor" -l request-timeout -d 'Longest wait for one answer of the cluster, such as 5s or 1m' -r
+complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand doctor" -l request-timeout -d 'Longest time to wait for one answer of the cluster, such as 5s or 1m' -r
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand doctor" -s h -l help -d 'Print help'
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand version" -s n -l namespace -d 'Namespace. Default: that of the kubeconfig\'s context' -r
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand version" -l context -d 'Context of the kubeconfig' -r
@@ -278,5 +297,5 @@ complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand version"
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand version" -l kubeconfig -d 'Kubeconfig file. Default: $KUBECONFIG, else ~/.kube/config' -r -F
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand version" -l as -d 'User to impersonate' -r
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand version" -l as-group -d 'Group to impersonate; can be repeated' -r
-complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand version" -l request-timeout -d 'Longest wait for one answer of the cluster, such as 5s or 1m' -r
+complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand version" -l request-timeout -d 'Longest time to wait for one answer of the cluster, such as 5s or 1m' -r
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand version" -s h -l help -d 'Print help'

@@ -11,7 +11,7 @@ use secrecy::SecretString;
 
 pub use join::{HubArgs, JoinArgs, LoginArgs, LogoutArgs};
 pub use share::{
-    DoctorArgs, DryRunArg, DryRunArgs, ExtendArgs, OutputArg, OutputArgs, ReportArg, RevokeArgs, RotateArgs,
+    DeleteArgs, DoctorArgs, DryRunArg, DryRunArgs, ExtendArgs, OutputArg, OutputArgs, ReportArg, RevokeArgs, RotateArgs,
     ShareArgs, StatusArgs,
 };
 
@@ -19,7 +19,7 @@ pub use share::{
 const EXIT_CODES: &str = "\
 Exit codes:
   0  done
-  1  the answer is no: wrong options, nothing found, no rights, the cluster or the hub cannot be reached, a deadline passed
+  1  the answer is no: wrong options, nothing found, no permission, the cluster or the hub cannot be reached, a deadline passed
   2  the cluster or the hub answered and failed";
 
 /// Share services of a cluster with one short code, and join such a share
@@ -41,28 +41,30 @@ pub enum Command {
     /// Share the exposed services of a namespace with one code; list and revoke such shares
     #[command(after_help = share::SHARE_EXAMPLES)]
     Share(ShareArgs),
-    /// Show shares: their routes, who joined when, and what they wait for
+    /// Show shares: their routes, who joined and when, and what they wait for
     #[command(after_help = share::STATUS_EXAMPLES)]
     Status(StatusArgs),
     /// Let a share end later
     #[command(after_help = share::EXTEND_EXAMPLES)]
     Extend(ExtendArgs),
-    /// Give a share a new code. The old one is refused and whoever joined with it is cut off
+    /// Give a share a new code. The old one is refused, and everybody who joined with it is disconnected
     Rotate(RotateArgs),
     /// End a share: its code is refused and open connections are cut
     Revoke(RevokeArgs),
-    /// Make a port of a Service a route that shares include
+    /// End a share and delete its object
+    Delete(DeleteArgs),
+    /// Expose a port of a Service as a route that shares include
     #[command(after_help = EXPOSE_EXAMPLES)]
     Expose(ExposeArgs),
-    /// Take a route out of every share and cut its connections
+    /// Remove a route from every share and cut its connections
     Unexpose(UnexposeArgs),
     /// Join a share: its routes become ports of this machine. Needs the code only, no cluster and no kubeconfig
     #[command(after_help = join::JOIN_EXAMPLES)]
     Join(JoinArgs),
-    /// Keep an API key for a hub that wants an account
+    /// Save an API key for a hub that requires an account
     #[command(after_help = join::LOGIN_EXAMPLES)]
     Login(LoginArgs),
-    /// Forget the API key of a hub
+    /// Delete the saved API key of a hub
     Logout(LogoutArgs),
     /// Print the script that makes a shell, or kubectl itself, complete commands, flags and names
     #[command(after_help = COMPLETION_EXAMPLES)]
@@ -77,7 +79,7 @@ pub enum Command {
         /// The folder; it must exist
         folder: PathBuf,
     },
-    /// Check cluster, rights, operator and hub, and say how to mend what is wrong
+    /// Check the cluster, your permissions, the operator, its hubs and the shares, and say how to fix what is wrong
     #[command(after_help = share::DOCTOR_EXAMPLES)]
     Doctor(DoctorArgs),
     /// Print the version of this plugin
@@ -137,7 +139,7 @@ pub struct ClusterArgs {
     /// Group to impersonate; can be repeated
     #[arg(long = "as-group", global = true, value_name = "GROUP")]
     pub as_group: Vec<String>,
-    /// Longest wait for one answer of the cluster, such as 5s or 1m
+    /// Longest time to wait for one answer of the cluster, such as 5s or 1m
     #[arg(long, global = true, value_name = "DURATION", default_value = "10s")]
     pub request_timeout: String,
 }
@@ -145,13 +147,13 @@ pub struct ClusterArgs {
 /// How long to wait for the operator.
 #[derive(Debug, Args)]
 pub struct WaitArgs {
-    /// Longest wait for the operator, such as 30s or 2m. Default: 60s, for expose 10s
+    /// Longest time to wait for the operator, such as 30s or 2m. Default: 60s, for expose 10s
     #[arg(long, value_name = "DURATION")]
     pub timeout: Option<String>,
     /// Wait for the operator
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_value_t = true, default_missing_value = "true", require_equals = true, action = ArgAction::Set)]
     pub wait: bool,
-    /// Return as soon as the cluster has taken the wish: the same as --wait=false
+    /// Return as soon as the cluster has stored the change: the same as --wait=false
     #[arg(long)]
     pub no_wait: bool,
 }
@@ -168,9 +170,9 @@ pub struct ExposeArgs {
     /// Port suggested for the teammate's machine. Default: the Service's port
     #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
     pub local_port: Option<u16>,
-    /// What is spoken on the port
-    #[arg(long, value_enum, ignore_case = true, default_value_t)]
-    pub protocol: ProtocolArg,
+    /// What is spoken on the port. Default: what the Service says of it (appProtocol, names, port 80 or 443), else auto
+    #[arg(long, value_enum, ignore_case = true)]
+    pub protocol: Option<ProtocolArg>,
     /// Ask the hub for a public URL. Everybody on the internet can then read from the route
     #[arg(long)]
     pub public: bool,
@@ -186,9 +188,8 @@ pub struct ExposeArgs {
 }
 
 /// What is spoken on a port. The variants explain themselves; comments of theirs would make clap's help four times as long.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum ProtocolArg {
-    #[default]
     Auto,
     Tcp,
     Http,

@@ -3,6 +3,7 @@
 //! Every call has a deadline, and nothing is tried again behind the user's back: the library's own retries would go on
 //! for minutes and repeat a create. Every failure becomes one sentence, see [`failure`].
 
+pub mod clock;
 pub mod codes;
 pub mod failure;
 pub mod follow;

@@ -1,6 +1,7 @@
 //! One file per verb, each in the same steps: gather what is so, make a view of it, render the view.
 
 pub mod completion;
+pub mod delete;
 pub mod doctor;
 pub mod expose;
 pub mod extend;

@@ -40,6 +40,8 @@ pub struct Failure {
     exit: Exit,
     /// Whether a peer answered with a refusal, so that certainly nothing was done.
     is_refusal: bool,
+    /// Whether the user lacks a permission.
+    is_forbidden: bool,
 }
 
 /// What commands return.
@@ -50,7 +52,7 @@ pub type Outcome<T> = Result<T, Failure>;
 impl Failure {
     /// The answer is no, for this reason.
     pub fn new(sentence: impl AsRef<str>) -> Self {
-        Self { sentence: Clean::new(sentence.as_ref()), hints: Vec::new(), exit: Exit::No, is_refusal: false }
+        Self { sentence: Clean::new(sentence.as_ref()), hints: Vec::new(), exit: Exit::No, is_refusal: false, is_forbidden: false }
     }
 
     /// Nobody reads what we write any more, which is how a pipe ends: no failure at all.
@@ -88,6 +90,18 @@ impl Failure {
     pub fn refusal(mut self) -> Self {
         self.is_refusal = true;
         self
+    }
+
+    /// Marks it as the lack of a permission.
+    #[must_use]
+    pub fn forbidden(mut self) -> Self {
+        self.is_forbidden = true;
+        self
+    }
+
+    /// Whether the user lacks a permission.
+    pub fn is_forbidden(&self) -> bool {
+        self.is_forbidden
     }
 
     /// Takes that mark away: the refused step was not the first one.
@@ -153,13 +167,43 @@ pub fn words_of(kind: ErrorKind) -> String {
     }
 }
 
-/// The innermost cause: what the network or the system said.
-pub fn root(error: &dyn std::error::Error) -> String {
+/// The innermost cause, in words that people use: what the network or the system said, without its numbers.
+pub fn root(error: &(dyn std::error::Error + 'static)) -> String {
     let mut innermost = error;
-    while let Some(source) = innermost.source() {
-        innermost = source;
+    let mut kind = None;
+    loop {
+        if let Some(system) = innermost.downcast_ref::<std::io::Error>() {
+            kind = Some(system.kind()).filter(|kind| SYSTEM.contains(kind)).or(kind);
+        }
+        match innermost.source() {
+            Some(source) => innermost = source,
+            None => break,
+        }
     }
-    innermost.to_string()
+    kind.map_or_else(|| plain(&innermost.to_string()), |kind| kind.to_string())
+}
+
+/// Kinds whose own words say all.
+const SYSTEM: [ErrorKind; 6] = [
+    ErrorKind::ConnectionRefused,
+    ErrorKind::ConnectionReset,
+    ErrorKind::ConnectionAborted,
+    ErrorKind::HostUnreachable,
+    ErrorKind::NetworkUnreachable,
+    ErrorKind::BrokenPipe,
+];
+
+/// What a library says, as a person would.
+fn plain(text: &str) -> String {
+    let text = text.split(" (os error ").next().unwrap_or(text);
+    let lower = text.to_ascii_lowercase();
+    if lower.contains("deadline has elapsed") || lower.contains("timed out") {
+        "no answer in time".to_owned()
+    } else if lower.contains("failed to lookup address") || lower.contains("dns error") {
+        "the name cannot be resolved".to_owned()
+    } else {
+        text.to_owned()
+    }
 }
 
 #[cfg(test)]
@@ -175,6 +219,23 @@ mod tests {
              Make sure the hub is running and accessible.\n"
         );
         assert_eq!(failure.exit().code(), 1);
+    }
+
+    #[test]
+    fn a_cause_is_told_in_plain_words() {
+        for (error, words) in [
+            (std::io::Error::from_raw_os_error(111), "connection refused"),
+            (std::io::Error::from(ErrorKind::ConnectionReset), "connection reset"),
+            (std::io::Error::other("deadline has elapsed"), "no answer in time"),
+            (std::io::Error::from(ErrorKind::TimedOut), "no answer in time"),
+            (
+                std::io::Error::other("failed to lookup address information: Name or service not known"),
+                "the name cannot be resolved",
+            ),
+            (std::io::Error::other("invalid peer certificate: Expired"), "invalid peer certificate: Expired"),
+        ] {
+            assert_eq!(root(&error), words);
+        }
     }
 
     #[test]

@@ -22,6 +22,7 @@ mod table;
 mod usage;
 mod views;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -36,9 +37,10 @@ fn main() -> ExitCode {
     if let Some(words) = completion::asked(std::env::args()) {
         return ExitCode::from(finish(completion::answer(&words, printer), printer).code());
     }
-    let exit = match Cli::try_parse() {
+    let words: Vec<OsString> = usage::with_help(std::env::args_os().collect());
+    let exit = match Cli::try_parse_from(&words) {
         Ok(cli) => leave(start(cli, printer), printer),
-        Err(error) => match usage::judge(&error) {
+        Err(error) => match usage::judge(&error, &words) {
             usage::Verdict::Show(text) => finish(printer.data(&text).map_err(Failure::from), printer),
             usage::Verdict::Wrong(failure) => finish(Err(failure), printer),
         },
@@ -112,6 +114,10 @@ async fn run(cluster: cli::ClusterArgs, command: Command, printer: Printer) -> O
         Command::Revoke(args) => {
             let settings = settings::change::revoke(args)?;
             commands::share::revoke::run(&settings, &Cluster::connect(cluster).await?, printer).await
+        }
+        Command::Delete(args) => {
+            let settings = settings::change::delete(args)?;
+            commands::delete::run(&settings, &Cluster::connect(cluster).await?, printer).await
         }
         Command::Expose(args) => {
             let settings = settings::expose::expose(args)?;

@@ -1,5 +1,6 @@
 //! Forms that several commands draw: the page's box, durations, dates, and the list of routes.
 
+use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::sanitize::Clean;
@@ -9,6 +10,9 @@ const BOX_WIDTH: usize = 49;
 
 /// From this many hours on a list says days.
 const DAYS_FROM_HOURS: i64 = 48;
+
+/// Longest abbreviation of a time zone; longer words are names such as `Unknown`.
+const LONGEST_ZONE: usize = 5;
 
 /// Half a minute. Ends are whole seconds of another machine's clock; without rounding a share made this instant for 24
 /// hours would be listed as 23.
@@ -73,9 +77,33 @@ pub fn rest_in_words(end: Timestamp, now: Timestamp) -> String {
     }
 }
 
-/// A date as the page writes it, in UTC: `Mon Jan 15 2024 10:30:00 GMT`.
+/// A date for the person who reads it, in the zone of this machine: `Mon Jan 15 2024 11:30:00 CET`.
 pub fn date(time: Timestamp) -> String {
-    time.strftime("%a %b %d %Y %H:%M:%S GMT").to_string()
+    date_in(time, &zone())
+}
+
+/// A date as the page writes it, for what is read by many people in many places: `Mon Jan 15 2024 10:30:00 GMT`.
+pub fn date_utc(time: Timestamp) -> String {
+    date_in(time, &TimeZone::UTC)
+}
+
+/// The zone of whoever reads: that of `TZ`, else the system's.
+pub fn zone() -> TimeZone {
+    // Tests of words must not depend on where they run; those of the binary set `TZ`.
+    if cfg!(test) { TimeZone::UTC } else { TimeZone::system() }
+}
+
+/// A date in this zone. A zone without letters of its own is told by its distance, as in `GMT+05:45`.
+fn date_in(time: Timestamp, zone: &TimeZone) -> String {
+    let local = time.to_zoned(zone.clone());
+    let letters = local.strftime("%Z").to_string();
+    let has_letters = letters.len() <= LONGEST_ZONE && letters.bytes().all(|byte| byte.is_ascii_alphabetic());
+    let zone = match (local.offset().is_zero(), has_letters) {
+        (true, _) if !has_letters || letters == "UTC" => "GMT".to_owned(),
+        (_, true) => letters,
+        _ => local.strftime("GMT%:z").to_string(),
+    };
+    format!("{} {zone}", local.strftime("%a %b %d %Y %H:%M:%S"))
 }
 
 /// `    • postgres → localhost:5432`
@@ -181,6 +209,24 @@ mod tests {
 
     #[test]
     fn dates_are_the_page_s() {
-        assert_eq!(date(at(1_705_314_600)), "Mon Jan 15 2024 10:30:00 GMT");
+        assert_eq!(date_utc(at(1_705_314_600)), "Mon Jan 15 2024 10:30:00 GMT");
+    }
+
+    #[test]
+    fn dates_for_people_are_in_their_zone() {
+        // POSIX forms, so that no zone needs to be installed.
+        for (zone, winter, summer) in [
+            ("UTC0", "Mon Jan 15 2024 10:30:00 GMT", "Mon Jul 15 2024 10:30:00 GMT"),
+            ("CET-1CEST,M3.5.0,M10.5.0/3", "Mon Jan 15 2024 11:30:00 CET", "Mon Jul 15 2024 12:30:00 CEST"),
+            ("EST5EDT,M3.2.0,M11.1.0", "Mon Jan 15 2024 05:30:00 EST", "Mon Jul 15 2024 06:30:00 EDT"),
+            ("GMT0BST,M3.5.0/1,M10.5.0", "Mon Jan 15 2024 10:30:00 GMT", "Mon Jul 15 2024 11:30:00 BST"),
+            ("<+0545>-5:45", "Mon Jan 15 2024 16:15:00 GMT+05:45", "Mon Jul 15 2024 16:15:00 GMT+05:45"),
+            ("<-03>3", "Mon Jan 15 2024 07:30:00 GMT-03:00", "Mon Jul 15 2024 07:30:00 GMT-03:00"),
+        ] {
+            let zone = TimeZone::posix(zone).expect("a zone");
+            assert_eq!(date_in(at(1_705_314_600), &zone), winter);
+            assert_eq!(date_in(at(1_721_039_400), &zone), summer);
+        }
+        assert_eq!(date_in(at(1_705_314_600), &TimeZone::unknown()), "Mon Jan 15 2024 10:30:00 GMT");
     }
 }

@@ -40,8 +40,7 @@ impl Printer {
 
     /// The width of the screen on which lines can be drawn over and over; nothing where there is none.
     pub fn screen_width(self) -> Option<usize> {
-        let width = terminal_size::terminal_size_of(io::stderr()).map(|(width, _)| usize::from(width.0));
-        self.stderr_is_screen.then_some(width.unwrap_or(USUAL_WIDTH))
+        self.stderr_is_screen.then(screen_width)
     }
 
     /// Text with movements of the cursor, to a screen. Nobody can be told when that fails.
@@ -67,6 +66,12 @@ impl Printer {
     pub fn talk(self, text: &str) {
         let _ = write(&mut anstream::stderr().lock(), text);
     }
+}
+
+/// How wide the screen is that stderr leads to, now: it may be changed at any time.
+pub fn screen_width() -> usize {
+    let size = terminal_size::terminal_size_of(io::stderr());
+    size.map(|(width, _)| usize::from(width.0)).filter(|width| *width > 0).unwrap_or(USUAL_WIDTH)
 }
 
 /// Whole text at once, then a flush: a script that waits for a line gets it.

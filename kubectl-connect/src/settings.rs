@@ -14,15 +14,27 @@ pub mod login;
 pub mod share;
 pub mod status;
 pub mod through;
+pub mod until;
 
 use std::path::PathBuf;
 use std::time::Duration;
+
+use connect_crds::{Expiry, InvalidExpiry};
 
 use crate::cli::{ClusterArgs, DryRunArg, DryRunArgs, WaitArgs};
 use crate::failure::{Failure, Outcome};
 
 /// Longest a label of a name may be in Kubernetes.
 const MAX_LABEL: usize = 63;
+
+/// The same for people.
+const LABEL_RULE: &str = "at most 63 lower-case letters, digits and hyphens";
+
+/// Longest text of `expires`, as the resource allows.
+pub const MAX_EXPIRES_TEXT: usize = 6;
+
+/// Said of a duration beyond that.
+const LONGEST: &str = "The longest are 99999h and 99999d.";
 
 /// How long commands wait for the operator when nobody says otherwise. It talks to a hub within 10 s or reports that it
 /// cannot; what is left is for the queue before it.
@@ -90,9 +102,7 @@ pub fn cluster(args: ClusterArgs) -> Outcome<ClusterSettings> {
     if let Some(namespace) = &namespace
         && !is_label(namespace)
     {
-        return Err(Failure::new(format!(
-            "{namespace} is no namespace: names are lower-case letters, digits and hyphens, at most {MAX_LABEL}"
-        )));
+        return Err(invalid_namespace("--namespace", namespace));
     }
     if as_user.is_none() && !as_group.is_empty() {
         return Err(Failure::new("--as-group needs --as: name the user to impersonate"));
@@ -117,8 +127,33 @@ fn dry_run(args: &DryRunArgs) -> Option<DryRun> {
 
 fn wait_length(flag: &str, text: &str) -> Outcome<Duration> {
     duration::parse(text).ok_or_else(|| {
-        Failure::new(format!("{text} is no value for {flag}: use a duration such as 30s, 2m or 1m30s"))
+        Failure::new(format!("Invalid value {text} for {flag}: use a duration such as 30s, 2m or 1m30s"))
     })
+}
+
+/// Reads how long a share lives. The sentence is the page's; what is beside the mark in a form that others use is said too.
+fn expiry(text: &str) -> Outcome<Expiry> {
+    let parsed: Outcome<Expiry> = text.parse().map_err(|error: InvalidExpiry| {
+        let failure = Failure::new(error.to_string());
+        let digits = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
+        let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+        match &text[digits.len()..] {
+            _ if !is_number => failure,
+            "m" | "min" | "s" => failure.hint("The shortest is 1h. For another end: kubectl connect share --until 18:00"),
+            "h" | "d" if digits.bytes().any(|byte| byte != b'0') => failure.hint(LONGEST),
+            _ => failure,
+        }
+    });
+    let expiry = parsed?;
+    if expiry.to_string().len() > MAX_EXPIRES_TEXT {
+        return Err(Failure::new(InvalidExpiry.to_string()).hint(LONGEST));
+    }
+    Ok(expiry)
+}
+
+/// A namespace that cannot be one.
+fn invalid_namespace(flag: &str, text: &str) -> Failure {
+    Failure::new(format!("Invalid value {text} for {flag}: use {LABEL_RULE}"))
 }
 
 /// Whether a text is a name as Services, namespaces and routes have: lower-case letters, digits and inner hyphens.
@@ -159,11 +194,11 @@ mod tests {
         for (args, sentence) in [
             (
                 ClusterArgs { namespace: Some("Not Valid".into()), ..args() },
-                "Not Valid is no namespace: names are lower-case letters, digits and hyphens, at most 63",
+                "Invalid value Not Valid for --namespace: use at most 63 lower-case letters, digits and hyphens",
             ),
             (
                 ClusterArgs { request_timeout: "soon".into(), ..args() },
-                "soon is no value for --request-timeout: use a duration such as 30s, 2m or 1m30s",
+                "Invalid value soon for --request-timeout: use a duration such as 30s, 2m or 1m30s",
             ),
             (
                 ClusterArgs { as_group: vec!["dev".into()], ..args() },

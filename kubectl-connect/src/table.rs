@@ -20,6 +20,21 @@ impl Table {
         table
     }
 
+    /// A table whose columns are at least so wide, as those of one that it goes on with.
+    pub fn with_widths(widths: Vec<usize>) -> Self {
+        Self { rows: Vec::new(), widths }
+    }
+
+    /// Whether no table went before it, and none has begun.
+    pub fn is_fresh(&self) -> bool {
+        self.widths.is_empty()
+    }
+
+    /// How wide its columns are, for one that goes on.
+    pub fn into_widths(self) -> Vec<usize> {
+        self.widths
+    }
+
     /// Adds a row; an empty cell is shown as kubectl shows nothing.
     pub fn row(&mut self, cells: impl IntoIterator<Item = String>) {
         let cells: Vec<String> =

@@ -7,15 +7,20 @@
 //! | tables as kubectl's | [`table`] |
 //! | Markdown for pull requests | [`markdown`] |
 //! | JSON, YAML, names | [`document`] |
+//!
+//! In which state a share is, and whether its code may be shown, is judged once for all of them: [`standing`].
 
 pub mod details;
 pub mod document;
 pub mod markdown;
 pub mod page;
+pub mod standing;
+#[cfg(test)]
+mod states;
 pub mod table;
 
 use connect_crds::EnvironmentShare;
-use connect_crds::condition::{self, kind, reason};
+use connect_crds::condition::reason;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
@@ -23,10 +28,11 @@ use secrecy::ExposeSecret;
 use serde::Serialize;
 
 use crate::cluster::codes::Access;
-use crate::commands::share::verdict::Blocking;
+use crate::commands::share::verdict::{self, Blocking};
 use crate::failure::Outcome;
 use crate::sanitize::Clean;
 use crate::settings::format::Format;
+use standing::Standing;
 use table::Columns;
 
 /// One share, as this plugin shows it. Its JSON is a promise: fields are added, not renamed.
@@ -40,25 +46,34 @@ pub struct ShareView {
     /// Friendly name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub display_name: Option<Clean>,
-    /// One word: `Joinable`, `Pending`, `Expired`, `Revoked`, ...
+    /// One word: `Joinable`, `Pending`, `Stalled`, `Expired`, `Revoked`, ...
     pub state: Clean,
     /// Whether teammates can join now.
     pub joinable: bool,
     /// What stands in the way of being joinable, while the share is not over.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub waits_for: Option<Obstacle>,
-    /// The code, for whoever may read its Secret.
+    /// What its owner should know although it is joinable or over, such as that the snapshot is outdated.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<Obstacle>,
+    /// The code, while it can be joined with, for users who may read its Secret.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub code: Option<Shown>,
-    /// What a teammate types, for whoever may read the Secret.
+    /// What a teammate types, while it works, for users who may read the Secret.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub join_command: Option<Shown>,
     /// When the object was made.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub creation_time: Option<Timestamp>,
-    /// When the share ends or ended.
+    /// When the share ends by itself, or would have.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expiration_time: Option<Timestamp>,
+    /// When it ended, once it has.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub end_time: Option<Timestamp>,
+    /// Whether it has ended for good.
+    #[serde(skip)]
+    pub is_over: bool,
     /// Shared routes.
     pub routes: Vec<RouteView>,
     /// How often the code was used, when and by whom.
@@ -157,39 +172,58 @@ impl ShareView {
     /// Gathers what is shown of `share`.
     pub fn new(share: &EnvironmentShare, access: &Access, now: Timestamp) -> Self {
         let status = share.status.clone().unwrap_or_default();
-        let active = condition::find(&status.conditions, kind::ACTIVE);
-        let joinable = active.is_some_and(|active| active.status == "True");
-        let is_over = crate::cluster::shares::is_over(share);
+        let Standing { state, is_joinable, is_over, expires_at, ended_at, obstacle, notes } =
+            Standing::of(share, access, now);
         let code = match access {
-            Access::Granted(code) => Some(code),
-            Access::Forbidden | Access::Absent => None,
+            Access::Granted(code) if is_joinable => Some(code),
+            _ => None,
         };
-        let ends_at = status.expiration_time.map(|Time(end)| end).or_else(|| share.ends_at(now).ok());
         Self {
             name: Clean::new(&share.name_any()),
             namespace: Clean::new(&share.namespace().unwrap_or_default()),
             display_name: share.spec.display_name.as_ref().filter(|name| !name.is_empty()).map(Clean::from),
-            state: active.map_or_else(|| Clean::new("Pending"), |active| Clean::from(&active.reason)),
-            joinable,
-            waits_for: if joinable || is_over { None } else { Blocking::of(Some(share)).map(Obstacle::from) },
+            state: Clean::new(&state),
+            joinable: is_joinable,
+            waits_for: obstacle.map(Obstacle::from),
+            notes: notes.into_iter().map(Obstacle::from).collect(),
             code: code.map(|code| Shown(Clean::new(code.code.expose_secret()))),
             join_command: code.map(|code| Shown(Clean::new(code.join_command.expose_secret()))),
             creation_time: share.creation_timestamp().map(|Time(time)| time),
-            expiration_time: ends_at,
+            expiration_time: expires_at,
+            end_time: ended_at,
+            is_over,
             routes: status.routes.iter().map(RouteView::from).collect(),
             joins: status.joins.map(JoinsView::from).unwrap_or_default(),
         }
     }
 
-    /// Whether it has ended, by its time or before.
-    pub fn is_over(&self) -> bool {
-        [reason::EXPIRED, reason::REVOKED].contains(&self.state.as_str())
+    /// Whether the hub does not answer the operator, and which hub.
+    pub fn hub_down(&self) -> Option<&str> {
+        let obstacle = self.waits_for.as_ref().filter(|it| it.reason.as_str() == reason::HUB_UNREACHABLE)?;
+        verdict::hub_in(obstacle.message.as_str()).or(Some(verdict::OPERATORS_HUB))
     }
 
-    /// `2/3`: how many routes work.
+    /// One line that says why it is as it is, where its state does not say it all.
+    pub fn remark(&self) -> Option<String> {
+        let obstacle = self.waits_for.as_ref().or_else(|| self.notes.first())?;
+        Some(obstacle.to_string())
+    }
+
+    /// `2/3`: how many routes work; of a share that is over only how many it had.
     pub fn ready_routes(&self) -> String {
+        if self.is_over {
+            return self.routes.len().to_string();
+        }
         let ready = self.routes.iter().filter(|route| route.ready).count();
         format!("{ready}/{}", self.routes.len())
+    }
+}
+
+// === impl Obstacle ===
+
+impl std::fmt::Display for Obstacle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.reason, self.message)
     }
 }
 
@@ -267,6 +301,7 @@ pub mod test_support {
         Access::Granted(Code {
             code: code.into(),
             join_command: format!("kubectl connect join {code}{hub}").into(),
+            rotation: None,
         })
     }
 

@@ -39,6 +39,7 @@ fn help_is_as_committed() {
         (&["extend", "--help"], file!["help/extend.txt"]),
         (&["rotate", "--help"], file!["help/rotate.txt"]),
         (&["revoke", "--help"], file!["help/revoke.txt"]),
+        (&["delete", "--help"], file!["help/delete.txt"]),
         (&["doctor", "--help"], file!["help/doctor.txt"]),
         (&["expose", "--help"], file!["help/expose.txt"]),
         (&["unexpose", "--help"], file!["help/unexpose.txt"]),
@@ -59,6 +60,25 @@ fn no_verb_is_answered_with_help() {
 }
 
 #[test]
+fn help_can_be_asked_for_as_a_verb() {
+    assert_eq!(run(&["help"]), run(&["--help"]));
+    assert_eq!(run(&["help", "share"]), run(&["share", "--help"]));
+}
+
+#[test]
+fn hints_name_the_help_of_the_verb() {
+    for (line, help) in [
+        ("share --name", "share --help"),
+        ("-n dev expose a --local-port 0", "expose --help"),
+        ("extend", "extend --help"),
+        ("xyzzy", "--help"),
+    ] {
+        let (_, stderr, _) = run(&line.split(' ').collect::<Vec<_>>());
+        assert_eq!(stderr.lines().nth(1), Some(format!("See kubectl connect {help}.").as_str()), "{line}");
+    }
+}
+
+#[test]
 fn the_version_is_one_line() {
     let line = format!("kubectl-connect {}\n", env!("CARGO_PKG_VERSION"));
     assert_eq!(run(&["version"]), (line.clone(), String::new(), Some(0)));
@@ -72,27 +92,46 @@ fn every_mistake_is_one_sentence_on_stderr_and_exit_1() {
         ("shar", "Unknown command shar; did you mean share?"),
         ("--frob share", "Unknown flag --frob"),
         ("share --expire 1h", "Unknown flag --expire; did you mean --expires?"),
-        ("share extra", "Unexpected argument extra"),
+        ("share extra", "Unexpected argument extra: to share one Service, use kubectl connect share --service extra"),
         ("share --name", "--name <NAME> needs a value"),
         ("share --expires 2weeks", "Invalid expires format. Use: 1h, 4h, 24h, 7d, etc."),
         ("share --expires 0h", "Invalid expires format. Use: 1h, 4h, 24h, 7d, etc."),
         ("share --expires=-1h", "Invalid expires format. Use: 1h, 4h, 24h, 7d, etc."),
+        ("share --expires 30m", "Invalid expires format. Use: 1h, 4h, 24h, 7d, etc."),
+        ("share --expires 9999999h", "Invalid expires format. Use: 1h, 4h, 24h, 7d, etc."),
+        ("share --until soon", "Invalid value soon for --until: use for example 18:00, tomorrow 18:00, 2026-12-01 18:00 or 2026-12-01T18:00:00Z"),
+        ("share --until 18:00 --expires 4h", "Cannot use --expires and --until together"),
+        ("share --max-joins 0", "Invalid value 0 for --max-joins: use a number from 1 to 1000000"),
+        ("share --max-joins many", "Invalid value many for --max-joins: use a number"),
+        ("share --ttl 2weeks", "Invalid value 2weeks for --ttl: use 0s, 30m, 12h or 7d, at most 365d"),
+        ("share --list --name a", "Cannot use --name and --list together"),
+        ("list", "Unknown command list: use kubectl connect share --list"),
+        ("ls", "Unknown command ls: use kubectl connect share --list"),
+        ("stop abc123", "Unknown command stop: use kubectl connect revoke abc123"),
+        ("unshare", "Unknown command unshare: use kubectl connect revoke CODE"),
+        ("leave", "Unknown command leave: to leave a share, press Ctrl-C where kubectl connect join runs"),
+        ("share list", "Unexpected argument list: use kubectl connect share --list"),
+        ("expose api 8080", "Unexpected argument 8080: use kubectl connect expose api:8080"),
+        ("expose api --port 8080", "Unknown flag --port: use kubectl connect expose api:8080"),
+        ("extend 4h demo", "The share comes first: kubectl connect extend demo 4h"),
+        ("revoke a b", "Unexpected argument b: name one at a time"),
+        ("delete", "<NAME|CODE> is missing"),
         ("share --list --revoke abc123", "Cannot use --list and --revoke together"),
         ("share -A", "--all-namespaces goes with --list: a share belongs to one namespace"),
-        ("share --timeout soon", "soon is no value for --timeout: use a duration such as 30s, 2m or 1m30s"),
+        ("share --timeout soon", "Invalid value soon for --timeout: use a duration such as 30s, 2m or 1m30s"),
         ("share --hub ftp://x", "--hub cannot be used: hub URL has the scheme ftp: use https://"),
         ("share --config /nowhere", "Cannot use the config file /nowhere: not found"),
         (
             "share -n Not_Valid",
-            "Not_Valid is no namespace: names are lower-case letters, digits and hyphens, at most 63",
+            "Invalid value Not_Valid for --namespace: use at most 63 lower-case letters, digits and hyphens",
         ),
         (
             "share --request-timeout x",
-            "x is no value for --request-timeout: use a duration such as 30s, 2m or 1m30s",
+            "Invalid value x for --request-timeout: use a duration such as 30s, 2m or 1m30s",
         ),
         ("share --as-group dev", "--as-group needs --as: name the user to impersonate"),
         ("share --kubeconfig /nowhere", "Cannot read the kubeconfig /nowhere: not found"),
-        ("share --wait=maybe", "maybe is no value for --wait[=<BOOL>]: use true or false"),
+        ("share --wait=maybe", "Invalid value maybe for --wait: use true or false"),
         ("share --list --service api", "Cannot use --service and --list together"),
         ("share --revoke abc123 --service api", "Cannot use --service and --revoke together"),
         ("share --revoke abc123 -l a=b", "Cannot use --selector and --revoke together"),
@@ -104,71 +143,71 @@ fn every_mistake_is_one_sentence_on_stderr_and_exit_1() {
         ),
         (
             "share --service deployment/api",
-            "deployment/api is no Service: use NAME or NAME:PORT, for example postgres:5432",
+            "Invalid Service deployment/api: use NAME or NAME:PORT, for example postgres:5432",
         ),
         (
             "share --service api:0",
-            "0 is no port: use a number from 1 to 65535 or the name of one of the Service's ports",
+            "Invalid port 0: use a number from 1 to 65535 or the name of one of the Service's ports",
         ),
         ("share -l=", "--selector needs labels, for example -l preview=pr-1234"),
         (
             "share --watch",
             "--watch goes with --list; follow one share with: kubectl connect status NAME --watch",
         ),
-        ("share --dry-run=maybe", "maybe is no value for --dry-run[=<WHERE>]: use none, client or server"),
-        ("share -o table", "table is no value for --output <FORMAT>: use json, yaml, name, wide or md"),
+        ("share --dry-run=maybe", "Invalid value maybe for --dry-run: use none, client or server"),
+        ("share -o table", "Invalid value table for --output: use json, yaml, name, wide or md"),
         (
             "share -o json --show-code",
-            "--show-code goes with -o md: everything else shows the code to whoever may read it",
+            "--show-code needs -o md: every other form shows the code to users who can read its Secret",
         ),
-        ("status a b", "Unexpected argument b"),
+        ("status a b", "Unexpected argument b: name one share, or none to see them all"),
         ("status demo -A", "Cannot use --all-namespaces together with the name of a share"),
         ("status demo -l a=b", "Cannot use --selector together with the name of a share"),
-        ("status -o csv", "csv is no value for --output <FORMAT>: use json, yaml, name, wide or md"),
+        ("status -o csv", "Invalid value csv for --output: use json, yaml, name, wide or md"),
         ("extend", "<NAME|CODE> and <DURATION> are missing"),
         ("extend demo", "<DURATION> is missing"),
         ("extend demo 2weeks", "Invalid expires format. Use: 1h, 4h, 24h, 7d, etc."),
         (
             "extend demo 4h --timeout never",
-            "never is no value for --timeout: use a duration such as 30s, 2m or 1m30s",
+            "Invalid value never for --timeout: use a duration such as 30s, 2m or 1m30s",
         ),
         ("rotate", "<NAME|CODE> is missing"),
-        ("rotate demo -o xml", "xml is no value for --output <FORMAT>: use json, yaml, name, wide or md"),
+        ("rotate demo -o xml", "Invalid value xml for --output: use json, yaml, name, wide or md"),
         ("revoke", "<NAME|CODE> is missing"),
         ("revoke demo --forec", "Unknown flag --forec"),
-        ("doctor -o wide", "wide is no value for --output <FORMAT>: use json or yaml"),
+        ("doctor -o wide", "Invalid value wide for --output: use json or yaml"),
         (
             "doctor --hub hub.example.com",
             "--hub cannot be used: hub URL is not a URL: use the form https://hub.example.com",
         ),
         (
             "doctor --operator-namespace Not_Valid",
-            "Not_Valid is no namespace: names are lower-case letters, digits and hyphens, at most 63",
+            "Invalid value Not_Valid for --operator-namespace: use at most 63 lower-case letters, digits and hyphens",
         ),
         ("expose", "<SERVICE[:PORT]> is missing"),
-        ("expose Postgres", "Postgres is no Service: use NAME or NAME:PORT, for example postgres:5432"),
+        ("expose Postgres", "Invalid Service Postgres: use NAME or NAME:PORT, for example postgres:5432"),
         (
             "expose deployment/api",
-            "deployment/api is no Service: use NAME or NAME:PORT, for example postgres:5432",
+            "Invalid Service deployment/api: use NAME or NAME:PORT, for example postgres:5432",
         ),
         (
             "expose postgres:99999",
-            "99999 is no port: use a number from 1 to 65535 or the name of one of the Service's ports",
+            "Invalid port 99999: use a number from 1 to 65535 or the name of one of the Service's ports",
         ),
         (
             "expose a --protocol udp",
-            "udp is no value for --protocol <PROTOCOL>: use auto, tcp, http or https",
+            "Invalid value udp for --protocol: use auto, tcp, http or https",
         ),
-        ("expose a --local-port 0", "0 is no value for --local-port <PORT>: 0 is not in 1..=65535"),
-        ("expose a -o wide", "wide is no value for --output <FORMAT>: use json, yaml or name"),
-        ("expose a --dry-run=maybe", "maybe is no value for --dry-run[=<WHERE>]: use none, client or server"),
+        ("expose a --local-port 0", "Invalid value 0 for --local-port: use a number from 1 to 65535"),
+        ("expose a -o wide", "Invalid value wide for --output: use json, yaml or name"),
+        ("expose a --dry-run=maybe", "Invalid value maybe for --dry-run: use none, client or server"),
         (
             "expose a --name Not_Valid",
-            "Not_Valid is no name for a route: use lower-case letters, digits and hyphens, at most 63",
+            "Invalid route name Not_Valid: use at most 63 lower-case letters, digits and hyphens",
         ),
         ("unexpose", "<ROUTE> is missing"),
-        ("unexpose a -o md", "md is no value for --output <FORMAT>: use json, yaml or name"),
-        ("unexpose a/b", "a/b is no name of a route"),
+        ("unexpose a -o md", "Invalid value md for --output: use json, yaml or name"),
+        ("unexpose a/b", "Invalid route name a/b: use at most 63 lower-case letters, digits and hyphens"),
         ("join", "<CODE> is missing"),
         (
             "join c --hub hub.example.com",
@@ -176,11 +215,11 @@ fn every_mistake_is_one_sentence_on_stderr_and_exit_1() {
         ),
         (
             "join c --port postgres",
-            "postgres is no value for --port: use ROUTE=PORT, for example postgres=15432",
+            "Invalid value postgres for --port: use ROUTE=PORT, for example postgres=15432",
         ),
         (
             "join c --address example.com",
-            "example.com is no value for --address: use localhost or an IP address of this machine",
+            "Invalid value example.com for --address: use localhost or an IP address of this machine",
         ),
         ("join c --port a=1 --only b", "--port names the route a, which --only leaves out"),
         ("join c --exec", "--exec needs a command"),
@@ -204,7 +243,7 @@ fn every_mistake_is_one_sentence_on_stderr_and_exit_1() {
         ("login pc_secret", "Unexpected argument pc_secret"),
         (
             "login --api-key-stdin --api-key-file /nowhere",
-            "Cannot use --api-key-stdin and --api-key-file <PATH> together",
+            "Cannot use --api-key-stdin and --api-key-file together",
         ),
         ("login --api-key-stdin", "Cannot use the API key on stdin: it is empty"),
         ("login --api-key-file /nowhere", "Cannot use the API key file /nowhere: not found"),
@@ -214,7 +253,7 @@ fn every_mistake_is_one_sentence_on_stderr_and_exit_1() {
         ),
         ("logout --hub ftp://x", "--hub cannot be used: hub URL has the scheme ftp: use https://"),
         ("completion", "<SHELL> is missing"),
-        ("completion tcsh", "tcsh is no value for <SHELL>: use kubectl, bash, zsh, fish or powershell"),
+        ("completion tcsh", "Invalid value tcsh for <SHELL>: use kubectl, bash, zsh, fish or powershell"),
         ("man /nowhere", "Cannot write man pages to /nowhere: not found"),
         ("join c --api-key-file /nowhere", "Cannot use the API key file /nowhere: not found"),
     ] {
@@ -279,7 +318,7 @@ fn must_be_committed(folder: &str, expected: &BTreeMap<String, String>) {
 fn completion_without_a_cluster_is_silent() {
     for (line, words) in [
         (["__complete"].as_slice(), ":4\n"),
-        (&["__complete", "unexp"], "unexpose\tTake a route out of every share and cut its connections\n:4\n"),
+        (&["__complete", "unexp"], "unexpose\tRemove a route from every share and cut its connections\n:4\n"),
         (&["__complete", "share", "--revoke", ""], ":4\n"),
         (&["__complete", "share", "--kubeconfig", ""], ":0\n"),
         (&["__complete", "join", "c", "--", "ma"], ":0\n"),

@@ -11,6 +11,7 @@ pub(super) const SHARE_EXAMPLES: &str = "\
 Examples:
   kubectl connect share
   kubectl connect share --expires 7d --name demo-environment
+  kubectl connect share --until 18:00 --max-joins 3
   kubectl connect share --service postgres:5432 --service redis --expires 4h
   kubectl connect share -l preview=pr-1234 --name PR-1234 -o md
   kubectl connect share --name staging --expires 7d -o yaml --dry-run=client
@@ -39,7 +40,7 @@ pub struct OutputArgs {
     /// Form of the output. Default: for people
     #[arg(short, long, value_enum, ignore_case = true, value_name = "FORMAT")]
     pub output: Option<OutputArg>,
-    /// With -o md: the code as well. Whoever reads the page can then join
+    /// With -o md: include the code. Everybody who reads the page can then join
     #[arg(long)]
     pub show_code: bool,
 }
@@ -57,7 +58,7 @@ pub enum OutputArg {
 /// Whether anything is changed.
 #[derive(Debug, Args)]
 pub struct DryRunArgs {
-    /// Change nothing: client shows what would be sent to the cluster, server lets the cluster judge it
+    /// Change nothing: client shows what would be sent to the cluster, server asks the cluster whether it would accept it
     #[arg(long, value_enum, value_name = "WHERE", num_args = 0..=1, default_value = "none", default_missing_value = "client", require_equals = true)]
     pub dry_run: DryRunArg,
 }
@@ -76,9 +77,18 @@ pub struct ShareArgs {
     /// Friendly name for the share
     #[arg(long, value_name = "NAME")]
     pub name: Option<String>,
-    /// How long the share lives, such as 1h, 4h, 24h or 7d
-    #[arg(long, value_name = "DURATION", default_value = "24h")]
-    pub expires: String,
+    /// How long the share lives, such as 1h, 4h, 24h or 7d. Default: 24h
+    #[arg(long, value_name = "DURATION")]
+    pub expires: Option<String>,
+    /// When the share ends, instead of --expires: 18:00, "tomorrow 18:00" or "2026-12-01 18:00" in local time, or with a zone
+    #[arg(long, value_name = "TIME")]
+    pub until: Option<String>,
+    /// Refuse the code after so many joins. Default: no limit
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(i32).range(1..=1_000_000))]
+    pub max_joins: Option<i32>,
+    /// Delete the share so long after its end, such as 0s, 30m or 7d. Default: it stays
+    #[arg(long, value_name = "DURATION")]
+    pub ttl: Option<String>,
     /// Share this Service without exposing it first; can be repeated. The port may be left out when there is only one
     #[arg(long = "service", value_name = "SERVICE[:PORT]")]
     pub services: Vec<String>,
@@ -91,13 +101,13 @@ pub struct ShareArgs {
     /// Config file whose hubUrl is used when --hub is not given
     #[arg(long, value_name = "PATH")]
     pub config: Option<PathBuf>,
-    /// List active shares
+    /// List the shares that have not ended
     #[arg(long)]
     pub list: bool,
     /// With --list: the shares of all namespaces
     #[arg(short = 'A', long)]
     pub all_namespaces: bool,
-    /// With --list: go on showing what changes
+    /// With --list: keep showing changes
     #[arg(short, long)]
     pub watch: bool,
     /// Revoke a share, named by its code or its name
@@ -126,7 +136,10 @@ pub struct StatusArgs {
     /// The shares with these labels
     #[arg(short = 'l', long, value_name = "LABELS")]
     pub selector: Option<String>,
-    /// Go on showing what changes
+    /// Also the shares that have ended; JSON, YAML and names always have them
+    #[arg(long)]
+    pub all: bool,
+    /// Keep showing changes
     #[arg(short, long)]
     pub watch: bool,
     /// How it is printed.
@@ -143,7 +156,7 @@ pub struct ExtendArgs {
     /// How much later it ends, such as 4h or 7d
     #[arg(value_name = "DURATION")]
     pub by: String,
-    /// Change it although Argo CD or Flux manages it, which may put it back
+    /// Change it although Argo CD or Flux manages it and may revert the change
     #[arg(long)]
     pub force: bool,
     /// How long to wait.
@@ -157,7 +170,7 @@ pub struct RotateArgs {
     /// The share: its name, its friendly name or its code
     #[arg(value_name = "NAME|CODE", value_parser = secret)]
     pub share: SecretString,
-    /// Change it although Argo CD or Flux manages it, which may put it back
+    /// Change it although Argo CD or Flux manages it and may revert the change
     #[arg(long)]
     pub force: bool,
     /// How it is printed.
@@ -174,6 +187,20 @@ pub struct RevokeArgs {
     /// The share: its code, its name or its friendly name
     #[arg(value_name = "NAME|CODE", value_parser = secret)]
     pub share: SecretString,
+    /// How long to wait.
+    #[command(flatten)]
+    pub wait: WaitArgs,
+}
+
+/// Flags of `delete`.
+#[derive(Debug, Args)]
+pub struct DeleteArgs {
+    /// The share: its code, its name or its friendly name
+    #[arg(value_name = "NAME|CODE", value_parser = secret)]
+    pub share: SecretString,
+    /// Delete it although Argo CD or Flux manages it and may create it again
+    #[arg(long)]
+    pub force: bool,
     /// How long to wait.
     #[command(flatten)]
     pub wait: WaitArgs,

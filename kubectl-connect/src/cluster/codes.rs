@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use connect_crds::{EnvironmentShare, SHARE_CODE_SECRET_TYPE, secret_key};
+use connect_crds::{EnvironmentShare, ROTATED_ANNOTATION, SHARE_CODE_SECRET_TYPE, secret_key};
 use futures::{StreamExt, TryStreamExt, stream};
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::ListParams;
@@ -19,12 +19,12 @@ use crate::settings::format::Format;
 const PARALLEL_READS: usize = 8;
 
 /// Printed where several codes may not be shown.
-pub const HIDDEN: &str = "[!] A code is not shown where you may not read the Secret that holds it\n";
+pub const HIDDEN: &str = "[!] Codes are not shown where you do not have permission to read the Secret\n";
 
 /// Why the code of this share is not shown.
 pub fn hidden(share: &EnvironmentShare) -> String {
     let secret = Clean::new(&secret_name(share));
-    format!("[!] The code is not shown, because you may not read Secret {secret}\n")
+    format!("[!] The code is not shown: you do not have permission to read Secret {secret}\n")
 }
 
 /// Whether this form of output has codes in it.
@@ -39,6 +39,8 @@ pub struct Code {
     pub code: SecretString,
     /// What a teammate types.
     pub join_command: SecretString,
+    /// The wish for a new code that this code answers.
+    pub rotation: Option<String>,
 }
 
 /// Whether the code may be seen.
@@ -72,7 +74,11 @@ impl Code {
         if secret.type_.as_deref() != Some(SHARE_CODE_SECRET_TYPE) {
             return None;
         }
-        Some(Self { code: text(secret_key::CODE)?, join_command: text(secret_key::JOIN_COMMAND)? })
+        Some(Self {
+            code: text(secret_key::CODE)?,
+            join_command: text(secret_key::JOIN_COMMAND)?,
+            rotation: secret.annotations().get(ROTATED_ANNOTATION).cloned(),
+        })
     }
 
     /// Whether this is the code that was typed; hubs write codes in lower case.
@@ -98,7 +104,8 @@ impl Codes {
     #[cfg(test)]
     pub fn of_test<const N: usize>(codes: [((&str, &str), &str); N]) -> Self {
         let known = codes.into_iter().map(|((namespace, name), code)| {
-            let code = Code { code: code.into(), join_command: "kubectl connect join".into() };
+            let code =
+                Code { code: code.into(), join_command: "kubectl connect join".into(), rotation: None };
             ((namespace.to_owned(), name.to_owned()), code)
         });
         Self { known: known.collect(), forbidden: BTreeSet::new() }

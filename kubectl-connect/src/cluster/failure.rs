@@ -35,6 +35,8 @@ pub enum Kind {
     Service,
     /// A share's code, or a hub.
     Secret,
+    /// Where objects live.
+    Namespace,
     /// Where a hub runs.
     Pod,
     /// The way to it.
@@ -43,7 +45,7 @@ pub enum Kind {
     Lease,
     /// What happened to an object.
     Event,
-    /// A question about rights.
+    /// A question about permissions.
     AccessReview,
     /// The version of the API server.
     Version,
@@ -58,6 +60,7 @@ impl Kind {
             Kind::ServiceExpose => "ServiceExpose",
             Kind::Service => "Service",
             Kind::Secret => "Secret",
+            Kind::Namespace => "Namespace",
             Kind::Pod => "Pod",
             Kind::PortForward => "the port-forward to Pod",
             Kind::Lease => "Lease",
@@ -73,6 +76,7 @@ impl Kind {
             Kind::ServiceExpose => "serviceexposes.connect.privateconnect.co",
             Kind::Service => "services",
             Kind::Secret => "secrets",
+            Kind::Namespace => "namespaces",
             Kind::Pod => "pods",
             Kind::PortForward => "pods/portforward",
             Kind::Lease => "leases.coordination.k8s.io",
@@ -115,7 +119,7 @@ pub fn is_missing_object(error: &kube::Error) -> bool {
     }
 }
 
-/// Whether an error says that the user lacks a right.
+/// Whether an error says that the user lacks a permission.
 pub fn is_forbidden(error: &kube::Error) -> bool {
     matches!(error, kube::Error::Api(status) if status.code == 403)
 }
@@ -178,8 +182,9 @@ fn of_status(status: &Status, call: &Call<'_>) -> Failure {
             "The cluster does not accept your credentials: log in again, or choose another --context",
         ),
         403 if words.contains(" cannot ") => {
-            Failure::new(format!("You may not {verb} {} {}", kind.resource(), call.place()))
+            Failure::new(format!("You do not have permission to {verb} {} {}", kind.resource(), call.place()))
                 .hint(format!("Ask for the verb {verb} on {}.", kind.resource()))
+                .forbidden()
         }
         404 => not_found(status, call),
         409 => Failure::new(format!("{} was changed or is managed by somebody else: {words}", call.object())),
@@ -258,7 +263,7 @@ mod tests {
             ),
             (
                 serde_json::json!({"code": 403, "reason": "Forbidden", "message": "environmentshares.connect.privateconnect.co is forbidden: User \"mia\" cannot create resource"}),
-                "[x] You may not create environmentshares.connect.privateconnect.co in namespace staging\n\
+                "[x] You do not have permission to create environmentshares.connect.privateconnect.co in namespace staging\n\
                  Ask for the verb create on environmentshares.connect.privateconnect.co.\n",
                 1,
             ),

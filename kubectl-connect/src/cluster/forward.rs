@@ -103,7 +103,7 @@ async fn connect(cluster: &Cluster, destination: &Destination) -> Outcome<Duplex
     let mut forwarder = cluster.ask(&call, pods.portforward(&pod, &[port])).await?;
     forwarder
         .take_stream(port)
-        .ok_or_else(|| Failure::fault(format!("The cluster gives no way to port {port} of Pod {pod}")))
+        .ok_or_else(|| Failure::fault(format!("The cluster forwards no connection to port {port} of Pod {pod}")))
 }
 
 /// A ready Pod behind the Service, and the Pod's port.
@@ -131,7 +131,7 @@ async fn find(cluster: &Cluster, destination: &Destination) -> Outcome<(String, 
             .hint(format!("See them with: kubectl get pods -n {namespace} -l {}", labels.join(",")))
     })?;
     let port = pod_port(port, pod).ok_or_else(|| {
-        Failure::new(format!("Pod {} has no port of the name that Service {name} gives", pod.name_any()))
+        Failure::new(format!("Pod {} has no port with the name that Service {name} uses", pod.name_any()))
     })?;
     Ok((pod.name_any(), port))
 }

@@ -1,6 +1,6 @@
 //! The Service that a route leads to, and the port of it that is meant.
 
-use connect_crds::PortRef;
+use connect_crds::{PortRef, Protocol, service_port};
 use k8s_openapi::api::core::v1::{Service, ServicePort};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::Api;
@@ -28,8 +28,24 @@ pub fn none(name: &str, namespace: &str) -> Failure {
     }
 }
 
-/// The port that is meant: the one named, or the only one.
-pub fn choose_port(target: &ServiceTarget, service: &Service) -> Outcome<PortRef> {
+/// A port of a Service that can be shared.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Port {
+    /// How the resource names it.
+    pub reference: PortRef,
+    /// Its number.
+    pub number: i32,
+    /// What is spoken on it, as far as the Service tells, and what told it.
+    pub spoken: Option<(Protocol, String)>,
+}
+
+/// Ports that hubs can carry.
+pub fn is_tcp(port: &ServicePort) -> bool {
+    service_port::is_tcp(port)
+}
+
+/// The port that is meant: the one named, or the only one that can be shared.
+pub fn choose_port(target: &ServiceTarget, service: &Service) -> Outcome<Port> {
     let name = &target.service;
     let spec = service.spec.as_ref();
     if spec.and_then(|spec| spec.type_.as_deref()) == Some("ExternalName") {
@@ -38,40 +54,52 @@ pub fn choose_port(target: &ServiceTarget, service: &Service) -> Outcome<PortRef
         )));
     }
     let ports = spec.and_then(|spec| spec.ports.as_deref()).unwrap_or_default();
-    let has = || listed(ports);
-    let port = match (&target.port, ports) {
-        (_, []) => return Err(Failure::new(format!("Service {name} has no ports"))),
-        (Some(wanted), ports) => ports
-            .iter()
-            .find(|port| wanted.matches(port.port, port.name.as_deref()))
-            .ok_or_else(|| Failure::new(format!("Service {name} has no port {wanted}; it has {}", has())))?,
-        (None, [only]) => only,
-        (None, _) => {
-            return Err(Failure::new(format!("Service {name} has several ports: {}", has()))
-                .hint(format!("Name one: kubectl connect expose {name}:{}", shown(&ports[0]))));
-        }
-    };
-    match port.protocol.as_deref() {
-        None | Some("TCP") => {}
-        Some(other) => {
-            return Err(Failure::new(format!(
-                "Port {} of Service {name} is {other} and cannot be exposed: hubs carry TCP connections only",
-                port.port
-            )));
-        }
+    if ports.is_empty() {
+        return Err(Failure::new(format!("Service {name} has no ports")));
     }
-    Ok(target.port.clone().unwrap_or(PortRef(IntOrString::Int(port.port))))
+    let tcp: Vec<&ServicePort> = ports.iter().filter(|port| is_tcp(port)).collect();
+    let port = match &target.port {
+        Some(wanted) => named_port(wanted, ports, name)?,
+        None => match tcp.as_slice() {
+            [only] => only,
+            [] => return Err(not_tcp(&ports[0], name)),
+            [first, ..] => {
+                return Err(Failure::new(format!("Service {name} has several ports: {}", listed(tcp.iter().copied())))
+                    .hint(format!("Name one: kubectl connect expose {name}:{}", shown(first))));
+            }
+        },
+    };
+    let reference = target.port.clone().unwrap_or(PortRef(IntOrString::Int(port.port)));
+    Ok(Port { reference, number: port.port, spoken: service_port::spoken(port) })
 }
 
-fn listed(ports: &[ServicePort]) -> String {
-    let named: Vec<String> = ports
-        .iter()
-        .map(|port| match &port.name {
-            Some(name) => format!("{} ({name})", port.port),
-            None => port.port.to_string(),
-        })
-        .collect();
-    named.join(", ")
+fn named_port<'a>(wanted: &PortRef, ports: &'a [ServicePort], service: &str) -> Outcome<&'a ServicePort> {
+    match service_port::find(ports, wanted) {
+        Some(port) if is_tcp(port) => Ok(port),
+        Some(port) => Err(not_tcp(port, service)),
+        None => Err(Failure::new(format!(
+            "Service {service} has no port {wanted}; it has {}",
+            listed(ports.iter())
+        ))),
+    }
+}
+
+fn not_tcp(port: &ServicePort, service: &str) -> Failure {
+    let protocol = port.protocol.as_deref().unwrap_or_default();
+    Failure::new(format!(
+        "Port {} of Service {service} is {protocol} and cannot be exposed: hubs carry TCP connections only",
+        port.port
+    ))
+}
+
+/// As `5432 (sql), 53 (dns, UDP)`.
+fn listed<'a>(ports: impl Iterator<Item = &'a ServicePort>) -> String {
+    let named = ports.map(|port| {
+        let protocol = port.protocol.as_deref().filter(|_| !is_tcp(port));
+        let about: Vec<&str> = port.name.as_deref().into_iter().chain(protocol).collect();
+        if about.is_empty() { port.port.to_string() } else { format!("{} ({})", port.port, about.join(", ")) }
+    });
+    named.collect::<Vec<_>>().join(", ")
 }
 
 fn shown(port: &ServicePort) -> String {
@@ -88,7 +116,7 @@ mod tests {
 
     fn chosen(port: Option<PortRef>, service: &Service) -> Result<PortRef, String> {
         let target = ServiceTarget { service: "postgres".into(), port };
-        choose_port(&target, service).map_err(|failure| failure.render())
+        choose_port(&target, service).map(|port| port.reference).map_err(|failure| failure.render())
     }
 
     #[test]
@@ -107,6 +135,30 @@ mod tests {
         assert_eq!(
             chosen(Some(PortRef::number(80)), &two).expect_err("no such port"),
             "[x] Service postgres has no port 80; it has 5432 (sql), 9187 (metrics)\n"
+        );
+    }
+
+    #[test]
+    fn udp_ports_neither_count_nor_stand_in_the_way() {
+        let udp_first = serde_json::json!([
+            {"port": 53, "name": "dns", "protocol": "UDP"}, {"port": 53, "name": "dns-tcp", "protocol": "TCP"}]);
+        let dns = service(&udp_first);
+        assert_eq!(chosen(Some(PortRef::number(53)), &dns), Ok(PortRef::number(53)));
+        assert_eq!(chosen(None, &dns), Ok(PortRef::number(53)), "it has one port that can be shared");
+        assert_eq!(
+            chosen(Some(PortRef::name("dns")), &dns).expect_err("a name means one port"),
+            "[x] Port 53 of Service postgres is UDP and cannot be exposed: hubs carry TCP connections only\n"
+        );
+        let three = service(&serde_json::json!([
+            {"port": 53, "protocol": "UDP"}, {"port": 53, "name": "tcp"}, {"port": 9153, "name": "metrics"}]));
+        assert_eq!(
+            chosen(None, &three).expect_err("ambiguous"),
+            "[x] Service postgres has several ports: 53 (tcp), 9153 (metrics)\n\
+             Name one: kubectl connect expose postgres:tcp\n"
+        );
+        assert_eq!(
+            chosen(Some(PortRef::number(54)), &three).expect_err("no such port"),
+            "[x] Service postgres has no port 54; it has 53 (UDP), 53 (tcp), 9153 (metrics)\n"
         );
     }
 

@@ -44,14 +44,22 @@ pub async fn list(
     Ok(cluster.ask(&call, api_of(cluster, namespace).list(&params)).await?.items)
 }
 
-/// Newest first, as lists show them.
-pub fn newest_first(shares: &mut [EnvironmentShare]) {
-    shares.sort_by_key(|share| std::cmp::Reverse(share.creation_timestamp()));
+/// By namespace and name, as kubectl lists objects.
+pub fn sort(shares: &mut [EnvironmentShare]) {
+    shares.sort_by_key(|share| (share.namespace(), share.name_any()));
 }
 
-/// Whether teammates can join now.
-pub fn is_active(share: &EnvironmentShare) -> bool {
-    share.status.as_ref().is_some_and(|status| condition::is_true(&status.conditions, kind::ACTIVE))
+/// Said of a share that [`is_unseen`].
+pub const UNSEEN: &str = "no operator has looked at the share yet";
+
+/// Whether no operator has said anything of it yet.
+pub fn is_unseen(share: &EnvironmentShare) -> bool {
+    share.status.as_ref().is_none_or(|status| status.conditions.is_empty())
+}
+
+/// Whether status speaks of the spec as it is now.
+pub fn is_current(share: &EnvironmentShare) -> bool {
+    share.status.as_ref().is_some_and(|status| status.observed_generation >= share.metadata.generation)
 }
 
 /// Whether status says that the share has ended.
@@ -102,7 +110,7 @@ fn find<'a>(
 }
 
 fn unknown(name: &str, some_hidden: bool, namespace: &str) -> Failure {
-    let reason = if some_hidden { ", and you may not read the Secrets that hold the codes" } else { "" };
+    let reason = if some_hidden { "; you do not have permission to read the Secrets that hold the codes" } else { "" };
     Failure::new(format!("No share {name} in namespace {namespace}{reason}")).hint(HINT_LIST)
 }
 

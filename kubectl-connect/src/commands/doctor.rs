@@ -1,12 +1,13 @@
-//! `doctor`: looks at everything a share needs, and says of each thing how it is and how to mend it. Changes nothing.
+//! `doctor`: looks at everything a share needs, and says of each thing how it is and how to fix it. Changes nothing.
 
 mod definitions;
 mod hub;
 mod leftovers;
+mod objects;
 mod operator;
 mod orphans;
+mod permissions;
 mod reach;
-mod rights;
 
 use serde::Serialize;
 
@@ -38,7 +39,7 @@ pub struct Check {
     pub result: Result,
     /// What was found, in one line.
     pub description: Clean,
-    /// How to mend it.
+    /// How to fix it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hint: Option<Clean>,
 }
@@ -76,32 +77,73 @@ pub async fn run(settings: &DoctorSettings, cluster: &Cluster, printer: Printer)
 }
 
 async fn gather(settings: &DoctorSettings, cluster: &Cluster) -> Report {
-    let reach = reach::look(cluster).await;
-    let is_reachable = reach.iter().all(|check| check.result != Result::Failed);
-    let mut sections = vec![Section { name: "cluster", checks: reach }];
+    let mut sections = vec![Section { name: "cluster", checks: reach::look(cluster).await }];
     // Nothing can be learned from a cluster that does not answer; each check would only say so again.
-    if is_reachable {
-        sections.push(Section { name: "definitions", checks: definitions::look(cluster).await });
-        sections.push(Section { name: "rights", checks: rights::look(cluster).await });
-        sections.push(Section {
-            name: "operator",
-            checks: operator::look(cluster, &settings.operator_namespace).await,
-        });
-        let hubs = hub::known(cluster, settings.hub.as_ref()).await;
-        sections.push(Section { name: "hub", checks: hub::look(&hubs).await });
+    if sections[0].has_failed() {
+        return Report { sections };
+    }
+    sections[0].checks.extend(reach::namespace(cluster).await);
+    let has_namespace = !sections[0].has_failed();
+    let definitions = Section { name: "definitions", checks: definitions::look(cluster).await };
+    let has_definitions = !definitions.has_failed();
+    sections.push(definitions);
+    if has_namespace {
+        sections.push(Section { name: "permissions", checks: permissions::look(cluster).await });
+    }
+    // That an operator does not serve a namespace that does not exist goes without saying.
+    let wanted = has_namespace.then(|| cluster.namespace());
+    let (checks, is_served) = operator::look(cluster, &settings.operator_namespace, wanted).await;
+    sections.push(Section { name: "operator", checks });
+    if !has_namespace {
+        return Report { sections };
+    }
+    let objects = if has_definitions { Some(objects::look(cluster).await) } else { None };
+    let waiting = objects.as_ref().map(|objects| objects.waiting_for_hubs.clone()).unwrap_or_default();
+    let hubs = hub::known(cluster, settings, &waiting).await;
+    let (checks, down) = hub::look(&hubs, &waiting).await;
+    sections.push(Section { name: "hub", checks });
+    if let Some(objects) = objects {
+        let checks = objects.checks(&down, is_served);
+        if !checks.is_empty() {
+            sections.push(Section { name: "shares and routes", checks });
+        }
         let mut left = leftovers::look(cluster).await;
-        left.push(orphans::look(cluster, settings, &hubs).await);
+        if down.is_empty() {
+            left.push(orphans::look(cluster, settings, &hubs).await);
+        }
         sections.push(Section { name: "leftovers", checks: left });
     }
     Report { sections }
+}
+
+// === impl Section ===
+
+impl Section {
+    fn has_failed(&self) -> bool {
+        self.checks.iter().any(|check| check.result == Result::Failed)
+    }
 }
 
 // === impl Report ===
 
 impl Report {
     fn failed(&self) -> i64 {
+        self.count(Result::Failed)
+    }
+
+    fn count(&self, result: Result) -> i64 {
         let checks = self.sections.iter().flat_map(|section| &section.checks);
-        checks.filter(|check| check.result == Result::Failed).count().try_into().unwrap_or(i64::MAX)
+        checks.filter(|check| check.result == result).count().try_into().unwrap_or(i64::MAX)
+    }
+
+    /// What follows from what was checked, and no more.
+    fn conclusion(&self) -> String {
+        match (self.failed(), self.count(Result::Warning)) {
+            (0, 0) => "[ok] Everything works\n".to_owned(),
+            (0, 1) => "[!] No check failed, but 1 needs attention\n".to_owned(),
+            (0, warnings) => format!("[!] No check failed, but {warnings} need attention\n"),
+            _ => "[x] Something does not work\n".to_owned(),
+        }
     }
 
     fn render(&self) -> String {
@@ -111,9 +153,7 @@ impl Report {
             checks.iter().for_each(|check| text.push_str(&check.render()));
             text.push('\n');
         }
-        let end =
-            if self.failed() == 0 { "[ok] Everything works\n" } else { "[x] Something does not work\n" };
-        text.push_str(end);
+        text.push_str(&self.conclusion());
         text
     }
 }
@@ -161,7 +201,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_report_says_what_works_and_how_to_mend_the_rest() {
+    fn a_report_says_what_works_and_how_to_fix_the_rest() {
         let report = Report {
             sections: vec![
                 Section { name: "cluster", checks: vec![Check::ok("it answers")] },
@@ -181,5 +221,21 @@ mod tests {
              operator\n--------\n[!] it is old\n     Upgrade it.\n[x] it is\\ngone\n\n\
              [x] Something does not work\n"
         );
+    }
+
+    #[test]
+    fn the_last_line_follows_from_the_checks() {
+        let ok = || Check::ok("a");
+        let warning = || Check::warning("b", "");
+        let failed = || Check::failed("c", "");
+        for (checks, line) in [
+            (vec![ok(), ok()], "[ok] Everything works\n"),
+            (vec![ok(), warning()], "[!] No check failed, but 1 needs attention\n"),
+            (vec![warning(), warning()], "[!] No check failed, but 2 need attention\n"),
+            (vec![warning(), failed()], "[x] Something does not work\n"),
+        ] {
+            let report = Report { sections: vec![Section { name: "x", checks }] };
+            assert_eq!(report.conclusion(), line);
+        }
     }
 }

@@ -1,12 +1,13 @@
 //! `expose`: a ServiceExpose for one port of one Service.
 
 use connect_crds::condition::{self, kind};
-use connect_crds::{ServiceExpose, ServiceExposeSpec, ServiceRef};
+use connect_crds::{ServiceExpose, ServiceExposeSpec, ServiceRef, service_port};
 use k8s_openapi::api::core::v1::Service;
 use kube::api::{DeleteParams, Patch, PatchParams};
 use kube::{Api, ResourceExt};
 
 use crate::cluster::failure::{Call, Kind};
+use crate::cluster::services::Port;
 use crate::cluster::wait::{self, Step, Waited};
 use crate::cluster::{Cluster, FIELD_MANAGER, services};
 use crate::commands::share::verdict::Blocking;
@@ -22,7 +23,7 @@ use crate::views::document;
 pub async fn run(settings: &ExposeSettings, cluster: &Cluster, printer: Printer) -> Outcome<()> {
     let service = services::get(cluster, &settings.target.service).await?;
     let existing = get_route(cluster, &settings.route).await?;
-    let wanted = plan(settings, service.as_ref(), existing.as_ref(), cluster.namespace())?;
+    let Plan { wanted, because } = plan(settings, service.as_ref(), existing.as_ref(), cluster.namespace())?;
     if let Some(place) = settings.dry_run {
         let judged = match place {
             DryRun::Client => wanted,
@@ -30,7 +31,18 @@ pub async fn run(settings: &ExposeSettings, cluster: &Cluster, printer: Printer)
         };
         return show_dry_run(&judged, existing.is_some(), place, settings, printer);
     }
-    make(&wanted, existing.is_none(), settings, cluster, printer).await
+    make(&wanted, existing.is_none(), settings, cluster, printer).await?;
+    if let Some(because) = because.filter(|_| settings.format.is_human()) {
+        printer.data(&format!("\n{because}"))?;
+    }
+    Ok(())
+}
+
+/// The object that says what is wanted, and what people should know of it.
+struct Plan {
+    wanted: ServiceExpose,
+    /// Which protocol the Service itself has told.
+    because: Option<String>,
 }
 
 /// Stores the route, waits until it is ready, and says so.
@@ -58,6 +70,8 @@ async fn make(
     let generation = applied.metadata.generation;
     let spinner = printer.spinner("Waiting until the route is ready");
     let waited = wait::watch(cluster, routes(cluster), &call, &settings.route, limit, |route| {
+        let status = route.and_then(|route: &ServiceExpose| route.status.as_ref());
+        spinner.because(status.and_then(|status| Blocking::first(&status.conditions)));
         observe(route, generation)
     });
     let waited = waited.await?;
@@ -137,27 +151,35 @@ fn call<'a>(cluster: &'a Cluster, name: &'a str) -> Call<'a> {
     Call { verb: "get", kind: Kind::ServiceExpose, name: Some(name), namespace: Some(cluster.namespace()) }
 }
 
-/// The object that says what is wanted.
+/// The object to apply.
 fn plan(
     settings: &ExposeSettings,
     service: Option<&Service>,
     existing: Option<&ServiceExpose>,
     namespace: &str,
-) -> Outcome<ServiceExpose> {
-    let ExposeSettings { target, route, local_port, protocol, public, dry_run: _, format: _, wait: _ } =
-        settings;
+) -> Outcome<Plan> {
+    let ExposeSettings { target, route, is_named, local_port, protocol, public, .. } = settings;
     let service = service.ok_or_else(|| services::none(&target.service, namespace))?;
     let port = services::choose_port(target, service)?;
+    if let Some(existing) = existing.filter(|_| !is_named) {
+        refuse_another_port(existing, service, &port, route)?;
+    }
+    let told = port.spoken.as_ref().filter(|_| protocol.is_none());
+    let because = told.map(|(protocol, why)| {
+        let name = protocol.as_hub_str().to_ascii_uppercase();
+        let why = Clean::new(why);
+        format!("  Protocol: {name}, because {why}. Where that is wrong: --protocol tcp\n")
+    });
     // A route's name is fixed when it is made, also when it was left to be the Service's.
     let route_name = match existing.map(|existing| &existing.spec.route_name) {
         Some(fixed) => fixed.clone(),
         None => Some(route.clone()),
     };
     let spec = ServiceExposeSpec {
-        service_ref: ServiceRef { name: target.service.clone(), port },
+        service_ref: ServiceRef { name: target.service.clone(), port: port.reference },
         route_name,
         local_port: *local_port,
-        protocol: *protocol,
+        protocol: protocol.or_else(|| told.map(|(protocol, _)| *protocol)).unwrap_or_default(),
         reach: None,
         public: *public,
         hub_ref: None,
@@ -171,7 +193,22 @@ fn plan(
         ))
         .hint(format!("Choose another --name, or remove it first: kubectl connect unexpose {route}")));
     }
-    Ok(wanted)
+    Ok(Plan { wanted, because })
+}
+
+/// A route that got its name from its Service stays at its port: a second port would silently take the place of the first.
+fn refuse_another_port(existing: &ServiceExpose, service: &Service, port: &Port, route: &str) -> Outcome<()> {
+    let ServiceRef { name, port: had } = &existing.spec.service_ref;
+    let ports = service.spec.as_ref().and_then(|spec| spec.ports.as_deref()).unwrap_or_default();
+    let is_same = *name == service.name_any()
+        && (*had == port.reference || service_port::find(ports, had).is_some_and(|had| had.port == port.number));
+    if is_same {
+        return Ok(());
+    }
+    let wanted = format!("{}:{}", service.name_any(), port.reference);
+    Err(Failure::new(format!("Route {route} is {name}:{had} already"))
+        .hint(format!("Give this one another name: kubectl connect expose {wanted} --name {route}-{}", port.reference))
+        .hint(format!("Or let it take the place of {name}:{had}: kubectl connect expose {wanted} --name {route}")))
 }
 
 /// What the operator has made of the route: it is ready, or why it will not have it.
@@ -224,7 +261,7 @@ fn not_yet(route: &str, last: Option<&ServiceExpose>) -> String {
 mod tests {
     use super::*;
     use crate::settings::expose::ServiceTarget;
-    use connect_crds::Protocol;
+    use connect_crds::{PortRef, Protocol};
 
     fn service(ports: &serde_json::Value) -> Service {
         serde_json::from_value(
@@ -238,7 +275,8 @@ mod tests {
             target: ServiceTarget { service: "postgres".into(), port: None },
             route: "postgres".into(),
             local_port: None,
-            protocol: Protocol::Auto,
+            is_named: false,
+            protocol: None,
             public: false,
             dry_run: None,
             format: Format::Human,
@@ -246,19 +284,61 @@ mod tests {
         }
     }
 
+    fn planned(
+        settings: &ExposeSettings,
+        service: &Service,
+        existing: Option<&ServiceExpose>,
+    ) -> Outcome<ServiceExpose> {
+        plan(settings, Some(service), existing, "staging").map(|plan| plan.wanted)
+    }
+
+    #[test]
+    fn a_second_port_does_not_silently_take_the_place_of_the_first() {
+        let service = service(&serde_json::json!([{"port": 80, "name": "http"}, {"port": 443, "name": "https"}]));
+        let at = |port: PortRef, is_named: bool| {
+            let target = ServiceTarget { service: "postgres".into(), port: Some(port) };
+            ExposeSettings { target, is_named, ..settings() }
+        };
+        let first = planned(&at(PortRef::number(80), false), &service, None).expect("valid");
+        let again = |port: PortRef, is_named: bool| planned(&at(port, is_named), &service, Some(&first));
+        assert_eq!(
+            again(PortRef::number(443), false).expect_err("another port").render(),
+            "[x] Route postgres is postgres:80 already\n\
+             Give this one another name: kubectl connect expose postgres:443 --name postgres-443\n\
+             Or let it take the place of postgres:80: kubectl connect expose postgres:443 --name postgres\n"
+        );
+        assert!(again(PortRef::number(80), false).is_ok(), "nothing changes");
+        assert!(again(PortRef::name("http"), false).is_ok(), "it is the same port");
+        assert!(again(PortRef::number(443), true).is_ok(), "it was asked for");
+    }
+
+    #[test]
+    fn the_protocol_is_what_was_asked_for_else_what_the_service_says() {
+        let service = service(&serde_json::json!([{"port": 80, "name": "http"}]));
+        for (asked, protocol, because) in [
+            (None, Protocol::Http, Some("  Protocol: HTTP, because the port is named http. Where that is wrong: --protocol tcp\n")),
+            (Some(Protocol::Auto), Protocol::Auto, None),
+            (Some(Protocol::Tcp), Protocol::Tcp, None),
+        ] {
+            let settings = ExposeSettings { protocol: asked, ..settings() };
+            let plan = plan(&settings, Some(&service), None, "staging").expect("valid");
+            assert_eq!((plan.wanted.spec.protocol, plan.because.as_deref()), (protocol, because));
+        }
+    }
+
     #[test]
     fn the_name_of_an_existing_route_is_left_as_it_was_made() {
         let service = service(&serde_json::json!([{"port": 5432}]));
         let existing = |route_name: Option<&str>| {
-            let mut existing = plan(&settings(), Some(&service), None, "staging").expect("valid");
+            let mut existing = planned(&settings(), &service, None).expect("valid");
             existing.spec.route_name = route_name.map(Into::into);
             existing
         };
         for fixed in [None, Some("postgres")] {
-            let planned = plan(&settings(), Some(&service), Some(&existing(fixed)), "staging");
+            let planned = planned(&settings(), &service, Some(&existing(fixed)));
             assert_eq!(planned.expect("valid").spec.route_name.as_deref(), fixed);
         }
-        let other = plan(&settings(), Some(&service), Some(&existing(Some("db"))), "staging");
+        let other = planned(&settings(), &service, Some(&existing(Some("db"))));
         assert_eq!(
             other.expect_err("another route").render(),
             "[x] ServiceExpose postgres is the route db, whose name cannot change\n\
@@ -269,8 +349,8 @@ mod tests {
     #[test]
     fn the_operator_s_verdict_counts_once_it_speaks_of_this_wish() {
         let route = |generation: i64, conditions: serde_json::Value| {
-            let mut route = plan(&settings(), Some(&service(&serde_json::json!([{"port": 1}]))), None, "x")
-                .expect("valid");
+            let service = service(&serde_json::json!([{"port": 1}]));
+            let mut route = planned(&settings(), &service, None).expect("valid");
             let json = serde_json::json!({"observedGeneration": generation, "conditions": conditions, "publicURL": "https://p"});
             route.status = Some(serde_json::from_value(json).expect("a status"));
             route

@@ -15,8 +15,9 @@ use crate::cluster::{Cluster, FIELD_MANAGER};
 use crate::failure::{Failure, Outcome};
 use crate::output;
 use crate::printer::Printer;
+use crate::progress::Spinner;
 use crate::settings::change::ExtendSettings;
-use crate::settings::{Wait, duration};
+use crate::settings::{MAX_EXPIRES_TEXT, Wait, duration};
 
 /// Changes the end, and waits until the operator has taken it up.
 pub async fn run(settings: &ExtendSettings, cluster: &Cluster, printer: Printer) -> Outcome<()> {
@@ -32,12 +33,16 @@ pub async fn run(settings: &ExtendSettings, cluster: &Cluster, printer: Printer)
         cluster.ask(&call("patch", cluster, Some(&name)), api.patch(&name, &params, &patch)).await?;
     let now = Timestamp::now();
     let ends_at = patched.ends_at(now).map_err(|error| Failure::new(error.to_string()))?;
-    if let Wait::Until(limit) = *wait {
-        let _spinner = printer.spinner("Waiting until the operator has told the hub");
-        await_end(cluster, &name, ends_at, limit).await?;
-    }
+    let verb = match *wait {
+        Wait::Until(limit) => {
+            let spinner = printer.spinner("Waiting until the operator has told the hub");
+            await_end(cluster, &name, ends_at, limit, &spinner).await?;
+            "now ends"
+        }
+        Wait::Not => "is to end",
+    };
     printer.data(&format!(
-        "[ok] Share {name} now ends in {} ({})\n",
+        "[ok] Share {name} {verb} in {} ({})\n",
         output::rest_in_words(ends_at, now),
         output::date(ends_at)
     ))?;
@@ -48,11 +53,11 @@ pub async fn run(settings: &ExtendSettings, cluster: &Cluster, printer: Printer)
 fn later(share: &EnvironmentShare, by: Expiry) -> Outcome<Value> {
     let name = share.name_any();
     if shares::is_over(share) || share.spec.revoked {
-        return Err(Failure::new(format!("Share {name} has ended, and an end cannot be taken back"))
+        return Err(Failure::new(format!("Share {name} has ended and cannot be opened again"))
             .hint("Create a new one: kubectl connect share"));
     }
     if let Some(Time(end)) = share.spec.expiration_time {
-        let too_late = |_| Failure::new(format!("Share {name} cannot end so late"));
+        let too_late = |_| Failure::new(format!("Share {name} cannot end that late"));
         let later = end.checked_add(by.duration()).map_err(too_late)?;
         return Ok(json!({"expirationTime": later}));
     }
@@ -63,41 +68,54 @@ fn later(share: &EnvironmentShare, by: Expiry) -> Outcome<Value> {
         None => Expiry::default(),
     };
     let hours = had.hours().saturating_add(by.hours());
-    let sum: Expiry =
-        format!("{hours}h").parse().map_err(|_| Failure::new(format!("Share {name} cannot live so long")))?;
+    let too_long = || Failure::new(format!("Share {name} cannot live that long: the longest are 99999h and 99999d"));
+    let sum: Expiry = format!("{hours}h").parse().map_err(|_| too_long())?;
+    if sum.to_string().len() > MAX_EXPIRES_TEXT {
+        return Err(too_long());
+    }
     Ok(json!({"expires": sum.to_string()}))
 }
 
-/// Until status says this end.
+/// Until status says this end, and that the hub is as the share asks.
 async fn await_end(
     cluster: &Cluster,
     name: &str,
     ends_at: Timestamp,
     limit: std::time::Duration,
+    spinner: &Spinner,
 ) -> Outcome<()> {
     let ends_at = connect_crds::condition::whole_second(ends_at);
     let observe = |share: Option<&EnvironmentShare>| match share {
         None => Step::Done(Err(Failure::new(format!("Share {name} was deleted")))),
         Some(share) => {
-            let said = share.status.as_ref().and_then(|status| status.expiration_time.as_ref());
-            match verdict::joinable(share) {
-                _ if said.is_some_and(|Time(said)| *said == ends_at) => Step::Done(Ok(())),
-                Step::Done(Err(blocking)) => {
-                    Step::Done(Err(blocking.into_failure("The share cannot end later")))
-                }
-                _ => Step::Wait,
-            }
+            spinner.because(Blocking::of(Some(share)));
+            later_end(share, ends_at)
         }
     };
     let watch = call("watch", cluster, Some(name));
     match wait::watch(cluster, shares::api(cluster), &watch, name, limit, observe).await? {
         Waited::Done(outcome) => outcome,
         Waited::DeadlinePassed(last) => Err(Failure::new(format!(
-            "The later end of share {name} is stored, but the operator has not taken it up within {}{}",
+            "The later end of share {name} is stored, but the operator has not acted on it within {}{}",
             duration::print(limit),
             Blocking::of(last.as_ref()).map(|blocking| format!(": {blocking}")).unwrap_or_default()
         ))
         .hint("Check that it runs: kubectl connect doctor")),
+    }
+}
+
+/// Whether the share ends at this time now. A share that waits for something else has its end all the same once the operator
+/// has seen it; one whose hub does not answer does not. Pure.
+fn later_end(share: &EnvironmentShare, ends_at: Timestamp) -> Step<Outcome<()>> {
+    let status = share.status.as_ref().filter(|_| shares::is_current(share));
+    let said = status.and_then(|status| status.expiration_time.as_ref());
+    let is_said = said.is_some_and(|Time(said)| *said == ends_at);
+    match verdict::joinable(share) {
+        Step::Done(Ok(_)) if is_said => Step::Done(Ok(())),
+        Step::Done(Err(blocking)) => Step::Done(Err(blocking.into_failure("The share cannot end later"))),
+        Step::WaitAtMost(patience) => Step::WaitAtMost(patience),
+        _ if is_said && Blocking::of(Some(share)).is_some_and(|it| it.is_of_the_share()) => Step::Done(Ok(())),
+        _ => Step::Wait,
     }
 }
 
@@ -130,11 +148,11 @@ mod tests {
     fn an_end_is_not_taken_back() {
         assert_eq!(
             changed(&json!({"revoked": true}), "4h").expect_err("over"),
-            "[x] Share demo has ended, and an end cannot be taken back\nCreate a new one: kubectl connect share\n"
+            "[x] Share demo has ended and cannot be opened again\nCreate a new one: kubectl connect share\n"
         );
         assert_eq!(
             changed(&json!({"expires": "99999d"}), "1d").expect_err("too long"),
-            "[x] Share demo cannot live so long\n"
+            "[x] Share demo cannot live that long: the longest are 99999h and 99999d\n"
         );
     }
 }

@@ -17,12 +17,27 @@ pub fn check(share: &EnvironmentShare, change: &Value, force: bool, printer: Pri
     let Some(tool) = gitops::manager(share) else { return Ok(()) };
     let name = share.name_any();
     if force {
-        printer.talk(&format!("[!] {tool} manages share {name} and may put back what is changed here\n"));
+        printer.talk(&format!("[!] {tool} manages share {name} and may revert this change\n"));
         return Ok(());
     }
     printer.data(&document::yaml(change)?)?;
     Err(Failure::new(format!(
-        "{tool} manages share {name} and would put back what is changed here: nothing was changed"
+        "{tool} manages share {name} and would revert the change: nothing was changed"
     ))
-    .hint("Commit the lines above to its manifest, or change it here all the same with --force."))
+    .hint("Commit the lines above to its manifest, or change it here anyway with --force."))
+}
+
+/// Lets a deletion pass unless a GitOps tool manages the share: it would make it again, with another code.
+///
+/// # Errors
+/// A tool manages the share.
+pub fn check_deletion(share: &EnvironmentShare, force: bool, printer: Printer) -> Outcome<()> {
+    let Some(tool) = gitops::manager(share) else { return Ok(()) };
+    let name = share.name_any();
+    if force {
+        printer.talk(&format!("[!] {tool} manages share {name} and may create it again\n"));
+        return Ok(());
+    }
+    Err(Failure::new(format!("{tool} manages share {name} and would create it again: nothing was deleted"))
+        .hint("Remove its manifest from Git, end it with kubectl connect revoke, or delete it here anyway with --force."))
 }

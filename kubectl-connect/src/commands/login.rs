@@ -49,7 +49,7 @@ pub async fn run(settings: LoginSettings, printer: Printer) -> Outcome<()> {
     let path = credentials.keep(&hub, &key)?;
     let workspace = workspace.map(|name| format!(" (workspace {})", Clean::new(&name))).unwrap_or_default();
     printer.data(&format!("[ok] Logged in to {hub}{workspace}\n"))?;
-    printer.talk(&format!("  The key is kept in {}\n", Clean::new(&path.to_string_lossy())));
+    printer.talk(&format!("  The key is saved in {}\n", Clean::new(&path.to_string_lossy())));
     printer.talk(&format!("  Join with: kubectl connect join CODE --hub {hub}\n"));
     Ok(())
 }
@@ -60,7 +60,7 @@ pub fn forget(settings: LogoutSettings, printer: Printer) -> Outcome<()> {
     let line = if credentials.forget(&hub)? {
         format!("[ok] Logged out of {hub}\n")
     } else {
-        format!("[ok] No key was kept for {hub}\n")
+        format!("[ok] No key was saved for {hub}\n")
     };
     Ok(printer.data(&line)?)
 }
@@ -70,7 +70,7 @@ async fn check(client: &Client) -> Outcome<Option<String>> {
     client.workspace().await.map_err(|error| match error {
         Error::Rejected(rejection) if matches!(rejection.status, 401 | 403) => {
             Failure::new(format!("The hub at {} does not accept the API key", client.url()))
-                .hint("Nothing was kept. Check the key, and that it is one of this hub.")
+                .hint("Nothing was saved. Check the key, and that it belongs to this hub.")
         }
         error => refused(&error, client),
     })
@@ -89,7 +89,7 @@ async fn confirm_in_browser(client: &Client, label: &str, printer: Printer) -> O
     let Some(code) = asked else {
         return Err(Failure::new(format!("The hub at {} cannot log in with a browser", client.url())).hint(
             format!(
-                "Give an API key of it: kubectl connect login --hub {} --api-key-stdin < FILE",
+                "Use an API key instead: kubectl connect login --hub {} --api-key-stdin < FILE",
                 client.url()
             ),
         ));

@@ -13,7 +13,7 @@ use crate::cluster::codes::{self, Access};
 use crate::cluster::failure::{Call, Kind};
 use crate::cluster::shares::{self, call};
 use crate::cluster::wait::{self, Step, Waited};
-use crate::cluster::{Cluster, FIELD_MANAGER};
+use crate::cluster::{Cluster, FIELD_MANAGER, clock};
 use crate::failure::{Failure, Outcome};
 use crate::printer::Printer;
 use crate::settings::change::RotateSettings;
@@ -79,17 +79,17 @@ async fn await_code(
     let name = share.name_any();
     let last = cluster.ask(&call("get", cluster, Some(&name)), shares::api(cluster).get(&name)).await.ok();
     Err(Failure::new(format!(
-        "Share {name} has no new code within {}{}",
+        "Share {name} did not get a new code within {}{}",
         duration::print(limit),
         Blocking::of(last.as_ref()).map(|blocking| format!(": {blocking}")).unwrap_or_default()
     ))
-    .hint("The wish is stored and stays. Check the operator with: kubectl connect doctor"))
+    .hint("The request is stored and stays. Check the operator with: kubectl connect doctor"))
 }
 
 async fn show(cluster: &Cluster, name: &str, format: Format, printer: Printer) -> Outcome<()> {
     let share = cluster.ask(&call("get", cluster, Some(name)), shares::api(cluster).get(name)).await?;
     let access = codes::read_one(cluster, &share).await?;
-    let now = Timestamp::now();
+    let now = clock::now(cluster, std::slice::from_ref(&share)).await;
     let view = ShareView::new(&share, &access, now);
     let text = match format {
         Format::Human => format!(

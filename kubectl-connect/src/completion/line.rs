@@ -29,7 +29,8 @@ pub enum Names {
     Services,
     Exposes,
     Shares,
-    SharesAndCodes,
+    LiveShares,
+    LiveSharesAndCodes,
     Codes,
 }
 
@@ -183,9 +184,9 @@ fn names_of(verb: &str, argument: &str) -> Option<Names> {
         ("expose", "service") => Names::Services,
         ("unexpose", "name") => Names::Exposes,
         ("join", "code") => Names::Codes,
-        ("share", "revoke") => Names::SharesAndCodes,
-        ("revoke", "name" | "share" | "target") => Names::SharesAndCodes,
-        ("status" | "extend" | "rotate", "name" | "share") => Names::Shares,
+        ("share", "revoke") | ("revoke", "share") => Names::LiveSharesAndCodes,
+        ("extend" | "rotate", "share") => Names::LiveShares,
+        ("status" | "delete", "share") => Names::Shares,
         _ => return None,
     })
 }
@@ -244,8 +245,8 @@ mod tests {
             ("join a --hub ", Wanted::Nothing),
             ("join a -- make ", Wanted::Files),
             ("join a --api-key-file ", Wanted::Files),
-            ("share --revoke ", Wanted::Names(Names::SharesAndCodes)),
-            ("share --revoke=", Wanted::Names(Names::SharesAndCodes)),
+            ("share --revoke ", Wanted::Names(Names::LiveSharesAndCodes)),
+            ("share --revoke=", Wanted::Names(Names::LiveSharesAndCodes)),
             ("share -n ", Wanted::Names(Names::Namespaces)),
             ("share --context ", Wanted::Names(Names::Contexts)),
             ("share --frob ", Wanted::Nothing),

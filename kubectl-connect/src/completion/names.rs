@@ -5,17 +5,19 @@ use std::future::Future;
 use std::path::Path;
 
 use connect_crds::{EnvironmentShare, ServiceExpose};
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Namespace, Service};
 use kube::api::ListParams;
 use kube::config::Kubeconfig;
 use kube::{Api, ResourceExt};
-use secrecy::ExposeSecret;
 
 use super::line::Names;
 use super::{Candidate, PATIENCE};
 use crate::cluster::Cluster;
 use crate::cluster::codes::{self, Access};
+use crate::cluster::services;
 use crate::settings::ClusterSettings;
+use crate::views::ShareView;
 
 /// Objects that are listed at most: nobody reads more words than that.
 const MAX_NAMES: u32 = 500;
@@ -89,12 +91,13 @@ async fn ask(names: Names, cluster: &Cluster) -> Option<Vec<Candidate>> {
             Some(named(&list(&exposes).await?, |expose| format!("Service {}", expose.spec.service_ref.name)))
         }
         Names::Shares => Some(named(&shares(cluster).await?, title)),
+        Names::LiveShares => Some(named(&live(shares(cluster).await?), title)),
         Names::Codes => {
             let shares = shares(cluster).await?;
             codes(cluster, &shares).await
         }
-        Names::SharesAndCodes => {
-            let shares = shares(cluster).await?;
+        Names::LiveSharesAndCodes => {
+            let shares = live(shares(cluster).await?);
             let mut all = named(&shares, title);
             all.extend(codes(cluster, &shares).await.unwrap_or_default());
             Some(all)
@@ -107,12 +110,20 @@ async fn shares(cluster: &Cluster) -> Option<Vec<EnvironmentShare>> {
     list(&Api::namespaced(cluster.client(), cluster.namespace())).await
 }
 
-/// The codes whose Secrets the user may read.
+/// The shares that have not ended: the others cannot be changed any more.
+fn live(mut shares: Vec<EnvironmentShare>) -> Vec<EnvironmentShare> {
+    let now = Timestamp::now();
+    shares.retain(|share| !ShareView::new(share, &Access::Absent, now).is_over);
+    shares
+}
+
+/// The codes that can be joined with now, and whose Secrets the user may read.
 async fn codes(cluster: &Cluster, shares: &[EnvironmentShare]) -> Option<Vec<Candidate>> {
     let codes = in_time(codes::read_all(cluster, Some(cluster.namespace()), shares)).await?.ok()?;
-    let known = shares.iter().filter_map(|share| match codes.of(share) {
-        Access::Granted(code) => Some(Candidate::new(code.code.expose_secret(), share.name_any())),
-        Access::Forbidden | Access::Absent => None,
+    let now = Timestamp::now();
+    let known = shares.iter().filter_map(|share| {
+        let view = ShareView::new(share, &codes.of(share), now);
+        Some(Candidate::new(view.code?.as_str(), share.name_any()))
     });
     Some(known.collect())
 }
@@ -133,15 +144,21 @@ fn named<K: ResourceExt>(objects: &[K], about: impl Fn(&K) -> String) -> Vec<Can
     objects.iter().map(|object| Candidate::new(object.name_any(), about(object))).collect()
 }
 
+/// Its friendly name and its state.
 fn title(share: &EnvironmentShare) -> String {
-    share.spec.display_name.clone().unwrap_or_default()
+    let view = ShareView::new(share, &Access::Forbidden, Timestamp::now());
+    match view.display_name {
+        Some(name) => format!("{name}, {}", view.state),
+        None => view.state.to_string(),
+    }
 }
 
-/// `SERVICE:PORT` for every port.
+/// `SERVICE:PORT` for every port that can be exposed.
 fn ports(services: &[Service]) -> Vec<Candidate> {
     let ports = services.iter().flat_map(|service| {
         let ports = service.spec.as_ref().and_then(|spec| spec.ports.clone()).unwrap_or_default();
-        ports.into_iter().map(|port| {
+        let tcp = ports.into_iter().filter(services::is_tcp);
+        tcp.map(|port| {
             Candidate::new(format!("{}:{}", service.name_any(), port.port), port.name.unwrap_or_default())
         })
     });

@@ -55,7 +55,7 @@ impl Credentials {
     /// The file cannot be read or written.
     pub fn keep(&self, hub: &HubUrl, key: &SecretString) -> Outcome<&Path> {
         let path = self.path.as_deref().ok_or_else(|| {
-            Failure::new("There is no place to keep the key: this user has no home folder")
+            Failure::new("There is no place to save the key: this user has no home folder")
                 .hint("Name a file with --config, or set HOME or XDG_CONFIG_HOME.")
         })?;
         let mut file = read(path)?;

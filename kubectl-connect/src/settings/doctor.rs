@@ -4,7 +4,7 @@ use connect_hub::url::{HubUrl, InsecureHttp};
 use secrecy::SecretString;
 
 use super::credentials::Credentials;
-use super::{Environment, MAX_LABEL, is_label};
+use super::{Environment, invalid_namespace, is_label};
 use crate::cli::{DoctorArgs, ReportArg};
 use crate::failure::{Failure, Outcome};
 
@@ -32,9 +32,7 @@ pub fn doctor(args: DoctorArgs, environment: Environment<'_>) -> Outcome<DoctorS
     let hub = hub.map(|text| HubUrl::parse(&text, InsecureHttp::Allowed)).transpose();
     let hub = hub.map_err(|error| Failure::new(format!("--hub cannot be used: {error}")))?;
     if !is_label(&operator_namespace) {
-        return Err(Failure::new(format!(
-            "{operator_namespace} is no namespace: names are lower-case letters, digits and hyphens, at most {MAX_LABEL}"
-        )));
+        return Err(invalid_namespace("--operator-namespace", &operator_namespace));
     }
     let api_key = environment("CONNECT_API_KEY").map(SecretString::from);
     let credentials = Credentials::at(None, environment);

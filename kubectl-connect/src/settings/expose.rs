@@ -5,7 +5,7 @@ use std::time::Duration;
 use connect_crds::{LocalPort, PortRef, Protocol};
 
 use super::format::{self, Format};
-use super::{DryRun, MAX_LABEL, Wait, is_label};
+use super::{DryRun, LABEL_RULE, Wait, is_label};
 use crate::cli::{ExposeArgs, ProtocolArg, UnexposeArgs};
 use crate::failure::{Failure, Outcome};
 
@@ -25,10 +25,12 @@ pub struct ExposeSettings {
     pub target: ServiceTarget,
     /// What teammates see.
     pub route: String,
+    /// Whether that was asked for, and is not just the Service's name.
+    pub is_named: bool,
     /// Port suggested for the teammate's machine.
     pub local_port: Option<LocalPort>,
-    /// What is spoken on the port.
-    pub protocol: Protocol,
+    /// What is spoken on the port; otherwise what the Service says of it.
+    pub protocol: Option<Protocol>,
     /// Whether a public URL is wanted.
     pub public: bool,
     /// Whether to change nothing.
@@ -68,22 +70,24 @@ pub struct UnexposeSettings {
 pub fn expose(args: ExposeArgs) -> Outcome<ExposeSettings> {
     let ExposeArgs { service, name, local_port, protocol, public, dry_run, output, wait } = args;
     let target = ServiceTarget::parse(&service)?;
+    let is_named = name.is_some();
     let route = name.unwrap_or_else(|| target.service.clone());
     if !is_label(&route) {
         return Err(Failure::new(format!(
-            "{route} is no name for a route: use lower-case letters, digits and hyphens, at most {MAX_LABEL}"
+            "Invalid route name {route}: use {LABEL_RULE}"
         )));
     }
     Ok(ExposeSettings {
         target,
         route,
+        is_named,
         local_port: local_port.and_then(LocalPort::new),
-        protocol: match protocol {
+        protocol: protocol.map(|protocol| match protocol {
             ProtocolArg::Auto => Protocol::Auto,
             ProtocolArg::Tcp => Protocol::Tcp,
             ProtocolArg::Http => Protocol::Http,
             ProtocolArg::Https => Protocol::Https,
-        },
+        }),
         public,
         dry_run: super::dry_run(&dry_run),
         format: format::object(&output),
@@ -98,7 +102,7 @@ pub fn expose(args: ExposeArgs) -> Outcome<ExposeSettings> {
 pub fn unexpose(args: UnexposeArgs) -> Outcome<UnexposeSettings> {
     let UnexposeArgs { name, dry_run, output, wait } = args;
     if !is_label(&name) {
-        return Err(Failure::new(format!("{name} is no name of a route"))
+        return Err(Failure::new(format!("Invalid route name {name}: use {LABEL_RULE}"))
             .hint("See what is exposed with: kubectl get serviceexposes"));
     }
     Ok(UnexposeSettings {
@@ -121,7 +125,7 @@ impl ServiceTarget {
         };
         if !is_label(service) {
             return Err(Failure::new(format!(
-                "{text} is no Service: use NAME or NAME:PORT, for example postgres:5432"
+                "Invalid Service {text}: use NAME or NAME:PORT, for example postgres:5432"
             )));
         }
         let port = port.map(parse_port).transpose()?;
@@ -140,7 +144,7 @@ fn parse_port(text: &str) -> Outcome<PortRef> {
         return Ok(PortRef::parse(text));
     }
     Err(Failure::new(format!(
-        "{text} is no port: use a number from 1 to 65535 or the name of one of the Service's ports"
+        "Invalid port {text}: use a number from 1 to 65535 or the name of one of the Service's ports"
     )))
 }
 
@@ -155,7 +159,7 @@ mod tests {
             service: service.into(),
             name: None,
             local_port: None,
-            protocol: ProtocolArg::Auto,
+            protocol: None,
             public: false,
             dry_run: DryRunArgs { dry_run: DryRunArg::None },
             output: ObjectOutputArgs::default(),
@@ -182,27 +186,27 @@ mod tests {
     #[test]
     fn what_is_no_service_or_port_is_named() {
         for (text, sentence) in [
-            ("", " is no Service: use NAME or NAME:PORT, for example postgres:5432"),
+            ("", "Invalid Service : use NAME or NAME:PORT, for example postgres:5432"),
             (
                 "deployment/api",
-                "deployment/api is no Service: use NAME or NAME:PORT, for example postgres:5432",
+                "Invalid Service deployment/api: use NAME or NAME:PORT, for example postgres:5432",
             ),
-            ("Postgres", "Postgres is no Service: use NAME or NAME:PORT, for example postgres:5432"),
+            ("Postgres", "Invalid Service Postgres: use NAME or NAME:PORT, for example postgres:5432"),
             (
                 "postgres:",
-                " is no port: use a number from 1 to 65535 or the name of one of the Service's ports",
+                "Invalid port : use a number from 1 to 65535 or the name of one of the Service's ports",
             ),
             (
                 "postgres:99999",
-                "99999 is no port: use a number from 1 to 65535 or the name of one of the Service's ports",
+                "Invalid port 99999: use a number from 1 to 65535 or the name of one of the Service's ports",
             ),
             (
                 "postgres:0",
-                "0 is no port: use a number from 1 to 65535 or the name of one of the Service's ports",
+                "Invalid port 0: use a number from 1 to 65535 or the name of one of the Service's ports",
             ),
             (
                 "a:b:c",
-                "b:c is no port: use a number from 1 to 65535 or the name of one of the Service's ports",
+                "Invalid port b:c: use a number from 1 to 65535 or the name of one of the Service's ports",
             ),
         ] {
             assert_eq!(
@@ -214,7 +218,7 @@ mod tests {
         let named = ExposeArgs { name: Some("My Route".into()), ..args("postgres") };
         assert_eq!(
             expose(named).expect_err("unusable").render(),
-            "[x] My Route is no name for a route: use lower-case letters, digits and hyphens, at most 63\n"
+            "[x] Invalid route name My Route: use at most 63 lower-case letters, digits and hyphens\n"
         );
     }
 

@@ -32,7 +32,7 @@ pub fn format(args: &OutputArgs) -> Outcome<Format> {
     let OutputArgs { output, show_code } = *args;
     if show_code && output != Some(OutputArg::Md) {
         return Err(Failure::new(
-            "--show-code goes with -o md: everything else shows the code to whoever may read it",
+            "--show-code needs -o md: every other form shows the code to users who can read its Secret",
         ));
     }
     Ok(match output {

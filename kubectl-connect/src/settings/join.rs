@@ -155,7 +155,7 @@ fn parse_addresses(texts: &[String]) -> Outcome<Vec<IpAddr>> {
             }
             Err(_) => {
                 return Err(Failure::new(format!(
-                    "{text} is no value for --address: use localhost or an IP address of this machine"
+                    "Invalid value {text} for --address: use localhost or an IP address of this machine"
                 )));
             }
         }
@@ -172,7 +172,7 @@ fn parse_ports(texts: &[String]) -> Outcome<BTreeMap<String, u16>> {
         });
         let Some((route, port)) = parsed else {
             return Err(Failure::new(format!(
-                "{text} is no value for --port: use ROUTE=PORT, for example postgres=15432"
+                "Invalid value {text} for --port: use ROUTE=PORT, for example postgres=15432"
             )));
         };
         if ports.insert(route.clone(), port).is_some() {
@@ -264,16 +264,16 @@ mod tests {
             ),
             (
                 &["c", "--port", "postgres"],
-                "[x] postgres is no value for --port: use ROUTE=PORT, for example postgres=15432\n",
+                "[x] Invalid value postgres for --port: use ROUTE=PORT, for example postgres=15432\n",
             ),
             (
                 &["c", "--port", "a=0"],
-                "[x] a=0 is no value for --port: use ROUTE=PORT, for example postgres=15432\n",
+                "[x] Invalid value a=0 for --port: use ROUTE=PORT, for example postgres=15432\n",
             ),
             (&["c", "--port", "a=1", "--port", "a=2"], "[x] --port names the route a twice\n"),
             (
                 &["c", "--address", "example.com"],
-                "[x] example.com is no value for --address: use localhost or an IP address of this machine\n",
+                "[x] Invalid value example.com for --address: use localhost or an IP address of this machine\n",
             ),
             (
                 &["c", "--only", "api", "--port", "redis=1"],

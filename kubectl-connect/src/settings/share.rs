@@ -1,18 +1,23 @@
 //! What `share` works with: one of creating, listing and revoking.
 
-use connect_crds::{Expiry, InvalidExpiry};
+use connect_crds::Expiry;
 use connect_hub::url::{HubUrl, InsecureHttp};
+use jiff::Timestamp;
 use secrecy::ExposeSecret;
 
 use super::change::RevokeSettings;
 use super::expose::ServiceTarget;
 use super::format::{self, Format};
-use super::{DEFAULT_WAIT, DryRun, Environment, Wait, config_file, home};
+use super::{DEFAULT_WAIT, DryRun, Environment, Wait, config_file, home, until};
 use crate::cli::ShareArgs;
 use crate::failure::{Failure, Outcome};
+use crate::output;
 
 /// Longest friendly name, as the resource allows.
 const MAX_NAME: usize = 100;
+
+/// Longest that an ended share may stay, in seconds, as the resource allows: a year.
+const MAX_TTL: i32 = 31_536_000;
 
 /// Longest name of a Secret.
 const MAX_SECRET_NAME: usize = 253;
@@ -52,13 +57,26 @@ pub enum Selection {
     Labelled(String),
 }
 
+/// When a share ends.
+#[derive(Debug, PartialEq)]
+pub enum End {
+    /// So long after it was made.
+    After(Expiry),
+    /// At this time.
+    At(Timestamp),
+}
+
 /// A share that is wanted.
 #[derive(Debug, PartialEq)]
 pub struct CreateSettings {
     /// Friendly name.
     pub name: Option<String>,
-    /// How long it lives.
-    pub expires: Expiry,
+    /// When it ends.
+    pub end: End,
+    /// How often the code may be used.
+    pub max_joins: Option<i32>,
+    /// How many seconds after its end it is deleted.
+    pub ttl_seconds: Option<i32>,
     /// What is shared.
     pub selection: Selection,
     /// Which hub; otherwise the operator's.
@@ -118,14 +136,21 @@ fn check_verb(args: &ShareArgs) -> Outcome<()> {
     }
     let verb = if *list { "--list" } else { "--revoke" };
     let makes = !list && revoke.is_none();
-    if !makes && !services.is_empty() {
-        return Err(Failure::new(format!("Cannot use --service and {verb} together")));
+    let of_making = [
+        ("--service", !services.is_empty()),
+        ("--name", args.name.is_some()),
+        ("--expires", args.expires.is_some()),
+        ("--until", args.until.is_some()),
+        ("--max-joins", args.max_joins.is_some()),
+        ("--ttl", args.ttl.is_some()),
+        ("--dry-run", super::dry_run(dry_run).is_some()),
+        ("--selector", revoke.is_some() && args.selector.is_some()),
+    ];
+    if let Some((flag, _)) = of_making.into_iter().find(|(_, is_given)| *is_given && !makes) {
+        return Err(Failure::new(format!("Cannot use {flag} and {verb} together")));
     }
-    if !makes && super::dry_run(dry_run).is_some() {
-        return Err(Failure::new(format!("Cannot use --dry-run and {verb} together")));
-    }
-    if revoke.is_some() && args.selector.is_some() {
-        return Err(Failure::new("Cannot use --selector and --revoke together"));
+    if args.expires.is_some() && args.until.is_some() {
+        return Err(Failure::new("Cannot use --expires and --until together"));
     }
     if !services.is_empty() && args.selector.is_some() {
         return Err(Failure::new(
@@ -142,7 +167,12 @@ fn create(
     wait: Wait,
     environment: Environment<'_>,
 ) -> Outcome<CreateSettings> {
-    let expires = args.expires.parse().map_err(|error: InvalidExpiry| Failure::new(error.to_string()))?;
+    let end = match (&args.expires, &args.until) {
+        (_, Some(text)) => End::At(until::parse(text, &Timestamp::now().to_zoned(output::zone()))?),
+        (Some(text), None) => End::After(super::expiry(text)?),
+        (None, None) => End::After(Expiry::default()),
+    };
+    let ttl_seconds = args.ttl.as_deref().map(ttl).transpose()?;
     let selection = match selector {
         Some(labels) => Selection::Labelled(labels),
         None if args.services.is_empty() => Selection::Exposed,
@@ -160,7 +190,25 @@ fn create(
         (None, None) => None,
     };
     let dry_run = super::dry_run(&args.dry_run);
-    Ok(CreateSettings { name: friendly_name(args.name)?, expires, selection, hub, dry_run, format, wait })
+    let (name, max_joins) = (friendly_name(args.name)?, args.max_joins);
+    Ok(CreateSettings { name, end, max_joins, ttl_seconds, selection, hub, dry_run, format, wait })
+}
+
+/// How long an ended share stays, in seconds.
+fn ttl(text: &str) -> Outcome<i32> {
+    let digits = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
+    let unit = match &text[digits.len()..] {
+        "s" | "" => Some(1),
+        "m" => Some(60),
+        "h" => Some(60 * 60),
+        "d" => Some(24 * 60 * 60),
+        _ => None,
+    };
+    let count = digits.parse::<u32>().ok().filter(|_| !digits.starts_with('+'));
+    let seconds = count.zip(unit).and_then(|(count, unit)| count.checked_mul(unit));
+    seconds.and_then(|seconds| i32::try_from(seconds).ok()).filter(|seconds| *seconds <= MAX_TTL).ok_or_else(|| {
+        Failure::new(format!("Invalid value {text} for --ttl: use 0s, 30m, 12h or 7d, at most 365d"))
+    })
 }
 
 /// How to find out what could have been meant.
@@ -189,7 +237,7 @@ impl HubChoice {
         let is_name = text.len() <= MAX_SECRET_NAME && text.split('.').all(super::is_label);
         if !is_name {
             return Err(Failure::new(format!(
-                "{text} is no hub: use a URL such as {} or the name of a Secret",
+                "Invalid value {text} for --hub: use a URL such as {} or the name of a Secret",
                 HubUrl::DEFAULT
             )));
         }
@@ -226,7 +274,9 @@ mod tests {
             plain,
             CreateSettings {
                 name: None,
-                expires: Expiry::default(),
+                end: End::After(Expiry::default()),
+                max_joins: None,
+                ttl_seconds: None,
                 selection: Selection::Exposed,
                 hub: None,
                 dry_run: None,
@@ -235,12 +285,28 @@ mod tests {
             }
         );
         let named = created(&["--expires", "7d", "--name", "demo-environment", "--timeout", "5s"]);
-        assert_eq!((named.name.as_deref(), named.expires.hours()), (Some("demo-environment"), 168));
+        assert_eq!(named.name.as_deref(), Some("demo-environment"));
+        assert_eq!(named.end, End::After("7d".parse().expect("valid")));
         assert_eq!(named.wait, Wait::Until(Duration::from_secs(5)));
         assert_eq!(created(&["--expires", "14d", "--no-wait"]).wait, Wait::Not);
         assert_eq!(created(&["--wait=false", "--timeout", "5s"]).wait, Wait::Not);
         assert_eq!(created(&["--wait"]).wait, Wait::Until(Duration::from_secs(60)));
         assert_eq!(created(&["--wait=true"]), plain);
+    }
+
+    #[test]
+    fn ends_limits_and_what_comes_after() {
+        let until = created(&["--until", "2099-12-01T18:00:00Z", "--max-joins", "3", "--ttl", "7d"]);
+        assert_eq!(until.end, End::At("2099-12-01T18:00:00Z".parse().expect("a time")));
+        assert_eq!((until.max_joins, until.ttl_seconds), (Some(3), Some(604_800)));
+        for (text, seconds) in [("0s", 0), ("0", 0), ("30m", 1_800), ("12h", 43_200), ("365d", MAX_TTL)] {
+            assert_eq!(created(&["--ttl", text]).ttl_seconds, Some(seconds), "{text}");
+        }
+        let longest = "n".repeat(MAX_NAME);
+        assert_eq!(created(&["--name", &longest]).name, Some(longest));
+        // Characters count, as in the resource's schema, however many bytes or UTF-16 units they take.
+        let faces = "🦀".repeat(MAX_NAME);
+        assert_eq!(created(&["--name", &faces]).name, Some(faces));
     }
 
     #[test]
@@ -258,6 +324,32 @@ mod tests {
                 ["--expires", "2weeks"].as_slice(),
                 "[x] Invalid expires format. Use: 1h, 4h, 24h, 7d, etc.\n".to_owned(),
             ),
+            (
+                &["--expires", "30m"],
+                "[x] Invalid expires format. Use: 1h, 4h, 24h, 7d, etc.\n\
+                 The shortest is 1h. For another end: kubectl connect share --until 18:00\n"
+                    .to_owned(),
+            ),
+            (
+                &["--expires", "9999999h"],
+                "[x] Invalid expires format. Use: 1h, 4h, 24h, 7d, etc.\nThe longest are 99999h and 99999d.\n"
+                    .to_owned(),
+            ),
+            (
+                &["--expires", "100001h"],
+                "[x] Invalid expires format. Use: 1h, 4h, 24h, 7d, etc.\nThe longest are 99999h and 99999d.\n"
+                    .to_owned(),
+            ),
+            (
+                &["--expires", "4h", "--until", "18:00"],
+                "[x] Cannot use --expires and --until together\n".to_owned(),
+            ),
+            (&["--list", "--expires", "4h"], "[x] Cannot use --expires and --list together\n".to_owned()),
+            (
+                &["--ttl", "366d"],
+                "[x] Invalid value 366d for --ttl: use 0s, 30m, 12h or 7d, at most 365d\n".to_owned(),
+            ),
+            (&["--ttl", "1w"], "[x] Invalid value 1w for --ttl: use 0s, 30m, 12h or 7d, at most 365d\n".to_owned()),
             (&["--list", "--revoke", "abc"], "[x] Cannot use --list and --revoke together\n".to_owned()),
             (
                 &["-A"],
@@ -271,7 +363,7 @@ mod tests {
             ),
             (
                 &["--timeout", "soon"],
-                "[x] soon is no value for --timeout: use a duration such as 30s, 2m or 1m30s\n".to_owned(),
+                "[x] Invalid value soon for --timeout: use a duration such as 30s, 2m or 1m30s\n".to_owned(),
             ),
             (
                 &["--hub", "ftp://x"],
@@ -279,7 +371,7 @@ mod tests {
             ),
             (
                 &["--hub", "my hub"],
-                "[x] my hub is no hub: use a URL such as https://hub.privateconnect.co or the name of a Secret\n"
+                "[x] Invalid value my hub for --hub: use a URL such as https://hub.privateconnect.co or the name of a Secret\n"
                     .to_owned(),
             ),
             (

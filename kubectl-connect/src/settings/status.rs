@@ -16,6 +16,8 @@ pub struct StatusSettings {
     pub all_namespaces: bool,
     /// Those with these labels.
     pub selector: Option<String>,
+    /// Also those that have ended.
+    pub all: bool,
     /// Whether changes are shown as they come.
     pub watch: bool,
     /// How it is printed.
@@ -27,14 +29,14 @@ pub struct StatusSettings {
 /// # Errors
 /// Flags that do not go together.
 pub fn status(args: StatusArgs) -> Outcome<StatusSettings> {
-    let StatusArgs { share, all_namespaces, selector, watch, output } = args;
+    let StatusArgs { share, all_namespaces, selector, all, watch, output } = args;
     if share.is_some() && (all_namespaces || selector.is_some()) {
         let flag = if all_namespaces { "--all-namespaces" } else { "--selector" };
         return Err(Failure::new(format!("Cannot use {flag} together with the name of a share")));
     }
     let share = share.map(|share| target(&share)).transpose()?;
     let format = format::format(&output)?;
-    Ok(StatusSettings { share, all_namespaces, selector: format::selector(selector)?, watch, format })
+    Ok(StatusSettings { share, all_namespaces, selector: format::selector(selector)?, all, watch, format })
 }
 
 /// A code or a name, without the blanks that copying leaves around it.

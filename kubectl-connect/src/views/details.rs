@@ -1,6 +1,5 @@
 //! Everything about one share, for people.
 
-use connect_crds::condition::reason;
 use jiff::Timestamp;
 
 use super::{JoinsView, Obstacle, RouteView, ShareView};
@@ -13,10 +12,14 @@ const INDENT: &str = "    ";
 /// Everything about one share.
 pub fn details(share: &ShareView, now: Timestamp) -> String {
     let mut text = facts(share, now);
-    text.push_str(&routes(&share.routes));
+    text.push_str(&routes(share));
     text.push_str(&joins(&share.joins, now));
     if let Some(obstacle) = &share.waits_for {
-        text.push_str(&waits_for(obstacle));
+        text.push_str(&format!("\nWaits for:\n{}", explained(obstacle)));
+    }
+    if !share.notes.is_empty() {
+        let notes: String = share.notes.iter().map(explained).collect();
+        text.push_str(&format!("\nTo know:\n{notes}"));
     }
     text
 }
@@ -28,27 +31,32 @@ fn facts(share: &ShareView, now: Timestamp) -> String {
     facts.push(("State", share.state.to_string()));
     facts.extend(share.code.as_ref().map(|code| ("Code", code.to_string())));
     facts.extend(share.join_command.as_ref().map(|join| ("Join with", join.to_string())));
-    // What was revoked has no end to come.
-    let end = share.expiration_time.filter(|_| share.state.as_str() != reason::REVOKED);
-    facts.extend(end.map(|end| ("Expires", expires(end, now))));
+    facts.extend(end(share, now));
     let width = facts.iter().map(|(label, _)| label.len()).max().unwrap_or_default() + 1;
     facts.iter().map(|(label, fact)| format!("{:width$} {fact}\n", format!("{label}:"))).collect()
 }
 
-fn expires(end: Timestamp, now: Timestamp) -> String {
-    if end <= now {
-        return output::date(end);
+/// When it ended, or will.
+fn end(share: &ShareView, now: Timestamp) -> Option<(&'static str, String)> {
+    if share.is_over {
+        let ended = share.end_time?;
+        return Some(("Ended", format!("{} ago ({})", output::age(ended, now), output::date(ended))));
     }
-    format!("in {} ({})", output::rest_in_words(end, now), output::date(end))
+    let end = share.expiration_time?;
+    Some(("Expires", format!("in {} ({})", output::rest_in_words(end, now), output::date(end))))
 }
 
-fn routes(routes: &[RouteView]) -> String {
-    if routes.is_empty() {
+fn routes(share: &ShareView) -> String {
+    if share.routes.is_empty() {
         return "\nRoutes: (none)\n".to_owned();
     }
     let mut table = Table::new(["NAME", "PROTOCOL", "LOCAL PORT", "STATE"]);
-    for RouteView { name, protocol, port, ready } in routes {
-        let state = if *ready { "Ready" } else { "NotReady" };
+    for RouteView { name, protocol, port, ready } in &share.routes {
+        let state = match ready {
+            _ if share.is_over => "Ended",
+            true => "Ready",
+            false => "NotReady",
+        };
         table.row([name.to_string(), protocol.to_string(), port.to_string(), state.to_owned()]);
     }
     format!("\nRoutes:\n{}", table.render(INDENT))
@@ -73,9 +81,9 @@ fn times(count: i64) -> String {
     }
 }
 
-fn waits_for(obstacle: &Obstacle) -> String {
+fn explained(obstacle: &Obstacle) -> String {
     let Obstacle { condition, status, reason, message, hint } = obstacle;
-    format!("\nWaits for:\n{INDENT}{condition} is {status} ({reason}): {message}\n{INDENT}{hint}\n")
+    format!("{INDENT}{condition} is {status} ({reason}): {message}\n{INDENT}{hint}\n")
 }
 
 #[cfg(test)]

@@ -98,6 +98,6 @@ pub fn manifest<K: Resource<DynamicType = ()> + Serialize>(object: &K) -> Outcom
 /// Several shares as one document.
 #[derive(Serialize)]
 pub struct Shares<'a> {
-    /// The shares, newest first.
+    /// The shares, by namespace and name.
     pub shares: &'a [ShareView],
 }

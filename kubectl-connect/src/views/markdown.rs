@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::ShareView;
+use super::{RouteView, ShareView};
 use crate::output;
 use crate::sanitize::Clean;
 
@@ -14,35 +14,45 @@ pub fn markdown(share: &ShareView, show_code: bool, now: Timestamp) -> String {
     let title = share.display_name.as_ref().unwrap_or(&share.name);
     let mut text = format!("### Environment share {}\n\n", escaped(title));
     text.push_str(&routes(share));
-    text.push_str(&format!("```shell\n{}\n```\n\n", join_command(share, show_code)));
-    if !show_code || share.code.is_none() {
-        text.push_str(&format!(
-            "The code: `kubectl connect status {} -n {}`\n\n",
-            share.name, share.namespace
-        ));
+    if share.joinable {
+        text.push_str(&format!("```shell\n{}\n```\n\n", join_command(share, show_code)));
+        if !show_code || share.code.is_none() {
+            text.push_str(&format!(
+                "The code: `kubectl connect status {} -n {}`\n\n",
+                share.name, share.namespace
+            ));
+        }
+    } else if !share.is_over {
+        text.push_str(&format!("It cannot be joined now: **{}**\n\n", escaped(&share.state)));
     }
-    if let Some(end) = share.expiration_time {
-        text.push_str(&format!("Expires in {} ({})\n", output::rest_in_words(end, now), output::date(end)));
+    if let Some(remark) = share.remark() {
+        text.push_str(&format!("{}\n\n", escaped(&Clean::new(&remark))));
     }
+    text.push_str(&end(share, now));
     text
+}
+
+/// Read by many people in many places, and long after it was written: times are in UTC.
+fn end(share: &ShareView, now: Timestamp) -> String {
+    if share.is_over {
+        let when = share.end_time.map(|end| format!(" at {}", output::date_utc(end))).unwrap_or_default();
+        return format!("It has ended: **{}**{when}. Its code is refused.\n", escaped(&share.state));
+    }
+    share.expiration_time.map_or_else(String::new, |end| {
+        format!("Expires in {} ({})\n", output::rest_in_words(end, now), output::date_utc(end))
+    })
 }
 
 fn routes(share: &ShareView) -> String {
     if share.routes.is_empty() {
-        return "No routes yet.\n\n".to_owned();
+        let yet = if share.is_over { "" } else { " yet" };
+        return format!("No routes{yet}.\n\n");
     }
-    let rows: String = share
-        .routes
-        .iter()
-        .map(|route| {
-            format!(
-                "| {} | {} | `localhost:{}` |\n",
-                escaped(&route.name),
-                escaped(&route.protocol),
-                route.port
-            )
-        })
-        .collect();
+    let row = |route: &RouteView| {
+        let where_ = if share.is_over { "ended".to_owned() } else { format!("`localhost:{}`", route.port) };
+        format!("| {} | {} | {where_} |\n", escaped(&route.name), escaped(&route.protocol))
+    };
+    let rows: String = share.routes.iter().map(row).collect();
     format!("| Route | Protocol | After joining |\n|---|---|---|\n{rows}\n")
 }
 

@@ -11,12 +11,12 @@ pub const CREATING: &str = "🤝 Creating environment share...\n\n";
 /// Printed when nothing is shared.
 const EMPTY: &str = "No active shares.\nCreate one with: kubectl connect share\n";
 
-/// A share that was just made and can be joined.
+/// A share that was just made.
 pub fn created(share: &ShareView, now: Timestamp, draw_box: bool) -> String {
     format!("[ok] Environment share created!\n\n{}", joinable(share, now, draw_box))
 }
 
-/// Code, join command, routes and end of a share.
+/// Code, join command, routes and end of a share; what stands in its way where it cannot be joined.
 pub fn joinable(share: &ShareView, now: Timestamp, draw_box: bool) -> String {
     let mut text = match (&share.code, &share.join_command) {
         (Some(code), Some(join)) => {
@@ -25,9 +25,22 @@ pub fn joinable(share: &ShareView, now: Timestamp, draw_box: bool) -> String {
         }
         _ => format!("  Share: {}\n\n", share.name),
     };
+    if !share.joinable {
+        text.push_str(&format!("  It cannot be joined now: {}\n\n", standing(share)));
+    }
     text.push_str(&routes(share));
     text.push_str(&end(share, now));
+    text.extend(share.notes.iter().map(|note| format!("\n  {note}\n")));
     text
+}
+
+/// Its state, and why where that is known.
+fn standing(share: &ShareView) -> String {
+    match &share.waits_for {
+        Some(obstacle) if obstacle.reason == share.state => obstacle.to_string(),
+        Some(obstacle) => format!("{} ({obstacle})", share.state),
+        None => share.state.to_string(),
+    }
 }
 
 fn routes(share: &ShareView) -> String {
@@ -43,6 +56,10 @@ fn routes(share: &ShareView) -> String {
 
 /// A named share has its name here and no date, as on the page.
 fn end(share: &ShareView, now: Timestamp) -> String {
+    if share.is_over {
+        let ended = share.end_time.map(|end| format!("  Ended {}\n", output::date(end)));
+        return ended.unwrap_or_default();
+    }
     let Some(ends_at) = share.expiration_time else { return String::new() };
     let rest = output::rest_in_words(ends_at, now);
     match &share.display_name {
@@ -51,7 +68,7 @@ fn end(share: &ShareView, now: Timestamp) -> String {
     }
 }
 
-/// The active shares. Each is titled by what it can be revoked by: its code, or its name where the code may not be seen.
+/// The shares that have not ended. Each is titled by what it can be revoked by: its code, or its name where the code may not be seen.
 pub fn list(shares: &[ShareView], with_namespace: bool, now: Timestamp) -> String {
     if shares.is_empty() {
         return EMPTY.to_owned();
@@ -76,11 +93,16 @@ fn entry(share: &ShareView, with_namespace: bool, now: Timestamp) -> String {
         (false, None) => String::new(),
     };
     let expires = output::short_rest_or_unknown(share.expiration_time, now);
-    format!(
+    let mut text = format!(
         "\n  {title}{behind}\n    Routes: {} | Joined: {} | Expires: {expires}\n",
         share.routes.len(),
         share.joins.count
-    )
+    );
+    if !share.joinable {
+        text.push_str(&format!("    State: {}\n", standing(share)));
+    }
+    text.extend(share.notes.iter().map(|note| format!("    {note}\n")));
+    text
 }
 
 #[cfg(test)]
@@ -146,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_may_not_see_the_code_sees_the_share() {
+    fn users_who_may_not_see_the_code_see_the_share() {
         let text = rendered(None, &[("api", 8080)], &Access::Forbidden, true);
         assert!(
             text.starts_with("[ok] Environment share created!\n\n  Share: share-x7k2p\n\n  Routes"),

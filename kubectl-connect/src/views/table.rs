@@ -1,9 +1,12 @@
 //! Shares as a table: what `kubectl get` would show of them, and with `-o wide` what people ask next.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 
 use super::ShareView;
 use crate::output;
+use crate::sanitize::Clean;
 use crate::table::Table;
 
 /// Which columns there are.
@@ -17,19 +20,57 @@ pub struct Columns {
 
 /// All shares under one head.
 pub fn table(shares: &[ShareView], columns: Columns, now: Timestamp) -> String {
-    rows(shares, columns, true, now)
+    Running::default().rows(shares, columns, now)
 }
 
-/// These shares, under a head only when they are the first.
-pub fn rows(shares: &[ShareView], columns: Columns, with_head: bool, now: Timestamp) -> String {
-    let mut table = Table::default();
-    if with_head {
-        table.row(head(columns));
+/// Rows that come one after the other under one head, with columns that only ever grow, and none that says nothing new.
+#[derive(Default)]
+pub struct Running {
+    widths: Vec<usize>,
+    /// What was said of each share last, without what changes by itself.
+    said: BTreeMap<(Clean, Clean), Vec<String>>,
+}
+
+// === impl Running ===
+
+impl Running {
+    /// Whether a row was printed of this share.
+    pub fn has_said(&self, namespace: &Clean, name: &Clean) -> bool {
+        self.said.contains_key(&(namespace.clone(), name.clone()))
     }
-    for share in shares {
-        table.row(row(share, columns, now));
+
+    /// Forgets the shares that are gone: whatever runs for days must not grow.
+    pub fn keep_only(&mut self, is_there: impl Fn(&Clean, &Clean) -> bool) {
+        self.said.retain(|(namespace, name), _| is_there(namespace, name));
     }
-    table.render("")
+
+    /// The rows of these shares that are not as they were; the first ones under a head.
+    pub fn rows(&mut self, shares: &[ShareView], columns: Columns, now: Timestamp) -> String {
+        let mut table = Table::with_widths(std::mem::take(&mut self.widths));
+        if table.is_fresh() {
+            table.row(head(columns));
+        }
+        for share in shares {
+            let key = (share.namespace.clone(), share.name.clone());
+            let news = lasting(share);
+            if self.said.get(&key) != Some(&news) {
+                self.said.insert(key, news);
+                table.row(row(share, columns, now));
+            }
+        }
+        let text = table.render("");
+        self.widths = table.into_widths();
+        text
+    }
+}
+
+/// What a row says apart from ages.
+fn lasting(share: &ShareView) -> Vec<String> {
+    let time = |time: Option<Timestamp>| time.map(|time| time.to_string()).unwrap_or_default();
+    let columns = Columns { namespace: true, wide: true };
+    let mut cells = row(share, columns, share.creation_time.unwrap_or_default());
+    cells.extend([time(share.expiration_time), time(share.creation_time)]);
+    cells
 }
 
 fn head(columns: Columns) -> Vec<String> {
@@ -38,7 +79,7 @@ fn head(columns: Columns) -> Vec<String> {
         heads.insert(0, "NAMESPACE");
     }
     if columns.wide {
-        heads.extend(["CODE", "FRIENDLY NAME", "WAITS FOR"]);
+        heads.extend(["CODE", "FRIENDLY NAME", "MESSAGE"]);
     }
     heads.into_iter().map(str::to_owned).collect()
 }
@@ -50,7 +91,7 @@ fn row(share: &ShareView, columns: Columns, now: Timestamp) -> Vec<String> {
         share.state.to_string(),
         share.ready_routes(),
         share.joins.count.to_string(),
-        if share.is_over() {
+        if share.is_over {
             "ended".to_owned()
         } else {
             output::short_rest_or_unknown(share.expiration_time, now)
@@ -63,7 +104,7 @@ fn row(share: &ShareView, columns: Columns, now: Timestamp) -> Vec<String> {
     if columns.wide {
         cells.push(text(share.code.as_ref().map(ToString::to_string)));
         cells.push(text(share.display_name.as_ref().map(ToString::to_string)));
-        cells.push(text(share.waits_for.as_ref().map(|wait| format!("{}: {}", wait.reason, wait.message))));
+        cells.push(text(share.remark()));
     }
     cells
 }
@@ -80,7 +121,7 @@ mod tests {
         (active.status, active.reason) = ("False".to_owned(), "Revoked".to_owned());
         let views = [ShareView::new(&share, &crate::cluster::codes::Access::Absent, now())];
         let table = table(&views, Columns { namespace: false, wide: false }, now());
-        assert!(table.contains("share-x7k2p   Revoked   1/1      0       ended     30m\n"), "{table}");
+        assert!(table.contains("share-x7k2p   Revoked   1        0       ended     30m\n"), "{table}");
     }
 
     #[test]
@@ -94,7 +135,7 @@ mod tests {
         );
         assert_eq!(
             table(&views, Columns { namespace: true, wide: true }, now()),
-            "NAMESPACE   NAME          STATE      ROUTES   JOINS   EXPIRES   AGE   CODE     FRIENDLY NAME   WAITS FOR\n\
+            "NAMESPACE   NAME          STATE      ROUTES   JOINS   EXPIRES   AGE   CODE     FRIENDLY NAME   MESSAGE\n\
              staging     share-x7k2p   Joinable   1/1      2       2d        30m   abc123   demo            <none>\n"
         );
     }

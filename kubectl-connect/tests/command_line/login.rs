@@ -123,7 +123,7 @@ fn a_code_that_is_confirmed_in_a_browser_gives_a_key_which_is_kept_and_never_sho
         stderr,
         format!(
             "Open this page and confirm the code ABCD-2345:\n\n  {0}/device?code=ABCD-2345\n\n\
-             Waiting for 15 minutes at most...\n  The key is kept in {1}\n  \
+             Waiting for 15 minutes at most...\n  The key is saved in {1}\n  \
              Join with: kubectl connect join CODE --hub {0}\n",
             hub.url,
             path.display()
@@ -150,7 +150,7 @@ fn a_login_that_fails_keeps_nothing_and_says_why() {
             [].as_slice(),
             format!(
                 "[x] The hub at {0} cannot log in with a browser\n\
-                 Give an API key of it: kubectl connect login --hub {0} --api-key-stdin < FILE\n",
+                 Use an API key instead: kubectl connect login --hub {0} --api-key-stdin < FILE\n",
                 no_browser.url
             ),
         ),
@@ -164,7 +164,7 @@ fn a_login_that_fails_keeps_nothing_and_says_why() {
             &wrong,
             format!(
                 "[x] The hub at {} does not accept the API key\n\
-                 Nothing was kept. Check the key, and that it is one of this hub.\n",
+                 Nothing was saved. Check the key, and that it belongs to this hub.\n",
                 no_browser.url
             ),
         ),
@@ -198,6 +198,6 @@ fn a_key_that_is_kept_goes_to_its_own_hub_and_to_no_other() {
     );
     assert_eq!(other.asked(), ["get /health"], "nothing else was said to it");
     let (stdout, _, _) = at_home(home.path(), &["logout", "--hub", &other.url], &[]);
-    assert_eq!(stdout, format!("[ok] No key was kept for {}\n", other.url));
+    assert_eq!(stdout, format!("[ok] No key was saved for {}\n", other.url));
     assert!(kept(home.path()).expect("kept").contains(KEY));
 }

@@ -106,7 +106,8 @@ impl Kubectl {
                 command.env_clear().env("HOME", home);
             }
         }
-        command.env("PATH", self.path());
+        // Times are shown in the zone of the machine; what is expected is written in one.
+        command.env("PATH", self.path()).env("TZ", "UTC");
         if let Some(kubeconfig) = &self.kubeconfig {
             command.env("KUBECONFIG", kubeconfig);
         }

@@ -5,6 +5,7 @@
 //! | [`page`] | each sentence of the page has its test |
 //! | [`share`] | the page's examples and its troubleshooting part |
 //! | [`status`] | status, joins, lists, watching |
+//! | [`listing`] | lists of many shares, ended ones, hubs that are down, times in the reader's zone |
 //! | [`change`] | extend, rotate, revoke; what a GitOps tool manages |
 //! | [`kubectl`] | kubectl's own flags, dry runs, manifests |
 //! | [`rights`] | users who may not read codes |
@@ -18,6 +19,7 @@ mod doctor;
 mod exposing;
 mod kubeconfigs;
 mod kubectl;
+mod listing;
 mod page;
 mod rights;
 mod share;

@@ -1,6 +1,6 @@
 //! Whether the hubs that the cluster speaks of answer this machine, and what they are.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use connect_crds::{HUB_SECRET_TYPE, SHARE_CODE_SECRET_TYPE, secret_key};
 use connect_hub::client::{Client, ClientOptions};
@@ -10,31 +10,53 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
 use kube::api::ListParams;
 
-use super::Check;
+use super::{Check, Result, objects, orphans};
 use crate::cluster::Cluster;
 use crate::cluster::failure::{Call, Kind};
 use crate::failure::root;
+use crate::sanitize::Clean;
+use crate::settings::doctor::DoctorSettings;
 
-/// The hubs that the cluster speaks of, and the one that was asked for.
-pub(super) async fn known(cluster: &Cluster, asked: Option<&HubUrl>) -> BTreeSet<String> {
-    let mut urls: BTreeSet<String> = asked.iter().map(|url| url.to_string()).collect();
+/// The hubs that the cluster speaks of, those that shares wait for, and the one that was asked for.
+pub(super) async fn known(
+    cluster: &Cluster,
+    settings: &DoctorSettings,
+    waiting: &BTreeMap<String, Vec<String>>,
+) -> BTreeSet<String> {
+    let mut urls: BTreeSet<String> = settings.hub.iter().map(|url| url.to_string()).collect();
     urls.extend(named(cluster, SHARE_CODE_SECRET_TYPE, secret_key::HUB_URL).await);
     urls.extend(named(cluster, HUB_SECRET_TYPE, secret_key::URL).await);
+    urls.extend(waiting.keys().filter(|hub| hub.contains("://")).cloned());
+    urls.extend(orphans::hub_of_operator(cluster, settings).await);
     urls
 }
 
-pub(super) async fn look(urls: &BTreeSet<String>) -> Vec<Check> {
+/// Each hub, and those that are down.
+pub(super) async fn look(
+    urls: &BTreeSet<String>,
+    waiting: &BTreeMap<String, Vec<String>>,
+) -> (Vec<Check>, BTreeSet<String>) {
     if urls.is_empty() {
-        return vec![Check::warning(
-            "no hub is known: nothing is shared in this namespace, or you may not read its Secrets",
+        let check = Check::warning(
+            "no hub could be checked: nothing is shared in this namespace, or you have no permission to read its Secrets",
             "Name one with --hub URL.",
-        )];
+        );
+        return (vec![check], BTreeSet::new());
     }
     let mut checks = Vec::new();
+    let mut down = BTreeSet::new();
     for url in urls {
-        checks.push(check(url).await);
+        let mut check = check(url).await;
+        if check.result == Result::Failed {
+            if let Some(names) = waiting.get(url) {
+                let said = format!("{}; {} wait for it", check.description, objects::list(names));
+                check.description = Clean::new(&said);
+            }
+            down.insert(url.clone());
+        }
+        checks.push(check);
     }
-    checks
+    (checks, down)
 }
 
 /// The hubs that Secrets of this type name under this key; none where they may not be read.
@@ -50,7 +72,7 @@ async fn named(cluster: &Cluster, type_: &str, key: &str) -> Vec<String> {
 async fn check(text: &str) -> Check {
     let url = match HubUrl::parse(text, InsecureHttp::Allowed) {
         Ok(url) => url,
-        Err(error) => return Check::failed(format!("a Secret names no hub: {error}"), "Correct its URL."),
+        Err(error) => return Check::failed(format!("a Secret has no usable hub URL: {error}"), "Correct its URL."),
     };
     let options = tls::client_config(None).map(|tls| ClientOptions { api_key: None, tls });
     let client = match options.map(|options| Client::new(url.clone(), options)) {

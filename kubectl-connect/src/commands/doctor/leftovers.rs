@@ -31,7 +31,7 @@ async fn abandoned(cluster: &Cluster) -> Vec<Check> {
     let params = ListParams::default().fields(&format!("reason={ABANDONED}"));
     let Ok(events) = cluster.ask(&call, api.list(&params)).await else {
         return vec![Check::warning(
-            "whether the operator has given up on a hub is not for you to see",
+            "whether the operator has given up on a hub cannot be checked: you have no permission to list Events",
             "Ask for the verb list on events.events.k8s.io.",
         )];
     };

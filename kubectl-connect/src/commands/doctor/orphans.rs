@@ -98,6 +98,14 @@ async fn entry(
     }
 }
 
+/// The hub that the operator entered last, where that is one that others can reach too and its Secrets may be read.
+pub(super) async fn hub_of_operator(cluster: &Cluster, settings: &DoctorSettings) -> Option<String> {
+    let namespace = &settings.operator_namespace;
+    let identity = secret(cluster, namespace, IDENTITY_SECRET).await.ok()??;
+    let embedded = secret(cluster, namespace, EMBEDDED_HUB_SECRET).await.ok()?;
+    if embedded.is_some() { None } else { text(&identity, secret_key::HUB_URL) }
+}
+
 async fn secret(
     cluster: &Cluster,
     namespace: &str,
@@ -107,7 +115,7 @@ async fn secret(
     let call = Call { verb: "get", kind: Kind::Secret, name: Some(name), namespace: Some(namespace) };
     cluster.ask_maybe(&call, api.get(name)).await.map_err(|_| {
         Check::warning(
-            "what the hub holds for the operator is not for you to see",
+            "what the hub holds for the operator cannot be checked: you have no permission to read its Secrets",
             format!("Ask for the verb get on secrets in namespace {namespace}, or ask its administrator."),
         )
     })

@@ -1,10 +1,11 @@
 //! Whether the cluster answers, which version it is, and whether its clock and ours agree.
 
-use jiff::fmt::rfc2822::DateTimeParser;
 use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core::v1::Namespace;
+use kube::Api;
 
 use super::Check;
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, clock};
 use crate::cluster::failure::{Call, Kind};
 
 /// From this difference on, ends of shares are shown wrong enough to be noticed. The server's date has whole seconds.
@@ -19,20 +20,29 @@ pub(super) async fn look(cluster: &Cluster) -> Vec<Check> {
     };
     let mut checks = vec![Check::ok(format!("the API server at {} answers: {version}", cluster.url()))];
     let asked_at = Timestamp::now();
-    if let Some(server) = date(cluster).await {
+    if let Some(server) = clock::of_server(cluster).await {
         let now = asked_at + Timestamp::now().duration_since(asked_at) / 2;
         checks.push(clocks(now.duration_since(server)));
     }
     checks
 }
 
-/// The API server's clock, to the second.
-async fn date(cluster: &Cluster) -> Option<Timestamp> {
-    let request = http::Request::get("/version").body(Vec::new().into()).ok()?;
-    let call = Call { verb: "get", kind: Kind::Version, name: None, namespace: None };
-    let answer = cluster.ask(&call, cluster.client().send(request)).await.ok()?;
-    let date = answer.headers().get(http::header::DATE)?.to_str().ok()?;
-    DateTimeParser::new().parse_timestamp(date).ok()
+/// Whether the namespace that is meant exists; nothing where that may not be asked.
+pub(super) async fn namespace(cluster: &Cluster) -> Option<Check> {
+    const HINT: &str = "Name another one with -n, or create it: kubectl create namespace";
+    let name = cluster.namespace();
+    let api: Api<Namespace> = Api::all(cluster.client());
+    let call = Call { verb: "get", kind: Kind::Namespace, name: Some(name), namespace: None };
+    // Its own 404 names the kind `namespaces`, which elsewhere means that an object's namespace is missing.
+    match cluster.ask(&call, async { api.get_opt(name).await }).await {
+        Ok(None) => Some(Check::failed(format!("namespace {name} does not exist"), format!("{HINT} {name}"))),
+        Ok(Some(found)) if found.metadata.deletion_timestamp.is_some() => {
+            Some(Check::failed(format!("namespace {name} is being deleted"), "Share from another one with -n."))
+        }
+        Ok(Some(_)) => Some(Check::ok(format!("namespace {name} exists"))),
+        Err(failure) if failure.is_forbidden() => None,
+        Err(failure) => Some(Check::of(&failure)),
+    }
 }
 
 fn clocks(ahead: SignedDuration) -> Check {

@@ -4,6 +4,7 @@
 
 use connect_hub::join::{BoundRoute, Traffic};
 
+use crate::printer::screen_width;
 use crate::sanitize::Clean;
 
 /// Widths of the columns for names and for addresses; longer ones push the rest to the right.
@@ -38,7 +39,13 @@ impl Board {
 
     /// What to write so that the lines are gone from the screen and other words can stand there.
     pub fn take_away(&mut self) -> String {
-        match std::mem::take(&mut self.shown).len() {
+        self.take_away_from(screen_width())
+    }
+
+    /// As [`Self::take_away`], from a screen of this width: lines that were drawn on a wider one stand in several rows now.
+    fn take_away_from(&mut self, columns: usize) -> String {
+        let rows = |line: &String| line.chars().count().div_ceil(columns.max(1)).max(1);
+        match std::mem::take(&mut self.shown).iter().map(rows).sum::<usize>() {
             0 => String::new(),
             // So many lines up, then clear to the end of the screen.
             lines => format!("\u{1b}[{lines}A\u{1b}[J"),
@@ -117,6 +124,15 @@ mod tests {
         assert_eq!(board.show(vec!["c".into()]).as_deref(), Some("\u{1b}[2A\u{1b}[Jc\n"));
         assert_eq!(board.take_away(), "\u{1b}[1A\u{1b}[J");
         assert_eq!(board.take_away(), "");
+    }
+
+    #[test]
+    fn a_terminal_that_becomes_narrower_keeps_no_stale_row() {
+        for (columns, rows) in [(80, 2), (60, 2), (59, 3), (30, 3), (20, 4), (0, 61)] {
+            let mut board = Board::default();
+            let _ = board.show(vec!["x".repeat(60), "y".into()]);
+            assert_eq!(board.take_away_from(columns), format!("\u{1b}[{rows}A\u{1b}[J"), "{columns} columns");
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use connect_crds::{EnvironmentShare, EnvironmentShareSpec, HubRef, RouteSelection};
-use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
 use kube::api::{DeleteParams, PostParams};
 
@@ -13,13 +13,14 @@ use super::{dry_run, hub};
 use crate::cluster::codes::{self, Access};
 use crate::cluster::shares::{self, call};
 use crate::cluster::wait::{self, Step, Waited};
-use crate::cluster::{Cluster, FIELD_MANAGER};
+use crate::cluster::{Cluster, FIELD_MANAGER, clock};
 use crate::failure::{Failure, Outcome};
 use crate::interrupt;
 use crate::printer::Printer;
+use crate::progress::Spinner;
 use crate::sanitize::Clean;
 use crate::settings::format::Format;
-use crate::settings::share::CreateSettings;
+use crate::settings::share::{CreateSettings, End};
 use crate::settings::{DryRun, Wait, duration};
 use crate::views::page::{self, CREATING};
 use crate::views::{self, ShareView};
@@ -72,7 +73,7 @@ async fn create(
     }
     let spinner = printer.spinner("Waiting until the share can be joined");
     let made = tokio::select! {
-        made = make(cluster, wanted, routes, settings.wait) => made,
+        made = make(cluster, wanted, routes, settings.wait, &spinner) => made,
         () = interrupt::requested() => Err(Failure::new("Interrupted before the share could be joined")),
     };
     drop(spinner);
@@ -93,6 +94,7 @@ async fn make(
     wanted: &EnvironmentShare,
     routes: &[Route],
     wait: Wait,
+    spinner: &Spinner,
 ) -> Outcome<EnvironmentShare> {
     let params = PostParams { field_manager: Some(FIELD_MANAGER.into()), ..PostParams::default() };
     let api = shares::api(cluster);
@@ -104,6 +106,7 @@ async fn make(
     let observe = |share: Option<&EnvironmentShare>| match share {
         Some(share) => {
             was_there = true;
+            spinner.because(Blocking::of(Some(share)));
             verdict::joinable(share).map(Ending::from)
         }
         None if was_there => Step::Done(Ending::Gone),
@@ -151,7 +154,7 @@ fn too_late(last: Option<&EnvironmentShare>, limit: std::time::Duration) -> Fail
 
 async fn show(cluster: &Cluster, share: &EnvironmentShare, format: Format, printer: Printer) -> Outcome<()> {
     let access = codes::read_one(cluster, share).await?;
-    let now = Timestamp::now();
+    let now = clock::now(cluster, std::slice::from_ref(share)).await;
     let view = ShareView::new(share, &access, now);
     let text = match format {
         Format::Human => page::created(&view, now, printer.draws_boxes()),
@@ -163,7 +166,7 @@ async fn show(cluster: &Cluster, share: &EnvironmentShare, format: Format, print
         Access::Absent if format.is_human() => {
             let secret = Clean::new(&share.code_secret_name());
             printer.talk(&format!(
-                "[!] The code is not shown, because Secret {secret} is missing or is no share code\n"
+                "[!] The code is not shown: Secret {secret} is missing or does not hold a share code\n"
             ));
         }
         _ => {}
@@ -190,10 +193,17 @@ fn object(
     routes: Option<&[Route]>,
 ) -> EnvironmentShare {
     let names = routes.map(|routes| routes.iter().map(Route::name).collect());
+    let (expires, expiration_time) = match &settings.end {
+        End::After(expiry) => (Some(expiry.to_string()), None),
+        End::At(time) => (None, Some(Time(*time))),
+    };
     let spec = EnvironmentShareSpec {
         display_name: settings.name.clone(),
         routes: names.map(|names| RouteSelection { names: Some(names), ..RouteSelection::default() }),
-        expires: Some(settings.expires.to_string()),
+        expires,
+        expiration_time,
+        max_joins: settings.max_joins,
+        ttl_seconds_after_finished: settings.ttl_seconds,
         hub_ref,
         ..EnvironmentShareSpec::default()
     };
@@ -257,7 +267,9 @@ mod tests {
     fn nothing_is_in_the_object_that_was_not_asked_for() {
         let settings = CreateSettings {
             name: None,
-            expires: "14d".parse().expect("valid"),
+            end: End::After("14d".parse().expect("valid")),
+            max_joins: None,
+            ttl_seconds: None,
             selection: Selection::Exposed,
             hub: None,
             dry_run: None,

@@ -1,7 +1,7 @@
 //! `share --dry-run`: the manifest (client), or what the cluster says to it (server). Nothing is changed and no code made.
 
 use connect_crds::condition::{self, kind};
-use connect_crds::{EnvironmentShare, ServiceExpose};
+use connect_crds::{EnvironmentShare, ServiceExpose, service_port};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Service;
 use kube::api::{ListParams, PostParams};
@@ -156,10 +156,7 @@ impl ForecastRoute {
     fn new(expose: &ServiceExpose, service: Option<&Service>) -> Self {
         let reference = &expose.spec.service_ref;
         let ports = service.and_then(|service| service.spec.as_ref()?.ports.as_deref()).unwrap_or_default();
-        let number = ports
-            .iter()
-            .find(|port| reference.port.matches(port.port, port.name.as_deref()))
-            .map(|port| port.port);
+        let number = service_port::find(ports, &reference.port).map(|port| port.port);
         let port = expose.spec.local_port.map(|port| i32::from(port.get())).or(number);
         let conditions =
             expose.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();

@@ -12,6 +12,7 @@ use crate::cluster::wait::{self, Step, Waited};
 use crate::cluster::{Cluster, FIELD_MANAGER};
 use crate::failure::{Failure, Outcome};
 use crate::printer::Printer;
+use crate::progress::Spinner;
 use crate::sanitize::Clean;
 use crate::settings::change::RevokeSettings;
 use crate::settings::{Wait, duration};
@@ -23,10 +24,14 @@ pub async fn run(settings: &RevokeSettings, cluster: &Cluster, printer: Printer)
     let name = share.name_any();
     revoke(cluster, &name).await?;
     if let Wait::Until(limit) = *wait {
-        let _spinner = printer.spinner("Waiting until the operator has cut its connections");
-        await_end(cluster, &name, limit).await?;
+        let spinner = printer.spinner("Waiting until the operator has cut its connections");
+        await_end(cluster, &name, limit, &spinner).await?;
     }
-    printer.data(&format!("[ok] Share {} revoked.\n", Clean::new(target.expose_secret())))?;
+    let name = Clean::new(target.expose_secret());
+    printer.data(&match wait {
+        Wait::Until(_) => format!("[ok] Share {name} revoked.\n"),
+        Wait::Not => format!("[ok] Share {name} is being revoked.\n"),
+    })?;
     Ok(())
 }
 
@@ -39,8 +44,16 @@ async fn revoke(cluster: &Cluster, name: &str) -> Outcome<()> {
 }
 
 /// Until the operator says so, or the object is gone, which ends a share as well.
-async fn await_end(cluster: &Cluster, name: &str, limit: std::time::Duration) -> Outcome<()> {
-    let observe = |share: Option<&EnvironmentShare>| share.map_or(Step::Done(()), verdict::over);
+async fn await_end(
+    cluster: &Cluster,
+    name: &str,
+    limit: std::time::Duration,
+    spinner: &Spinner,
+) -> Outcome<()> {
+    let observe = |share: Option<&EnvironmentShare>| {
+        spinner.because(Blocking::of(share));
+        share.map_or(Step::Done(()), verdict::over)
+    };
     let call = call("watch", cluster, Some(name));
     let Waited::DeadlinePassed(last) =
         wait::watch(cluster, shares::api(cluster), &call, name, limit, observe).await?

@@ -6,13 +6,14 @@
 use std::collections::BTreeSet;
 
 use connect_crds::{
-    EnvironmentShare, HubRef, PortRef, Protocol, ServiceExpose, ServiceExposeSpec, ServiceRef,
+    EnvironmentShare, HubRef, PortRef, Protocol, ServiceExpose, ServiceExposeSpec, ServiceRef, service_port,
 };
 use k8s_openapi::api::core::v1::{Service, ServicePort};
 use kube::api::{ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, Resource, ResourceExt};
 
 use crate::cluster::failure::{Call, Kind};
+use crate::cluster::services::Port;
 use crate::cluster::{Cluster, FIELD_MANAGER, services};
 use crate::failure::{Failure, Outcome};
 use crate::settings::share::Selection;
@@ -42,6 +43,7 @@ struct Wanted {
     service: String,
     number: i32,
     port: PortRef,
+    protocol: Protocol,
     route: String,
 }
 
@@ -74,8 +76,10 @@ pub async fn plan(
                 let name = &target.service;
                 let service = services::get(cluster, name).await?;
                 let service = service.ok_or_else(|| services::none(name, cluster.namespace()))?;
-                let port = services::choose_port(target, &service)?;
-                wanted.push(named(&service, port));
+                let Port { reference, number, spoken } = services::choose_port(target, &service)?;
+                let protocol = spoken.map(|(protocol, _)| protocol).unwrap_or_default();
+                let (service, route) = (service.name_any(), service.name_any());
+                wanted.push(Wanted { service, number, port: reference, protocol, route });
             }
             wanted
         }
@@ -99,15 +103,7 @@ fn ports(service: &Service) -> impl Iterator<Item = &ServicePort> {
     let spec = service.spec.as_ref();
     let is_inside = spec.and_then(|spec| spec.type_.as_deref()) != Some("ExternalName");
     let ports = spec.and_then(|spec| spec.ports.as_deref()).unwrap_or_default();
-    ports
-        .iter()
-        .filter(move |port| is_inside && port.protocol.as_deref().is_none_or(|protocol| protocol == "TCP"))
-}
-
-fn named(service: &Service, port: PortRef) -> Wanted {
-    let found = ports(service).find(|candidate| port.matches(candidate.port, candidate.name.as_deref()));
-    let number = found.map_or(0, |found| found.port);
-    Wanted { service: service.name_any(), number, port, route: service.name_any() }
+    ports.iter().filter(move |port| is_inside && services::is_tcp(port))
 }
 
 /// Every TCP port of these Services. The routes of a Service with several are told apart by their ports.
@@ -124,6 +120,7 @@ fn labelled(services: &[Service], labels: &str, namespace: &str) -> Outcome<Vec<
                 service: name.clone(),
                 number: port.port,
                 port: PortRef::number(number),
+                protocol: service_port::spoken(port).map(|(protocol, _)| protocol).unwrap_or_default(),
                 route,
             });
         }
@@ -151,7 +148,7 @@ fn choose(
     let live = || exposed.iter().filter(|expose| expose.metadata.deletion_timestamp.is_none());
     let mut taken: BTreeSet<String> = live().map(|expose| expose.route_name().to_owned()).collect();
     let mut routes: Vec<Route> = Vec::new();
-    for Wanted { service, number, port, route } in wanted {
+    for Wanted { service, number, port, protocol, route } in wanted {
         let suits = |expose: &&ServiceExpose| {
             let spec = &expose.spec;
             let name = match &port.0 {
@@ -178,7 +175,9 @@ fn choose(
                     return Err(Failure::new(format!("Port {number} of Service {service} cannot be shared as {route}: another route has this name, or it is too long"))
                         .hint(format!("Expose it under another name: kubectl connect expose {service}:{number} --name ROUTE")));
                 }
-                Route::New(Box::new(new_expose(share, routes.len(), service, port, route)))
+                let mut expose = new_expose(share, routes.len(), service, port, route);
+                expose.spec.protocol = protocol;
+                Route::New(Box::new(expose))
             }
         };
         if !routes.iter().any(|other| other.name() == planned.name()) {

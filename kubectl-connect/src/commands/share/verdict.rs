@@ -8,11 +8,26 @@ use connect_crds::condition::{self, kind, reason};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use crate::cluster::wait::Step;
+use crate::cluster::shares;
 use crate::failure::Failure;
+use crate::views::standing::{DELETING, REVOKING, SECRET_NOT_WRITABLE};
 
 /// How long a hub may be unreachable before `share` gives up on it: time for a hub that restarts, and for the operator
 /// to try twice.
 const HUB_PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long the operator may be unable to write the code before `share` gives up on it.
+const SECRET_PATIENCE: Duration = Duration::from_secs(5);
+
+/// What stands for a hub whose URL the operator did not name.
+pub const OPERATORS_HUB: &str = "the URL that the operator was given";
+
+/// The hub's URL in a message of the operator: `cannot reach the hub at URL: ...`.
+pub fn hub_in(message: &str) -> Option<&str> {
+    let (_, rest) = message.split_once("hub at ")?;
+    let url = rest.split_whitespace().next()?.trim_end_matches([':', '.', ',', ';']);
+    (!url.is_empty()).then_some(url)
+}
 
 /// The condition that stands in the way.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,11 +45,14 @@ pub struct Blocking {
 /// Judges a share that somebody waits for to become joinable.
 pub fn joinable(share: &EnvironmentShare) -> Step<Result<EnvironmentShare, Blocking>> {
     let Some(conditions) = current_conditions(share) else { return Step::Wait };
-    if condition::is_true(conditions, kind::ACTIVE) {
+    let is_unwritten = conditions.iter().any(|found| found.reason == SECRET_NOT_WRITABLE);
+    if condition::is_true(conditions, kind::ACTIVE) && !is_unwritten {
         return Step::Done(Ok(share.clone()));
     }
     match Blocking::first(conditions) {
         Some(blocking) if blocking.is_final() => Step::Done(Err(blocking)),
+        // Whoever stands in its way may go again; the operator tries on.
+        _ if is_unwritten => Step::WaitAtMost(SECRET_PATIENCE),
         Some(blocking) if blocking.is_hub_down() => Step::WaitAtMost(HUB_PATIENCE),
         _ => Step::Wait,
     }
@@ -51,8 +69,7 @@ pub fn over(share: &EnvironmentShare) -> Step<()> {
 
 /// The conditions, if they speak of the spec as it is now.
 fn current_conditions(share: &EnvironmentShare) -> Option<&[Condition]> {
-    let status = share.status.as_ref()?;
-    (status.observed_generation >= share.metadata.generation).then_some(status.conditions.as_slice())
+    shares::is_current(share).then_some(share.status.as_ref()?.conditions.as_slice())
 }
 
 // === impl Blocking ===
@@ -86,8 +103,8 @@ impl Blocking {
 
     /// The failure that says it, and what to do.
     pub fn into_failure(self, what: &str) -> Failure {
-        if self.is_hub_down() {
-            return Failure::hub_down(self.hub().unwrap_or("the URL that the operator was given"));
+        if let Some(hub) = self.hub_down() {
+            return Failure::hub_down(hub);
         }
         Failure::new(format!("{what}: {self}")).hint(self.advice())
     }
@@ -105,11 +122,15 @@ impl Blocking {
         self.reason == reason::HUB_UNREACHABLE
     }
 
-    /// The hub's URL, which the operator's message names: `cannot reach the hub at URL: ...`.
-    fn hub(&self) -> Option<&str> {
-        let (_, rest) = self.message.split_once("hub at ")?;
-        let url = rest.split_whitespace().next()?.trim_end_matches([':', '.', ',', ';']);
-        (!url.is_empty()).then_some(url)
+    /// The hub that does not answer, if it is that.
+    pub fn hub_down(&self) -> Option<&str> {
+        self.is_hub_down().then(|| hub_in(&self.message).unwrap_or(OPERATORS_HUB))
+    }
+
+    /// Whether it is the share's own affair and nothing that its hub would have to answer.
+    pub fn is_of_the_share(&self) -> bool {
+        [kind::ACCEPTED, kind::RESOLVED_REFS].contains(&self.condition.as_str())
+            || self.reason == reason::JOIN_LIMIT_REACHED
     }
 
     /// What to do about it.
@@ -132,6 +153,15 @@ impl Blocking {
                 "Remove services at the hub, or choose another plan or another --hub."
             }
             reason::CRD_OUTDATED => "Install the CustomResourceDefinitions of the operator's version.",
+            reason::JOIN_LIMIT_REACHED => {
+                "Raise spec.maxJoins, or give the share a new code: kubectl connect rotate NAME"
+            }
+            reason::SNAPSHOT_OUTDATED => "Create another share for today's routes: kubectl connect share",
+            reason::HUB_UNREACHABLE => "Make sure the hub is running and accessible. See also: kubectl connect doctor",
+            SECRET_NOT_WRITABLE => {
+                "Let the operator write the Secret (a quota, a policy or a Secret of that name may stand in its way)."
+            }
+            DELETING | REVOKING => "Check that the operator runs: kubectl connect doctor",
             reason::HUB_REJECTED => {
                 "See what the operator's log says: kubectl logs -n private-connect -l app.kubernetes.io/name=private-connect"
             }

@@ -39,7 +39,7 @@ exit 0
         &connect(&world, &["extend", "demo", "4h"]).await?,
         str![[r#"
 ---
-[x] Share demo has ended, and an end cannot be taken back
+[x] Share demo has ended and cannot be opened again
 Create a new one: kubectl connect share
 exit 1
 
@@ -145,8 +145,8 @@ async fn what_git_holds_is_changed_there() -> Result<()> {
 spec:
   expirationTime: "2099-12-01T22:00:00Z"
 ---
-[x] Argo CD manages share argo and would put back what is changed here: nothing was changed
-Commit the lines above to its manifest, or change it here all the same with --force.
+[x] Argo CD manages share argo and would revert the change: nothing was changed
+Commit the lines above to its manifest, or change it here anyway with --force.
 exit 1
 
 "#]],
@@ -158,8 +158,8 @@ metadata:
   annotations:
     connect.privateconnect.co/rotate: [..]
 ---
-[x] Flux manages share flux and would put back what is changed here: nothing was changed
-Commit the lines above to its manifest, or change it here all the same with --force.
+[x] Flux manages share flux and would revert the change: nothing was changed
+Commit the lines above to its manifest, or change it here anyway with --force.
 exit 1
 
 "#]],
@@ -177,7 +177,7 @@ exit 1
         str![[r#"
 [ok] Share flux now ends in 28 hours ([..] GMT)
 ---
-[!] Flux manages share flux and may put back what is changed here
+[!] Flux manages share flux and may revert this change
 exit 0
 
 "#]],

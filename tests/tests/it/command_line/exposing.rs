@@ -167,3 +167,76 @@ exit 0
     ensure!(object["metadata"]["managedFields"].is_null(), "{object}");
     Ok(())
 }
+
+#[tokio::test]
+async fn the_port_and_the_protocol_are_those_that_the_service_means() -> Result<()> {
+    let world = World::start("exposing-ports").await?;
+    let service = |name: &str, ports: serde_json::Value| {
+        serde_json::json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": name},
+            "spec": {"selector": {"app": name}, "ports": ports}})
+        .to_string()
+    };
+    let dns = serde_json::json!([
+        {"name": "dns", "port": 53, "protocol": "UDP"}, {"name": "dns-tcp", "port": 53, "protocol": "TCP"}]);
+    let web = serde_json::json!([{"name": "http", "port": 80, "targetPort": "http"}, {"name": "admin", "port": 9000}]);
+    world.kubectl.apply(&service("dns", dns)).await?;
+    world.kubectl.apply(&service("web", web)).await?;
+    let names = Names::of(&world);
+    for (words, expected) in [
+        (
+            ["expose", "dns:53"].as_slice(),
+            str![[r#"
+🔗 Exposing dns:53 as "dns"...
+
+[ok] Exposed dns:53 as "dns"
+---
+exit 0
+
+"#]],
+        ),
+        (
+            &["expose", "dns:dns", "--name", "udp"],
+            str![[r#"
+---
+[x] Port 53 of Service dns is UDP and cannot be exposed: hubs carry TCP connections only
+exit 1
+
+"#]],
+        ),
+        (
+            &["expose", "web:80"],
+            str![[r#"
+🔗 Exposing web:80 as "web"...
+
+[ok] Exposed web:80 as "web"
+
+  Protocol: HTTP, because the port is named http. Where that is wrong: --protocol tcp
+---
+exit 0
+
+"#]],
+        ),
+        (
+            &["expose", "web:admin"],
+            str![[r#"
+---
+[x] Route web is web:80 already
+Give this one another name: kubectl connect expose web:admin --name web-admin
+Or let it take the place of web:80: kubectl connect expose web:admin --name web
+exit 1
+
+"#]],
+        ),
+    ] {
+        names.check(&connect(&world, words).await?, expected);
+    }
+    let web = connect(&world, &["expose", "web:80", "-o", "json"]).await?.success()?;
+    let web: serde_json::Value = serde_json::from_str(&web.stdout)?;
+    assert_eq!(web["spec"]["protocol"], "HTTP", "{web}");
+    let two = ["share", "--service", "web:80", "--service", "web:admin", "-o", "json"];
+    let share = connect(&world, &two).await?.success()?;
+    let share: serde_json::Value = serde_json::from_str(&share.stdout)?;
+    let routes: Vec<_> = share["routes"].as_array().into_iter().flatten().map(|route| route["port"].clone()).collect();
+    assert_eq!(routes, [80, 9000], "both are shared: {share}");
+    Ok(())
+}

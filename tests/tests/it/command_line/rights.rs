@@ -1,4 +1,5 @@
-//! Users with some rights: whoever may read shares but not Secrets sees shares without codes, and is told why in one line.
+//! Users with some permissions: those who may read shares but not Secrets see shares without codes, and are told why in one
+//! line.
 
 use anyhow::{Context as _, Result, ensure};
 use connect_tests::plugin;
@@ -38,7 +39,7 @@ async fn who_may_not_read_secrets_sees_no_code() -> Result<()> {
   demo (staging)
     Routes: 1 | Joined: 0 | Expires: 24h
 ---
-[!] A code is not shown where you may not read the Secret that holds it
+[!] Codes are not shown where you do not have permission to read the Secret
 exit 0
 
 "#]],
@@ -58,7 +59,7 @@ Routes:
 
 Joined: never
 ---
-[!] The code is not shown, because you may not read Secret demo-share-code
+[!] The code is not shown: you do not have permission to read Secret demo-share-code
 exit 0
 
 "#]],
@@ -98,7 +99,7 @@ async fn a_right_that_is_missing_is_named() -> Result<()> {
 🤝 Creating environment share...
 
 ---
-[x] You may not create environmentshares.connect.privateconnect.co in namespace NAMESPACE
+[x] You do not have permission to create environmentshares.connect.privateconnect.co in namespace NAMESPACE
 Ask for the verb create on environmentshares.connect.privateconnect.co.
 exit 1
 
@@ -108,7 +109,7 @@ exit 1
         &connect(&world, &["status", "--as", "nobody", "--as-group", "dev"]).await?,
         str![[r#"
 ---
-[x] You may not list environmentshares.connect.privateconnect.co in namespace NAMESPACE
+[x] You do not have permission to list environmentshares.connect.privateconnect.co in namespace NAMESPACE
 Ask for the verb list on environmentshares.connect.privateconnect.co.
 exit 1
 
@@ -117,7 +118,7 @@ exit 1
     let checked = connect(&world, &["doctor", "--as", "nobody", "-o", "json"]).await?.fails_with(1)?;
     let report: serde_json::Value = serde_json::from_str(&checked.stdout).context("JSON")?;
     let rights =
-        report["sections"].as_array().into_iter().flatten().find(|section| section["name"] == "rights");
+        report["sections"].as_array().into_iter().flatten().find(|section| section["name"] == "permissions");
     let failed = rights.and_then(|rights| rights["checks"].as_array()).map(Vec::len);
     assert_eq!(failed, Some(6), "{report}");
     Ok(())

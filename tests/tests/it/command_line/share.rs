@@ -149,10 +149,11 @@ exit 0
     let code = |share: &serde_json::Value| share["code"].as_str().unwrap_or_default().to_owned();
     let names = Names::of(&world).and(&code(&staging), "abc123").and(&code(&demo), "xyz789");
     let list = connect(&world, &["share", "--list", "-l", "!hidden"]).await?;
-    // Objects have whole seconds, so two shares of one second may stand either way.
+    // By name: demo-environment-... stands before staging-env-...
     let text = names.transcript(&list);
     ensure!(text.starts_with("📋 Active Environment Shares\n\n"), "{text}");
     ensure!(text.contains("\n  abc123 (staging-env)\n    Routes: 3 | Joined: 0 | Expires: 24h\n"), "{text}");
+    ensure!(text.find("xyz789") < text.find("abc123"), "{text}");
     ensure!(
         text.contains("\n  xyz789 (demo-environment)\n    Routes: 3 | Joined: 0 | Expires: 7d\n"),
         "{text}"

@@ -65,7 +65,7 @@ exit 0
     names.check(
         &connect(&world, &["status", "-o", "wide"]).await?,
         str![[r#"
-NAME   STATE      ROUTES   JOINS   EXPIRES   AGE   CODE         FRIENDLY NAME   WAITS FOR
+NAME   STATE      ROUTES   JOINS   EXPIRES   AGE   CODE         FRIENDLY NAME   MESSAGE
 demo   Joinable   1/1      2       4h        [..]s[..]abc123[..]PR-1234         <none>
 ---
 exit 0
@@ -81,10 +81,11 @@ Name:          demo
 Friendly name: PR-1234
 Namespace:     NAMESPACE
 State:         Revoked
+Ended:         [..]s ago ([..] GMT)
 
 Routes:
     NAME   PROTOCOL   LOCAL PORT   STATE
-    api    Auto       8080         NotReady
+    api    Auto       8080         Ended
 
 Joined: 2 times
     WHO     WHEN                           AGO

@@ -1,4 +1,4 @@
-//! What the user may do, as the API server itself answers it.
+//! What the user has permission to do, as the API server itself answers it.
 
 use futures::{StreamExt, stream};
 use k8s_openapi::api::authorization::v1::{
@@ -15,7 +15,7 @@ use crate::failure::Outcome;
 /// Questions asked at once.
 const PARALLEL: usize = 8;
 
-/// What a user may want to do, and the rights it takes.
+/// What a user may want to do, and the permissions it takes.
 struct Need {
     what: &'static str,
     group: &'static str,
@@ -109,11 +109,11 @@ async fn may(cluster: &Cluster, need: &Need, verb: &str) -> Outcome<bool> {
 fn judge(need: &Need, missing: &[&str], namespace: &str) -> Check {
     let Need { what, group, resource, otherwise, .. } = need;
     if missing.is_empty() {
-        return Check::ok(format!("you may {what} in namespace {namespace}"));
+        return Check::ok(format!("you can {what} in namespace {namespace}"));
     }
     let verbs = missing.join(", ");
     let resource = if group.is_empty() { (*resource).to_owned() } else { format!("{resource}.{group}") };
-    let description = format!("you may not {what} in namespace {namespace}");
+    let description = format!("you do not have permission to {what} in namespace {namespace}");
     let hint = format!("Ask for the verbs {verbs} on {resource}.");
     match otherwise {
         Some(otherwise) => Check::warning(description, format!("{otherwise} {hint}")),
@@ -130,7 +130,7 @@ mod tests {
         let check = judge(&NEEDS[1], &["create", "delete"], "staging");
         assert_eq!(
             check.description.as_str(),
-            "you may not make, change and end shares in namespace staging"
+            "you do not have permission to make, change and end shares in namespace staging"
         );
         assert_eq!(
             check.hint.map(|hint| hint.to_string()).as_deref(),
@@ -139,7 +139,7 @@ mod tests {
         assert_eq!(judge(&NEEDS[5], &["get"], "staging").result, super::super::Result::Warning);
         assert_eq!(
             judge(&NEEDS[5], &[], "staging").description.as_str(),
-            "you may see codes in namespace staging"
+            "you can see codes in namespace staging"
         );
     }
 }
