@@ -52,7 +52,13 @@ pub type Outcome<T> = Result<T, Failure>;
 impl Failure {
     /// The answer is no, for this reason.
     pub fn new(sentence: impl AsRef<str>) -> Self {
-        Self { sentence: Clean::new(sentence.as_ref()), hints: Vec::new(), exit: Exit::No, is_refusal: false, is_forbidden: false }
+        Self {
+            sentence: Clean::new(sentence.as_ref()),
+            hints: Vec::new(),
+            exit: Exit::No,
+            is_refusal: false,
+            is_forbidden: false,
+        }
     }
 
     /// Nobody reads what we write any more, which is how a pipe ends: no failure at all.

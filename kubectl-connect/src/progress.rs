@@ -125,7 +125,10 @@ mod tests {
             line.draw('⣯', Duration::from_secs(12), 80),
             "\r\u{1b}[2K⣯ Waiting (12s): the hub is\\u{1b}[2J away"
         );
-        assert!(line.draw('⣯', Duration::from_secs(12), 12).ends_with("J⣯ Waiting ("), "eleven of twelve columns");
+        assert!(
+            line.draw('⣯', Duration::from_secs(12), 12).ends_with("J⣯ Waiting ("),
+            "eleven of twelve columns"
+        );
     }
 
     #[test]

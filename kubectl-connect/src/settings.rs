@@ -139,7 +139,9 @@ fn expiry(text: &str) -> Outcome<Expiry> {
         let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
         match &text[digits.len()..] {
             _ if !is_number => failure,
-            "m" | "min" | "s" => failure.hint("The shortest is 1h. For another end: kubectl connect share --until 18:00"),
+            "m" | "min" | "s" => {
+                failure.hint("The shortest is 1h. For another end: kubectl connect share --until 18:00")
+            }
             "h" | "d" if digits.bytes().any(|byte| byte != b'0') => failure.hint(LONGEST),
             _ => failure,
         }

@@ -50,7 +50,8 @@ struct Typed {
 
 impl Typed {
     fn read(words: &[OsString]) -> Self {
-        let words: Vec<String> = words.iter().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
+        let words: Vec<String> =
+            words.iter().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
         let cli = Cli::command();
         let takes_value = |word: &str| {
             let flag = cli.get_arguments().find(|flag| {
@@ -63,7 +64,8 @@ impl Typed {
         while let Some(word) = words.get(at).filter(|word| word.starts_with('-')) {
             at += 1 + usize::from(takes_value(word));
         }
-        let verb = words.get(at).filter(|word| cli.find_subcommand(word).is_some_and(|verb| !verb.is_hide_set()));
+        let verb =
+            words.get(at).filter(|word| cli.find_subcommand(word).is_some_and(|verb| !verb.is_hide_set()));
         Self { verb: verb.cloned(), rest: words.get(at + 1..).unwrap_or_default().to_vec() }
     }
 }
@@ -77,7 +79,9 @@ fn sentence(error: &clap::Error, typed: &Typed) -> String {
             let name = context(ContextKind::InvalidSubcommand);
             match slips::verb(&name, &typed.rest) {
                 Some(meant) => format!("Unknown command {name}: {meant}"),
-                None => format!("Unknown command {name}{}", suggestion(error, ContextKind::SuggestedSubcommand)),
+                None => {
+                    format!("Unknown command {name}{}", suggestion(error, ContextKind::SuggestedSubcommand))
+                }
             }
         }
         ErrorKind::UnknownArgument if is_negative(&argument) => {
@@ -112,7 +116,11 @@ fn sentence(error: &clap::Error, typed: &Typed) -> String {
 
 /// `--port` of `--port <ROUTE=PORT>` or `--wait[=<BOOL>]`; what has no flag stays as it is.
 fn bare(argument: &str) -> &str {
-    if argument.starts_with('-') { argument.split([' ', '[', '=']).next().unwrap_or(argument) } else { argument }
+    if argument.starts_with('-') {
+        argument.split([' ', '[', '=']).next().unwrap_or(argument)
+    } else {
+        argument
+    }
 }
 
 /// What clap says of a number, in the words of everything else.
@@ -188,9 +196,17 @@ mod tests {
                 "Invalid value udp for --protocol: use auto, tcp, http or https",
                 " expose",
             ),
-            ("expose a --local-port 0", "Invalid value 0 for --local-port: use a number from 1 to 65535", " expose"),
+            (
+                "expose a --local-port 0",
+                "Invalid value 0 for --local-port: use a number from 1 to 65535",
+                " expose",
+            ),
             ("expose a --local-port x", "Invalid value x for --local-port: use a number", " expose"),
-            ("share --max-joins 0", "Invalid value 0 for --max-joins: use a number from 1 to 1000000", " share"),
+            (
+                "share --max-joins 0",
+                "Invalid value 0 for --max-joins: use a number from 1 to 1000000",
+                " share",
+            ),
             ("join", "<CODE> is missing", " join"),
             ("join a --hub x --hub y", "--hub is given more than once", " join"),
         ] {
@@ -210,10 +226,19 @@ mod tests {
             ("unshare a;b", "Unknown command unshare: use kubectl connect revoke"),
             ("rm demo", "Unknown command rm: use kubectl connect delete demo"),
             ("-n dev get demo", "Unknown command get: use kubectl connect status demo"),
-            ("leave", "Unknown command leave: to leave a share, press Ctrl-C where kubectl connect join runs"),
+            (
+                "leave",
+                "Unknown command leave: to leave a share, press Ctrl-C where kubectl connect join runs",
+            ),
             ("create", "Unknown command create: use kubectl connect share"),
-            ("share postgres", "Unexpected argument postgres: to share one Service, use kubectl connect share --service postgres"),
-            ("share postgres:5432", "Unexpected argument postgres:5432: to share one Service, use kubectl connect share --service postgres:5432"),
+            (
+                "share postgres",
+                "Unexpected argument postgres: to share one Service, use kubectl connect share --service postgres",
+            ),
+            (
+                "share postgres:5432",
+                "Unexpected argument postgres:5432: to share one Service, use kubectl connect share --service postgres:5432",
+            ),
             ("share list", "Unexpected argument list: use kubectl connect share --list"),
             ("share revoke abc123", "Unexpected argument revoke: use kubectl connect revoke abc123"),
             ("share status", "Unexpected argument status: use kubectl connect status"),
@@ -221,7 +246,10 @@ mod tests {
             ("expose api 8080", "Unexpected argument 8080: use kubectl connect expose api:8080"),
             ("expose svc api 8080", "Unexpected argument api: use kubectl connect expose api:8080"),
             ("expose service api", "Unexpected argument api: use kubectl connect expose api"),
-            ("expose svc/api http --name web", "Unexpected argument http: use kubectl connect expose svc/api:http"),
+            (
+                "expose svc/api http --name web",
+                "Unexpected argument http: use kubectl connect expose svc/api:http",
+            ),
             ("expose api --port 8080", "Unknown flag --port: use kubectl connect expose api:8080"),
             ("expose api --port=8080", "Unknown flag --port: use kubectl connect expose api:8080"),
             ("extend demo 4 h", "Unexpected argument h: use kubectl connect extend demo 4h"),

@@ -101,9 +101,9 @@ async fn connect(cluster: &Cluster, destination: &Destination) -> Outcome<Duplex
         namespace: Some(cluster.namespace()),
     };
     let mut forwarder = cluster.ask(&call, pods.portforward(&pod, &[port])).await?;
-    forwarder
-        .take_stream(port)
-        .ok_or_else(|| Failure::fault(format!("The cluster forwards no connection to port {port} of Pod {pod}")))
+    forwarder.take_stream(port).ok_or_else(|| {
+        Failure::fault(format!("The cluster forwards no connection to port {port} of Pod {pod}"))
+    })
 }
 
 /// A ready Pod behind the Service, and the Pod's port.

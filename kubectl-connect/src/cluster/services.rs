@@ -64,8 +64,11 @@ pub fn choose_port(target: &ServiceTarget, service: &Service) -> Outcome<Port> {
             [only] => only,
             [] => return Err(not_tcp(&ports[0], name)),
             [first, ..] => {
-                return Err(Failure::new(format!("Service {name} has several ports: {}", listed(tcp.iter().copied())))
-                    .hint(format!("Name one: kubectl connect expose {name}:{}", shown(first))));
+                return Err(Failure::new(format!(
+                    "Service {name} has several ports: {}",
+                    listed(tcp.iter().copied())
+                ))
+                .hint(format!("Name one: kubectl connect expose {name}:{}", shown(first))));
             }
         },
     };

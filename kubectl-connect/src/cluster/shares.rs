@@ -110,7 +110,8 @@ fn find<'a>(
 }
 
 fn unknown(name: &str, some_hidden: bool, namespace: &str) -> Failure {
-    let reason = if some_hidden { "; you do not have permission to read the Secrets that hold the codes" } else { "" };
+    let reason =
+        if some_hidden { "; you do not have permission to read the Secrets that hold the codes" } else { "" };
     Failure::new(format!("No share {name} in namespace {namespace}{reason}")).hint(HINT_LIST)
 }
 

@@ -201,14 +201,20 @@ fn refuse_another_port(existing: &ServiceExpose, service: &Service, port: &Port,
     let ServiceRef { name, port: had } = &existing.spec.service_ref;
     let ports = service.spec.as_ref().and_then(|spec| spec.ports.as_deref()).unwrap_or_default();
     let is_same = *name == service.name_any()
-        && (*had == port.reference || service_port::find(ports, had).is_some_and(|had| had.port == port.number));
+        && (*had == port.reference
+            || service_port::find(ports, had).is_some_and(|had| had.port == port.number));
     if is_same {
         return Ok(());
     }
     let wanted = format!("{}:{}", service.name_any(), port.reference);
     Err(Failure::new(format!("Route {route} is {name}:{had} already"))
-        .hint(format!("Give this one another name: kubectl connect expose {wanted} --name {route}-{}", port.reference))
-        .hint(format!("Or let it take the place of {name}:{had}: kubectl connect expose {wanted} --name {route}")))
+        .hint(format!(
+            "Give this one another name: kubectl connect expose {wanted} --name {route}-{}",
+            port.reference
+        ))
+        .hint(format!(
+            "Or let it take the place of {name}:{had}: kubectl connect expose {wanted} --name {route}"
+        )))
 }
 
 /// What the operator has made of the route: it is ready, or why it will not have it.
@@ -294,7 +300,8 @@ mod tests {
 
     #[test]
     fn a_second_port_does_not_silently_take_the_place_of_the_first() {
-        let service = service(&serde_json::json!([{"port": 80, "name": "http"}, {"port": 443, "name": "https"}]));
+        let service =
+            service(&serde_json::json!([{"port": 80, "name": "http"}, {"port": 443, "name": "https"}]));
         let at = |port: PortRef, is_named: bool| {
             let target = ServiceTarget { service: "postgres".into(), port: Some(port) };
             ExposeSettings { target, is_named, ..settings() }
@@ -316,7 +323,13 @@ mod tests {
     fn the_protocol_is_what_was_asked_for_else_what_the_service_says() {
         let service = service(&serde_json::json!([{"port": 80, "name": "http"}]));
         for (asked, protocol, because) in [
-            (None, Protocol::Http, Some("  Protocol: HTTP, because the port is named http. Where that is wrong: --protocol tcp\n")),
+            (
+                None,
+                Protocol::Http,
+                Some(
+                    "  Protocol: HTTP, because the port is named http. Where that is wrong: --protocol tcp\n",
+                ),
+            ),
             (Some(Protocol::Auto), Protocol::Auto, None),
             (Some(Protocol::Tcp), Protocol::Tcp, None),
         ] {

@@ -68,7 +68,8 @@ fn later(share: &EnvironmentShare, by: Expiry) -> Outcome<Value> {
         None => Expiry::default(),
     };
     let hours = had.hours().saturating_add(by.hours());
-    let too_long = || Failure::new(format!("Share {name} cannot live that long: the longest are 99999h and 99999d"));
+    let too_long =
+        || Failure::new(format!("Share {name} cannot live that long: the longest are 99999h and 99999d"));
     let sum: Expiry = format!("{hours}h").parse().map_err(|_| too_long())?;
     if sum.to_string().len() > MAX_EXPIRES_TEXT {
         return Err(too_long());
@@ -114,7 +115,9 @@ fn later_end(share: &EnvironmentShare, ends_at: Timestamp) -> Step<Outcome<()>> 
         Step::Done(Ok(_)) if is_said => Step::Done(Ok(())),
         Step::Done(Err(blocking)) => Step::Done(Err(blocking.into_failure("The share cannot end later"))),
         Step::WaitAtMost(patience) => Step::WaitAtMost(patience),
-        _ if is_said && Blocking::of(Some(share)).is_some_and(|it| it.is_of_the_share()) => Step::Done(Ok(())),
+        _ if is_said && Blocking::of(Some(share)).is_some_and(|it| it.is_of_the_share()) => {
+            Step::Done(Ok(()))
+        }
         _ => Step::Wait,
     }
 }

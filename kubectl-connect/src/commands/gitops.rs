@@ -21,10 +21,8 @@ pub fn check(share: &EnvironmentShare, change: &Value, force: bool, printer: Pri
         return Ok(());
     }
     printer.data(&document::yaml(change)?)?;
-    Err(Failure::new(format!(
-        "{tool} manages share {name} and would revert the change: nothing was changed"
-    ))
-    .hint("Commit the lines above to its manifest, or change it here anyway with --force."))
+    Err(Failure::new(format!("{tool} manages share {name} and would revert the change: nothing was changed"))
+        .hint("Commit the lines above to its manifest, or change it here anyway with --force."))
 }
 
 /// Lets a deletion pass unless a GitOps tool manages the share: it would make it again, with another code.

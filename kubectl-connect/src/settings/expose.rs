@@ -73,9 +73,7 @@ pub fn expose(args: ExposeArgs) -> Outcome<ExposeSettings> {
     let is_named = name.is_some();
     let route = name.unwrap_or_else(|| target.service.clone());
     if !is_label(&route) {
-        return Err(Failure::new(format!(
-            "Invalid route name {route}: use {LABEL_RULE}"
-        )));
+        return Err(Failure::new(format!("Invalid route name {route}: use {LABEL_RULE}")));
     }
     Ok(ExposeSettings {
         target,

@@ -206,9 +206,9 @@ fn ttl(text: &str) -> Outcome<i32> {
     };
     let count = digits.parse::<u32>().ok().filter(|_| !digits.starts_with('+'));
     let seconds = count.zip(unit).and_then(|(count, unit)| count.checked_mul(unit));
-    seconds.and_then(|seconds| i32::try_from(seconds).ok()).filter(|seconds| *seconds <= MAX_TTL).ok_or_else(|| {
-        Failure::new(format!("Invalid value {text} for --ttl: use 0s, 30m, 12h or 7d, at most 365d"))
-    })
+    seconds.and_then(|seconds| i32::try_from(seconds).ok()).filter(|seconds| *seconds <= MAX_TTL).ok_or_else(
+        || Failure::new(format!("Invalid value {text} for --ttl: use 0s, 30m, 12h or 7d, at most 365d")),
+    )
 }
 
 /// How to find out what could have been meant.

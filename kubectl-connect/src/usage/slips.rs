@@ -37,7 +37,8 @@ pub fn verb(word: &str, rest: &[String]) -> Option<String> {
 
 /// What was meant by a word or flag that this verb does not take; `words` are all words behind the verb.
 pub fn argument(verb: &str, wrong: &str, words: &[String]) -> Option<String> {
-    let plain: Vec<&str> = words.iter().map(String::as_str).take_while(|word| !word.starts_with('-')).collect();
+    let plain: Vec<&str> =
+        words.iter().map(String::as_str).take_while(|word| !word.starts_with('-')).collect();
     match verb {
         "share" => share(wrong, &plain),
         "expose" => expose(wrong, words, &plain),
@@ -50,9 +51,7 @@ pub fn argument(verb: &str, wrong: &str, words: &[String]) -> Option<String> {
         "revoke" | "delete" | "rotate" | "unexpose" if !wrong.starts_with('-') => {
             Some("name one at a time".to_owned())
         }
-        "status" if !wrong.starts_with('-') => {
-            Some("name one share, or none to see them all".to_owned())
-        }
+        "status" if !wrong.starts_with('-') => Some("name one share, or none to see them all".to_owned()),
         _ => None,
     }
 }

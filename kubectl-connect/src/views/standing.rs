@@ -71,7 +71,10 @@ impl Standing {
         }
         if !shares::is_current(share) {
             let state = if share.spec.revoked { REVOKING } else { reason::PENDING };
-            return standing(state, Some(waits(state, "the operator has not acted on its latest change yet")));
+            return standing(
+                state,
+                Some(waits(state, "the operator has not acted on its latest change yet")),
+            );
         }
         if let Some(unwritten) = conditions.iter().find(|found| found.reason == SECRET_NOT_WRITABLE) {
             return standing(SECRET_NOT_WRITABLE, Some(unwritten.into()));
@@ -99,10 +102,12 @@ impl Standing {
             };
             return Self { state, obstacle: Blocking::first(conditions), ..standing };
         }
-        let mut notes: Vec<Blocking> = Blocking::named(conditions, kind::STALLED, "True").into_iter().collect();
+        let mut notes: Vec<Blocking> =
+            Blocking::named(conditions, kind::STALLED, "True").into_iter().collect();
         notes.extend(Blocking::named(conditions, kind::ROUTES_CURRENT, "False"));
         if matches!(access, Access::Absent) {
-            let words = format!("Secret {}, which should hold the code, is missing", share.code_secret_name());
+            let words =
+                format!("Secret {}, which should hold the code, is missing", share.code_secret_name());
             notes.push(waits(reason::PENDING, &words));
         }
         Self { state: reason::JOINABLE.to_owned(), is_joinable: true, notes, ..standing }

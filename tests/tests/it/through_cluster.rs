@@ -87,7 +87,8 @@ async fn what_is_in_the_way_is_one_sentence() -> Result<()> {
     kubectl.run(["create", "rolebinding", user, "--role", user, "--user", user]).await?.success()?;
     let allowed_less = world.kubectl.clone().as_user(world.cluster.kubeconfig_for(user, &[])?);
     let output = allowed_less.run(words).await?.fails_with(1)?;
-    let sentence = format!("[x] You do not have permission to create pods/portforward in namespace {namespace}\n");
+    let sentence =
+        format!("[x] You do not have permission to create pods/portforward in namespace {namespace}\n");
     ensure!(output.stderr.contains(&sentence), "{}", output.report());
     Ok(())
 }

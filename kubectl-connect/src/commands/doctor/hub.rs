@@ -72,7 +72,9 @@ async fn named(cluster: &Cluster, type_: &str, key: &str) -> Vec<String> {
 async fn check(text: &str) -> Check {
     let url = match HubUrl::parse(text, InsecureHttp::Allowed) {
         Ok(url) => url,
-        Err(error) => return Check::failed(format!("a Secret has no usable hub URL: {error}"), "Correct its URL."),
+        Err(error) => {
+            return Check::failed(format!("a Secret has no usable hub URL: {error}"), "Correct its URL.");
+        }
     };
     let options = tls::client_config(None).map(|tls| ClientOptions { api_key: None, tls });
     let client = match options.map(|options| Client::new(url.clone(), options)) {

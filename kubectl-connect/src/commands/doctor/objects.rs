@@ -89,7 +89,8 @@ impl Objects {
             return;
         }
         for note in standing.notes {
-            let result = if note.condition == kind::ROUTES_CURRENT { Severity::Warning } else { Severity::Failed };
+            let result =
+                if note.condition == kind::ROUTES_CURRENT { Severity::Warning } else { Severity::Failed };
             self.add(result, &note, name.clone());
         }
         let Some(obstacle) = standing.obstacle.filter(|obstacle| obstacle.reason != DELETING) else { return };
@@ -104,7 +105,8 @@ impl Objects {
     fn add_route(&mut self, expose: &ServiceExpose, now: Timestamp) {
         let name = format!("route {}", expose.route_name());
         self.routes += 1;
-        let conditions = expose.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
+        let conditions =
+            expose.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
         if expose.metadata.deletion_timestamp.is_some() {
             return;
         }
@@ -191,18 +193,48 @@ mod tests {
         let now = NOW.parse().expect("a time");
         shares.iter().for_each(|share| objects.add_share(share, now));
         let down = down.iter().map(|hub| (*hub).to_owned()).collect();
-        objects.checks(&down, is_served).iter().map(|check| check.render().lines().next().unwrap_or_default().to_owned()).collect()
+        objects
+            .checks(&down, is_served)
+            .iter()
+            .map(|check| check.render().lines().next().unwrap_or_default().to_owned())
+            .collect()
     }
 
     #[test]
     fn one_cause_is_one_line() {
         let well = share("well", serde_json::json!([condition("Active", "True", "Joinable", "")]));
-        let ended = share("ended", serde_json::json!([condition("Active", "False", "Revoked", ""), condition("Ready", "True", "Revoked", "")]));
-        let away = |name| share(name, serde_json::json!([condition("Active", "Unknown", "HubUnreachable", "cannot reach the hub at https://h: timed out")]));
-        let key = |name| share(name, serde_json::json!([
-            condition("Active", "False", "Pending", "x"), condition("Stalled", "True", "InvalidCredentials", "the hub does not take the key")]));
+        let ended = share(
+            "ended",
+            serde_json::json!([
+                condition("Active", "False", "Revoked", ""),
+                condition("Ready", "True", "Revoked", "")
+            ]),
+        );
+        let away = |name| {
+            share(
+                name,
+                serde_json::json!([condition(
+                    "Active",
+                    "Unknown",
+                    "HubUnreachable",
+                    "cannot reach the hub at https://h: timed out"
+                )]),
+            )
+        };
+        let key = |name| {
+            share(
+                name,
+                serde_json::json!([
+                    condition("Active", "False", "Pending", "x"),
+                    condition("Stalled", "True", "InvalidCredentials", "the hub does not take the key")
+                ]),
+            )
+        };
         let unseen = share("new", serde_json::json!([]));
-        assert_eq!(said(&[well.clone(), ended], &[], true), ["[ok] 1 share and 0 routes, none of them in trouble"]);
+        assert_eq!(
+            said(&[well.clone(), ended], &[], true),
+            ["[ok] 1 share and 0 routes, none of them in trouble"]
+        );
         assert_eq!(
             said(&[well, key("a"), key("b")], &[], true),
             ["[x] share a, share b: InvalidCredentials: the hub does not take the key"]

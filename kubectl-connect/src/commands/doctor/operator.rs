@@ -32,7 +32,9 @@ async fn checks(cluster: &Cluster, namespace: &str, wanted: Option<&str>) -> Vec
         Ok(Some(lease)) => judge(&lease, wanted, Timestamp::now()),
         Ok(None) => vec![Check::failed(format!("no operator has ever run in namespace {namespace}"), HINT)],
         Err(failure) if failure.is_forbidden() => vec![Check::warning(
-            format!("whether an operator runs in namespace {namespace} cannot be checked: you have no permission to get leases there"),
+            format!(
+                "whether an operator runs in namespace {namespace} cannot be checked: you have no permission to get leases there"
+            ),
             "Ask for the verb get on leases.coordination.k8s.io there, or see whether shares become joinable: kubectl connect status",
         )],
         Err(failure) => vec![Check::of(&failure)],

@@ -5,8 +5,8 @@ use k8s_openapi::api::core::v1::Namespace;
 use kube::Api;
 
 use super::Check;
-use crate::cluster::{Cluster, clock};
 use crate::cluster::failure::{Call, Kind};
+use crate::cluster::{Cluster, clock};
 
 /// From this difference on, ends of shares are shown wrong enough to be noticed. The server's date has whole seconds.
 const SKEW: SignedDuration = SignedDuration::from_secs(5);
@@ -36,9 +36,10 @@ pub(super) async fn namespace(cluster: &Cluster) -> Option<Check> {
     // Its own 404 names the kind `namespaces`, which elsewhere means that an object's namespace is missing.
     match cluster.ask(&call, async { api.get_opt(name).await }).await {
         Ok(None) => Some(Check::failed(format!("namespace {name} does not exist"), format!("{HINT} {name}"))),
-        Ok(Some(found)) if found.metadata.deletion_timestamp.is_some() => {
-            Some(Check::failed(format!("namespace {name} is being deleted"), "Share from another one with -n."))
-        }
+        Ok(Some(found)) if found.metadata.deletion_timestamp.is_some() => Some(Check::failed(
+            format!("namespace {name} is being deleted"),
+            "Share from another one with -n.",
+        )),
         Ok(Some(_)) => Some(Check::ok(format!("namespace {name} exists"))),
         Err(failure) if failure.is_forbidden() => None,
         Err(failure) => Some(Check::of(&failure)),

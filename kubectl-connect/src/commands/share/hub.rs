@@ -46,9 +46,9 @@ async fn by_name(cluster: &Cluster, name: &str) -> Outcome<String> {
             Err(Failure::new(format!("Secret {name} does not exist in namespace {}", cluster.namespace()))
                 .hint(how_to_create(name, "URL", cluster.namespace())))
         }
-        Some(Some(secret)) if secret.type_.as_deref() != Some(HUB_SECRET_TYPE) => {
-            Err(Failure::new(format!("Secret {name} does not describe a hub: its type must be {HUB_SECRET_TYPE}")))
-        }
+        Some(Some(secret)) if secret.type_.as_deref() != Some(HUB_SECRET_TYPE) => Err(Failure::new(format!(
+            "Secret {name} does not describe a hub: its type must be {HUB_SECRET_TYPE}"
+        ))),
         Some(_) => Ok(name.to_owned()),
     }
 }

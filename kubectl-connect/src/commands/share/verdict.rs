@@ -7,8 +7,8 @@ use connect_crds::EnvironmentShare;
 use connect_crds::condition::{self, kind, reason};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
-use crate::cluster::wait::Step;
 use crate::cluster::shares;
+use crate::cluster::wait::Step;
 use crate::failure::Failure;
 use crate::views::standing::{DELETING, REVOKING, SECRET_NOT_WRITABLE};
 
@@ -157,7 +157,9 @@ impl Blocking {
                 "Raise spec.maxJoins, or give the share a new code: kubectl connect rotate NAME"
             }
             reason::SNAPSHOT_OUTDATED => "Create another share for today's routes: kubectl connect share",
-            reason::HUB_UNREACHABLE => "Make sure the hub is running and accessible. See also: kubectl connect doctor",
+            reason::HUB_UNREACHABLE => {
+                "Make sure the hub is running and accessible. See also: kubectl connect doctor"
+            }
             SECRET_NOT_WRITABLE => {
                 "Let the operator write the Secret (a quota, a policy or a Secret of that name may stand in its way)."
             }

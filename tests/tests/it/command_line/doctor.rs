@@ -143,9 +143,14 @@ impl Broken<'_> {
         let Self { what, output, says } = self;
         let text = &output.stdout;
         for line in says {
-            ensure!(text.matches(line.as_str()).count() == 1, "{what}: {line:?} is not there once: {}", output.report());
+            ensure!(
+                text.matches(line.as_str()).count() == 1,
+                "{what}: {line:?} is not there once: {}",
+                output.report()
+            );
         }
-        let failed = text.lines().filter(|line| line.starts_with("[x] ") && !text.ends_with(&format!("{line}\n")));
+        let failed =
+            text.lines().filter(|line| line.starts_with("[x] ") && !text.ends_with(&format!("{line}\n")));
         assert_eq!(failed.count(), says.len(), "{what}: one line for each cause: {}", output.report());
         ensure!(text.ends_with("[x] Something does not work\n"), "{what}: {}", output.report());
         for raw in ["os error", "deadline has elapsed", "Everything works", "error sending request"] {

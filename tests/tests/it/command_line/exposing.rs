@@ -236,7 +236,8 @@ exit 1
     let two = ["share", "--service", "web:80", "--service", "web:admin", "-o", "json"];
     let share = connect(&world, &two).await?.success()?;
     let share: serde_json::Value = serde_json::from_str(&share.stdout)?;
-    let routes: Vec<_> = share["routes"].as_array().into_iter().flatten().map(|route| route["port"].clone()).collect();
+    let routes: Vec<_> =
+        share["routes"].as_array().into_iter().flatten().map(|route| route["port"].clone()).collect();
     assert_eq!(routes, [80, 9000], "both are shared: {share}");
     Ok(())
 }

@@ -96,7 +96,11 @@ exit 0
     let all = json(&world, &["status", "-o", "json"]).await?;
     assert_eq!(all["shares"].as_array().map(Vec::len), Some(4), "programs see all: {all}");
     let listed = connect(&world, &["share", "--list"]).await?.success()?;
-    ensure!(!listed.stdout.contains("old") && listed.stderr.starts_with("2 ended shares"), "{}", listed.report());
+    ensure!(
+        !listed.stdout.contains("old") && listed.stderr.starts_with("2 ended shares"),
+        "{}",
+        listed.report()
+    );
     names.check(
         &connect(&world, &["delete", "old"]).await?,
         str![[r#"
@@ -121,7 +125,8 @@ async fn a_table_that_goes_on_keeps_its_columns_and_says_nothing_twice() -> Resu
         world.share_says(name, kind::ACTIVE, "True", reason::JOINABLE).await?;
     }
     let command = world.kubectl.command(["connect", "status", "--watch"]);
-    let mut table = Process::start(&format!("columns-{}", world.namespace.name()), command, &world.cluster.logs())?;
+    let mut table =
+        Process::start(&format!("columns-{}", world.namespace.name()), command, &world.cluster.logs())?;
     let has = |text: &'static str| move |said: &str| said.contains(text).then_some(());
     table.printed("both are in the table", PATIENTLY, has("\nb  ")).await?;
     // Changes that no column shows, then one that a column does.
