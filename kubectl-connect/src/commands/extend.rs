@@ -158,4 +158,34 @@ mod tests {
             "[x] Share demo cannot live that long: the longest are 99999h and 99999d\n"
         );
     }
+
+    #[test]
+    fn an_end_counts_once_the_hub_knows_it() {
+        let said = |generation: i64, end: &str, conditions: Value| {
+            let share = serde_json::from_value(json!({"metadata": {"name": "demo", "generation": 2}, "spec": {},
+                "status": {"observedGeneration": generation, "expirationTime": end, "conditions": conditions}}));
+            match later_end(&share.expect("a share"), "2026-12-01T22:00:00Z".parse().expect("a time")) {
+                Step::Done(Ok(())) => "done",
+                Step::Done(Err(_)) => "never",
+                Step::Wait => "wait",
+                Step::WaitAtMost(_) => "wait a little",
+            }
+        };
+        let one = |kind: &str, status: &str, reason: &str| {
+            json!([{"type": kind, "status": status, "reason": reason, "message": "", "lastTransitionTime": "2026-12-01T18:00:00Z"}])
+        };
+        let (old, new) = ("2026-12-01T18:00:00Z", "2026-12-01T22:00:00Z");
+        for (generation, end, conditions, judged) in [
+            (2, new, one("Active", "True", "Joinable"), "done"),
+            (2, old, one("Active", "True", "Joinable"), "wait"),
+            (1, new, one("Active", "True", "Joinable"), "wait"),
+            (2, new, one("Active", "Unknown", "HubUnreachable"), "wait a little"),
+            (2, new, one("Active", "False", "JoinLimitReached"), "done"),
+            (2, new, one("ResolvedRefs", "False", "ExposeNotReady"), "done"),
+            (2, new, one("Accepted", "False", "ExpirationTooLong"), "never"),
+            (2, new, one("Active", "False", "Revoked"), "never"),
+        ] {
+            assert_eq!(said(generation, end, conditions.clone()), judged, "{generation} {end} {conditions}");
+        }
+    }
 }

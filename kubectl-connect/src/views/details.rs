@@ -19,7 +19,7 @@ pub fn details(share: &ShareView, now: Timestamp) -> String {
     }
     if !share.notes.is_empty() {
         let notes: String = share.notes.iter().map(explained).collect();
-        text.push_str(&format!("\nTo know:\n{notes}"));
+        text.push_str(&format!("\nNotes:\n{notes}"));
     }
     text
 }

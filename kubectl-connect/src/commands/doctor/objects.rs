@@ -177,7 +177,7 @@ mod tests {
 
     const NOW: &str = "2024-01-14T10:30:00Z";
 
-    fn share(name: &str, conditions: serde_json::Value) -> EnvironmentShare {
+    fn share(name: &str, conditions: &serde_json::Value) -> EnvironmentShare {
         serde_json::from_value(serde_json::json!({
             "metadata": {"name": name, "namespace": "staging", "creationTimestamp": "2024-01-14T10:00:00Z"},
             "spec": {"expires": "4h"}, "status": {"conditions": conditions}}))
@@ -202,18 +202,14 @@ mod tests {
 
     #[test]
     fn one_cause_is_one_line() {
-        let well = share("well", serde_json::json!([condition("Active", "True", "Joinable", "")]));
-        let ended = share(
-            "ended",
-            serde_json::json!([
+        let well = share("well", &serde_json::json!([condition("Active", "True", "Joinable", "")]));
+        let ended = share("ended", &serde_json::json!([
                 condition("Active", "False", "Revoked", ""),
                 condition("Ready", "True", "Revoked", "")
             ]),
         );
         let away = |name| {
-            share(
-                name,
-                serde_json::json!([condition(
+            share(name, &serde_json::json!([condition(
                     "Active",
                     "Unknown",
                     "HubUnreachable",
@@ -222,15 +218,13 @@ mod tests {
             )
         };
         let key = |name| {
-            share(
-                name,
-                serde_json::json!([
+            share(name, &serde_json::json!([
                     condition("Active", "False", "Pending", "x"),
                     condition("Stalled", "True", "InvalidCredentials", "the hub does not take the key")
                 ]),
             )
         };
-        let unseen = share("new", serde_json::json!([]));
+        let unseen = share("new", &serde_json::json!([]));
         assert_eq!(
             said(&[well.clone(), ended], &[], true),
             ["[ok] 1 share and 0 routes, none of them in trouble"]
@@ -245,7 +239,7 @@ mod tests {
         );
         let none: [String; 0] = [];
         assert_eq!(said(&[away("a")], &["https://h"], true), none, "it was said where hubs are looked at");
-        assert_eq!(said(&[unseen.clone()], &[], true), ["[x] no operator has acted on share new"]);
+        assert_eq!(said(std::slice::from_ref(&unseen), &[], true), ["[x] no operator has acted on share new"]);
         assert_eq!(said(&[unseen], &[], false), none);
     }
 

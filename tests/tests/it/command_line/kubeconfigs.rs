@@ -103,7 +103,7 @@ exit 1
                 "idp-issuer-url": issuer})),
             str![[r#"
 ---
-[x] Cannot log in to the cluster: the login provider of the kubeconfig: Connection refused (os error 111)
+[x] Cannot log in to the cluster: the login provider of the kubeconfig: connection refused
 Log in again with the tool of your cluster, or choose another --context.
 exit 1
 

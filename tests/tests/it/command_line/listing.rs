@@ -136,12 +136,13 @@ async fn a_table_that_goes_on_keeps_its_columns_and_says_nothing_twice() -> Resu
     connect(&world, &["revoke", "b"]).await?.success()?;
     table.printed("its end is in the table", PATIENTLY, has("Revoked")).await?;
     let said = table.stdout();
-    let of_b: Vec<&str> = said.lines().filter(|line| line.starts_with("b ")).collect();
-    assert_eq!(of_b.len(), 2, "one row for each state: {said}");
     let column = said.lines().next().and_then(|head| head.find("STATE")).context("a head")?;
-    for (row, state) in of_b.iter().zip(["Joinable", "Revoked"]) {
-        ensure!(row.get(column..).is_some_and(|rest| rest.starts_with(state)), "{state} has moved: {said}");
-    }
+    let of_b = said.lines().filter(|line| line.starts_with("b "));
+    let mut states: Vec<&str> =
+        of_b.filter_map(|row| row.get(column..)?.split_whitespace().next()).collect();
+    // The wish may be seen before the operator has acted on it.
+    states.retain(|state| *state != "Revoking");
+    assert_eq!(states, ["Joinable", "Revoked"], "one row for each state, in its column: {said}");
     Ok(())
 }
 

@@ -47,6 +47,10 @@ Joined: 2 times
     WHO     WHEN                           AGO
     bob     [..] GMT   [..]s
     alice   [..] GMT   [..]s
+
+Notes:
+    RoutesCurrent is False (SnapshotOutdated): not in the snapshot: later; [..]
+    Create another share for today's routes: kubectl connect share
 ---
 exit 0
 
@@ -66,7 +70,7 @@ exit 0
         &connect(&world, &["status", "-o", "wide"]).await?,
         str![[r#"
 NAME   STATE      ROUTES   JOINS   EXPIRES   AGE   CODE         FRIENDLY NAME   MESSAGE
-demo   Joinable   1/1      2       4h        [..]s[..]abc123[..]PR-1234         <none>
+demo   Joinable   1/1      2       4h        [..]s[..]abc123[..]PR-1234         SnapshotOutdated: not in the snapshot: later; [..]
 ---
 exit 0
 
