@@ -162,8 +162,10 @@ mod tests {
     #[test]
     fn an_end_counts_once_the_hub_knows_it() {
         let said = |generation: i64, end: &str, conditions: Value| {
-            let share = serde_json::from_value(json!({"metadata": {"name": "demo", "generation": 2}, "spec": {},
-                "status": {"observedGeneration": generation, "expirationTime": end, "conditions": conditions}}));
+            let share = serde_json::from_value(
+                json!({"metadata": {"name": "demo", "generation": 2}, "spec": {},
+                "status": {"observedGeneration": generation, "expirationTime": end, "conditions": conditions}}),
+            );
             match later_end(&share.expect("a share"), "2026-12-01T22:00:00Z".parse().expect("a time")) {
                 Step::Done(Ok(())) => "done",
                 Step::Done(Err(_)) => "never",
@@ -171,9 +173,7 @@ mod tests {
                 Step::WaitAtMost(_) => "wait a little",
             }
         };
-        let one = |kind: &str, status: &str, reason: &str| {
-            json!([{"type": kind, "status": status, "reason": reason, "message": "", "lastTransitionTime": "2026-12-01T18:00:00Z"}])
-        };
+        let one = |kind: &str, status: &str, reason: &str| json!([{"type": kind, "status": status, "reason": reason, "message": "", "lastTransitionTime": "2026-12-01T18:00:00Z"}]);
         let (old, new) = ("2026-12-01T18:00:00Z", "2026-12-01T22:00:00Z");
         for (generation, end, conditions, judged) in [
             (2, new, one("Active", "True", "Joinable"), "done"),

@@ -203,13 +203,17 @@ mod tests {
     #[test]
     fn one_cause_is_one_line() {
         let well = share("well", &serde_json::json!([condition("Active", "True", "Joinable", "")]));
-        let ended = share("ended", &serde_json::json!([
+        let ended = share(
+            "ended",
+            &serde_json::json!([
                 condition("Active", "False", "Revoked", ""),
                 condition("Ready", "True", "Revoked", "")
             ]),
         );
         let away = |name| {
-            share(name, &serde_json::json!([condition(
+            share(
+                name,
+                &serde_json::json!([condition(
                     "Active",
                     "Unknown",
                     "HubUnreachable",
@@ -218,7 +222,9 @@ mod tests {
             )
         };
         let key = |name| {
-            share(name, &serde_json::json!([
+            share(
+                name,
+                &serde_json::json!([
                     condition("Active", "False", "Pending", "x"),
                     condition("Stalled", "True", "InvalidCredentials", "the hub does not take the key")
                 ]),
@@ -239,7 +245,10 @@ mod tests {
         );
         let none: [String; 0] = [];
         assert_eq!(said(&[away("a")], &["https://h"], true), none, "it was said where hubs are looked at");
-        assert_eq!(said(std::slice::from_ref(&unseen), &[], true), ["[x] no operator has acted on share new"]);
+        assert_eq!(
+            said(std::slice::from_ref(&unseen), &[], true),
+            ["[x] no operator has acted on share new"]
+        );
         assert_eq!(said(&[unseen], &[], false), none);
     }
 

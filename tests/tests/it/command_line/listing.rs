@@ -138,8 +138,7 @@ async fn a_table_that_goes_on_keeps_its_columns_and_says_nothing_twice() -> Resu
     let said = table.stdout();
     let column = said.lines().next().and_then(|head| head.find("STATE")).context("a head")?;
     let of_b = said.lines().filter(|line| line.starts_with("b "));
-    let mut states: Vec<&str> =
-        of_b.filter_map(|row| row.get(column..)?.split_whitespace().next()).collect();
+    let mut states: Vec<&str> = of_b.filter_map(|row| row.get(column..)?.split_whitespace().next()).collect();
     // The wish may be seen before the operator has acted on it.
     states.retain(|state| *state != "Revoking");
     assert_eq!(states, ["Joinable", "Revoked"], "one row for each state, in its column: {said}");
