@@ -4,8 +4,6 @@
 .DEFAULT_GOAL := help
 CRATES := connect-crds connect-hub connect-hubd connect-operator kubectl-connect connect-tests connect-bench connect-release
 LAB := cargo run --bin lab --
-# For a list inside a call of make's own.
-comma := ,
 IMAGE ?= private-connect:latest
 BENCH := cargo run --release --package connect-bench --
 
@@ -76,10 +74,8 @@ dist: ## make release archives of the plugin for the platforms that can be built
 	cargo run --bin dist -- --folder dist
 
 .PHONY: image
-image: ## build the operator's image with docker or podman (IMAGE=name:tag; PUSH=1 for amd64 and arm64, pushed)
-	@engine=$$(for it in docker podman; do $$it info >/dev/null 2>&1 && echo $$it && break; done); \
-	test -n "$$engine" || { echo "no container engine answers: start docker or podman, then try again" >&2; exit 1; }; \
-	$$engine $(if $(PUSH),buildx build --platform linux/amd64$(comma)linux/arm64 --push,build) -t $(IMAGE) .
+image: ## build the operator's image with docker (and its plugin buildx) or podman (IMAGE=name:tag; PUSH=1 for amd64 and arm64, pushed)
+	@.ci/image $(IMAGE) $(if $(PUSH),push)
 
 .PHONY: ci
 ci: ## what continuous integration runs

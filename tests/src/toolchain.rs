@@ -90,6 +90,15 @@ pub async fn helm() -> Result<PathBuf> {
     blocking(|| Ok(go::built("helm", &[("helm", "helm.sh/helm/v4/cmd/helm")])?.join("helm"))).await
 }
 
+/// Says what a build context holds, by Docker's own code; from the cache, else built into it.
+///
+/// # Errors
+/// It has to be built and Go is missing, or the build fails.
+pub async fn build_context() -> Result<PathBuf> {
+    let built = || go::built("build-context", &[("build-context", ".")]);
+    blocking(move || Ok(built()?.join("build-context"))).await
+}
+
 /// The folder of PostgreSQL's server programs, installed when it is missing and we may.
 ///
 /// # Errors

@@ -22,8 +22,12 @@ const VERSION_PACKAGE: &str = "k8s.io/component-base/version";
 /// The folder with each program of `packages` (name and Go package), built when it is not there.
 pub(super) fn built(module: &str, packages: &[(&str, &str)]) -> Result<PathBuf> {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("control-plane").join(module);
-    let pins = source.join("go.sum");
-    let pins = fs::read(&pins).with_context(|| format!("cannot read {}", pins.display()))?;
+    let mut pins = read(&source.join("go.sum"))?;
+    // A program of ours is as old as its source.
+    let own = source.join("main.go");
+    if own.is_file() {
+        pins.extend(read(&own)?);
+    }
     let folder = cache()?.join(format!("{module}-{}", short_hex(&pins)));
     let missing = |folder: &Path| -> Vec<(String, String)> {
         let absent = packages.iter().filter(|(program, _)| !folder.join(program).is_file());
@@ -62,6 +66,10 @@ fn build(source: &Path, program: &str, package: &str, folder: &Path) -> Result<(
         ensure!(status.success(), "go build {package} ended with {status}; what it said is above");
         fs::rename(&partial, folder.join(program)).with_context(|| format!("cannot put {program} in place"))
     })
+}
+
+fn read(path: &Path) -> Result<Vec<u8>> {
+    fs::read(path).with_context(|| format!("cannot read {}", path.display()))
 }
 
 /// Leaves out symbols, and tells the program its version.

@@ -12,6 +12,7 @@ mod ending_namespace;
 mod faults;
 mod gitops;
 mod guides;
+mod image;
 mod isolation;
 mod joining;
 mod labelled;
