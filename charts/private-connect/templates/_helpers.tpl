@@ -5,6 +5,9 @@
 {{- .Values.fullnameOverride -}}
 {{- else if contains .Chart.Name .Release.Name -}}
 {{- .Release.Name | trunc 53 | trimSuffix "-" -}}
+{{- else if regexMatch "^[0-9]" .Release.Name -}}
+{{- /* Names of Services begin with a letter. */ -}}
+{{- printf "%s-%s" .Chart.Name .Release.Name | trunc 53 | trimSuffix "-" -}}
 {{- else -}}
 {{- printf "%s-%s" .Release.Name .Chart.Name | trunc 53 | trimSuffix "-" -}}
 {{- end -}}
@@ -13,14 +16,19 @@
 {{/* The operator refuses to dial Services of its namespace that carry app.kubernetes.io/name: private-connect. */}}
 {{- define "private-connect.selectorLabels" -}}
 app.kubernetes.io/name: private-connect
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
+{{- end -}}
+
+{{/* The chart's own labels; by these Services, Pods and policies find each other, so commonLabels cannot change them. */}}
+{{- define "private-connect.ownLabels" -}}
+{{ include "private-connect.selectorLabels" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service | quote }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | quote }}
 {{- end -}}
 
 {{- define "private-connect.labels" -}}
-{{ include "private-connect.selectorLabels" . }}
-app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
-app.kubernetes.io/managed-by: {{ .Release.Service }}
-helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+{{ merge (fromYaml (include "private-connect.ownLabels" .)) .Values.commonLabels | toYaml }}
 {{- end -}}
 
 {{- define "private-connect.serviceAccountName" -}}
@@ -33,8 +41,8 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 
 {{- define "private-connect.subject" -}}
 - kind: ServiceAccount
-  name: {{ include "private-connect.serviceAccountName" . }}
-  namespace: {{ .Release.Namespace }}
+  name: {{ include "private-connect.serviceAccountName" . | quote }}
+  namespace: {{ .Release.Namespace | quote }}
 {{- end -}}
 
 {{- define "private-connect.image" -}}
@@ -49,10 +57,10 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 
 {{/* Arguments of every command of the operator: what it logs, where it serves, which hub is its own. */}}
 {{- define "private-connect.whereabouts" -}}
-- --log={{ .Values.log.filter }}
-- --log-format={{ .Values.log.format }}
+- {{ printf "--log=%s" .Values.log.filter | quote }}
+- {{ printf "--log-format=%s" .Values.log.format | quote }}
 {{- with .Values.watchNamespaces }}
-- --watch-namespaces={{ join "," . }}
+- {{ printf "--watch-namespaces=%s" (join "," .) | quote }}
 {{- end }}
 {{- if .Values.hub.allowInsecure }}
 - --allow-insecure-hub
@@ -60,7 +68,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- if .Values.embeddedHub.enabled }}
 - --embedded-hub
 {{- else }}
-- --hub-url={{ .Values.hub.url }}
+- {{ printf "--hub-url=%s" .Values.hub.url | quote }}
 {{- if .Values.hub.apiKeySecret }}
 - --hub-api-key-file=/etc/private-connect/hub/apiKey
 {{- end }}
@@ -77,26 +85,13 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
   valueFrom: {fieldRef: {fieldPath: metadata.name}}
 - name: POD_IP
   valueFrom: {fieldRef: {fieldPath: status.podIP}}
+{{- with .Values.extraEnv }}
+{{ toYaml . }}
+{{- end }}
 {{- end -}}
 
-{{- define "private-connect.podSecurity" -}}
-runAsNonRoot: true
-runAsUser: 65532
-runAsGroup: 65532
-fsGroup: 65532
-fsGroupChangePolicy: OnRootMismatch
-seccompProfile:
-  type: RuntimeDefault
-{{- end -}}
-
-{{- define "private-connect.containerSecurity" -}}
-allowPrivilegeEscalation: false
-readOnlyRootFilesystem: true
-capabilities:
-  drop: [ALL]
-{{- end -}}
-
-{{- define "private-connect.secretMounts" -}}
+{{/* What every command of the operator has mounted: Secrets for the hub, and what the platform team adds. */}}
+{{- define "private-connect.mounts" -}}
 {{- if .Values.hub.apiKeySecret }}
 - name: hub-key
   mountPath: /etc/private-connect/hub
@@ -107,31 +102,50 @@ capabilities:
   mountPath: /etc/private-connect/ca
   readOnly: true
 {{- end }}
+{{- with .Values.extraVolumeMounts }}
+{{ toYaml . }}
+{{- end }}
 {{- end -}}
 
-{{- define "private-connect.secretVolumes" -}}
+{{- define "private-connect.volumes" -}}
 {{- if .Values.hub.apiKeySecret }}
 - name: hub-key
   secret:
-    secretName: {{ .Values.hub.apiKeySecret }}
+    secretName: {{ .Values.hub.apiKeySecret | quote }}
     defaultMode: 0440
 {{- end }}
 {{- if .Values.hub.caSecret }}
 - name: hub-ca
   secret:
-    secretName: {{ .Values.hub.caSecret }}
+    secretName: {{ .Values.hub.caSecret | quote }}
     defaultMode: 0440
+{{- end }}
+{{- with .Values.extraVolumes }}
+{{ toYaml . }}
 {{- end }}
 {{- end -}}
 
-{{/* Where Pods run, and from where their image comes. */}}
+{{/* Where Pods run, who they are there, how they look up names, and from where their image comes. */}}
 {{- define "private-connect.placement" -}}
+securityContext:
+  {{- toYaml .Values.podSecurityContext | nindent 2 }}
+{{- with .Values.dnsPolicy }}
+dnsPolicy: {{ . | quote }}
+{{- end }}
+{{- with .Values.dnsConfig }}
+dnsConfig:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.hostAliases }}
+hostAliases:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
 {{- with .Values.imagePullSecrets }}
 imagePullSecrets:
   {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- with .Values.priorityClassName }}
-priorityClassName: {{ . }}
+priorityClassName: {{ . | quote }}
 {{- end }}
 {{- with .Values.nodeSelector }}
 nodeSelector:
@@ -147,9 +161,15 @@ affinity:
 {{- end }}
 {{- end -}}
 
-{{/* Host of embeddedHub.publicUrl, without a port. */}}
+{{/*
+Host of embeddedHub.publicUrl, without a port. Nothing when it is an address: Ingresses and routes know names only, and one without
+a name is for whatever reaches it.
+*/}}
 {{- define "private-connect.publicHost" -}}
-{{- regexReplaceAll ":[0-9]+$" (urlParse .Values.embeddedHub.publicUrl).host "" -}}
+{{- $host := regexReplaceAll ":[0-9]+$" (urlParse .Values.embeddedHub.publicUrl).host "" -}}
+{{- if not (regexMatch "^(\\[.*\\]|[0-9.]+)$" $host) -}}
+{{- $host -}}
+{{- end -}}
 {{- end -}}
 
 {{/* Values that are each right and wrong together. */}}
@@ -194,7 +214,7 @@ affinity:
     && !(has(namespaceObject.metadata.labels) && 'connect.privateconnect.co/sharing' in namespaceObject.metadata.labels
     && namespaceObject.metadata.labels['connect.privateconnect.co/sharing'] == 'forbidden')
   messageExpression: >-
-    'nothing of namespace ' + request.namespace + ' may be shared: use another namespace, or ask whoever manages the cluster'
+    'nothing of namespace ' + request.namespace + ' may be shared: use another namespace, or ask a cluster administrator'
   reason: Forbidden
 {{- end -}}
 

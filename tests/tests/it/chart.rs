@@ -6,6 +6,7 @@ mod observe;
 mod pod;
 mod preview;
 mod render;
+mod values;
 mod written;
 
 use connect_tests::helm::OPERATOR;

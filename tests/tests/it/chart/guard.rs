@@ -104,7 +104,7 @@ fn of_roles() -> Vec<Row> {
 /// What the policies say.
 fn of_policies() -> Vec<Row> {
     let too_long = "may live for at most 8h from its creation: ask for less with expires or expirationTime";
-    let closed = "may be shared: use another namespace, or ask whoever manages the cluster";
+    let closed = "may be shared: use another namespace, or ask a cluster administrator";
     let public = json!({"serviceRef": {"name": "postgres", "port": 5432}, "public": true});
     let private = json!({"serviceRef": {"name": "postgres", "port": 5432}, "public": false});
     vec![

@@ -62,7 +62,7 @@ async fn what_helm_installs_is_enough_and_not_too_much() -> Result<()> {
     cluster_wide_with_its_own_hub(&cluster, &helm).await?;
     for_one_namespace_with_another_hub(&cluster, &helm).await?;
 
-    helm.run(&["uninstall", "private-connect-crds"]).await?;
+    helm.run(&["uninstall", "private-connect-crds", "--namespace", "private-connect"]).await?;
     // Objects are there, so the kinds must be too.
     let left =
         cluster.kubectl().run(["get", "connect", "--all-namespaces", "-o", "name"]).await?.success()?;

@@ -92,6 +92,15 @@ async fn switches_turn_off_and_bad_values_are_named() -> Result<()> {
         ("services[0].name=api", "port"),
         ("services[0].name=Api,services[0].port=1", "services/0/name"),
         ("share.lifetime=7d", "lifetime"),
+        ("services[0].name=api,services[0].port=70000", "services/0/port"),
+        (
+            "services[0].name=a,services[0].port=1,services[1].name=b,services[1].port=1,services[1].routeName=a",
+            "services[0] and services[1] are both called a: give one of them another routeName",
+        ),
+        (
+            "services[0].name=a,services[0].port=1,services[1].name=a,services[1].port=1,services[2].name=a,services[2].port=1",
+            "services[1] and services[2] are both called a-1",
+        ),
         ("ci.subjects[0].kind=Robot,ci.subjects[0].name=x", "ci/subjects/0/kind"),
     ] {
         let said = helm.refusal_of(PREVIEW, &["--set", setting]).await.with_context(|| setting)?;

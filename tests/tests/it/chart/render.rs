@@ -78,6 +78,20 @@ fn ways() -> Vec<(&'static str, Vec<&'static str>)> {
                 "policies.requireServiceAccess=false,policies.forbidPublic=false",
             ]),
         ),
+        (
+            "embedded, what platform teams ask for",
+            set(&[
+                "embeddedHub.enabled=true,embeddedHub.publicUrl=https://[2001:db8::1]:8443,embeddedHub.ingress.enabled=true",
+                "embeddedHub.ingress.tlsSecret=tls,embeddedHub.gateway.enabled=true,embeddedHub.gateway.parentRefs[0].name=public",
+                "embeddedHub.service.type=NodePort,embeddedHub.service.nodePort=30080,embeddedHub.persistence.annotations.a=b",
+                "listenAddress=[::],extraArgs={--print-addresses},extraEnv[0].name=TZ,extraEnv[0].value=Europe/Berlin",
+                "extraVolumes[0].name=certificates,extraVolumes[0].configMap.name=certificates",
+                "extraVolumeMounts[0].name=certificates,extraVolumeMounts[0].mountPath=/etc/more,extraVolumeMounts[0].readOnly=true",
+                "commonLabels.team=platform,deploymentAnnotations.a=b,dnsPolicy=None,dnsConfig.nameservers[0]=10.0.0.10",
+                "hostAliases[0].ip=10.0.0.7,hostAliases[0].hostnames[0]=hub.internal",
+                "podSecurityContext.fsGroup=null,securityContext.runAsNonRoot=true",
+            ]),
+        ),
         ("another account", set(&["serviceAccount.create=false,serviceAccount.name=somebody"])),
     ]
 }
@@ -290,6 +304,14 @@ async fn values_that_cannot_work_are_refused_with_a_sentence() -> Result<()> {
             "embeddedHub.enabled=true,embeddedHub.ingress.enabled=true,embeddedHub.publicUrl=https://example.com/hub",
             "embeddedHub.publicUrl must have no path",
         ),
+        ("embeddedHub.publicUrl=https://2001:db8::1", "at '/embeddedHub/publicUrl'"),
+        ("embeddedHub.service.nodePort=70000", "at '/embeddedHub/service/nodePort'"),
+        ("extraArgs={print}", "at '/extraArgs/0': 'print' does not match pattern"),
+        ("extraEnv[0].value=x", "at '/extraEnv/0': missing property 'name'"),
+        ("extraVolumeMounts[0].name=x", "at '/extraVolumeMounts/0': missing property 'mountPath'"),
+        ("dnsPolicy=Mine", "at '/dnsPolicy': value must be one of"),
+        ("listenAddress=::", "at '/listenAddress'"),
+        ("commonLabels.helm\\.sh/chart=x", "invalid propertyName 'helm.sh/chart'"),
         ("serviceAccount.create=false", "set serviceAccount.name to the ServiceAccount to use"),
     ];
     for (setting, sentence) in rows {

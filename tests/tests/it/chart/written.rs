@@ -101,8 +101,8 @@ fn the_image_fits_the_workspace_and_the_chart() -> Result<()> {
     let (_, image) = dockerfile.rsplit_once("\nFROM ").context("it has a second stage")?;
     assert!(!image.contains("\nRUN "), "there is no shell in the image");
     let deployment = read(format!("{OPERATOR}/templates/deployment.yaml"))?;
-    let helpers = read(format!("{OPERATOR}/templates/_helpers.tpl"))?;
-    let user = helpers.split_once("runAsUser: ").and_then(|(_, rest)| rest.lines().next());
+    let values = read(format!("{OPERATOR}/values.yaml"))?;
+    let user = values.split_once("  runAsUser: ").and_then(|(_, rest)| rest.lines().next());
     let user = user.context("the chart says which user")?;
     assert!(image.contains(&format!("\nUSER {user}:{user}\n")), "user {user} in the chart");
     assert!(image.contains("\nCOPY --from=build --chown=65532:65532 /out/data /var/lib/private-connect\n"));
