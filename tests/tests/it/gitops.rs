@@ -4,6 +4,7 @@
 mod argo;
 mod flux;
 mod health;
+mod kustomize;
 
 use anyhow::{Context as _, Result, ensure};
 use connect_crds::condition::{kind, reason};
