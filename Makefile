@@ -1,8 +1,10 @@
 # What one can do here; `make` alone lists it. Recipes are a line or a script: the work itself is in Rust, in tests/.
 # A fresh machine needs make, Rust and Go. Whatever else is missing is built or installed, and says so.
+FIRST := First run on 2 cores: about 10 minutes and 8 GB of disk; then a minute. Needs Rust, Go 1.26 (not with CONTEXT=), and \
+  PostgreSQL and Redis, which root has installed by apt-get.
 
 .DEFAULT_GOAL := help
-CRATES := connect-crds connect-hub connect-hubd connect-operator kubectl-connect connect-tests connect-bench connect-release
+CRATES := connect-crds connect-hub connect-hubd connect-operator kubectl-connect connect-tests connect-bench connect-release connect-tools
 LAB := cargo run --bin lab --
 IMAGE ?= private-connect:latest
 BENCH := cargo run --release --package connect-bench --
@@ -16,11 +18,13 @@ help: ## list what one can do
 
 .PHONY: demo
 demo: ## see it work on real parts: share, join, bytes, the end (KEEP=1 leaves it up, CONTEXT=name uses that cluster)
-	@$(LAB) demo $(if $(KEEP),--keep) $(if $(CONTEXT),--context $(CONTEXT))
+	@echo "$(FIRST)"
+	@cargo run --quiet --bin begin -- demo $(if $(KEEP),--keep) $(if $(CONTEXT),--context $(CONTEXT))
 
 .PHONY: up
 up: ## start a control plane, a hub and the operator, and say how to use them
-	@$(LAB) up
+	@echo "$(FIRST)"
+	@cargo run --quiet --bin begin -- up
 
 .PHONY: down
 down: ## end what `make up` or `make demo KEEP=1` left running
@@ -48,12 +52,17 @@ bench: ## measure speed, cost and exactness of ends beside peers (ONLY=D4,E1 som
 	@$(BENCH) $(if $(ONLY),--only $(ONLY)) $(if $(PAIRS),--pairs $(PAIRS)) $(if $(PEERS),--peers)
 
 .PHONY: lint
-lint: ## formatting, clippy, each crate alone, licences and sources of dependencies
+lint: ## formatting, clippy, each crate alone, licences and sources of dependencies, workflows and scripts
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	@set -e; for crate in $(CRATES); do echo "cargo check -p $$crate"; cargo check --quiet -p $$crate --all-targets; done
 	@cargo deny --version >/dev/null 2>&1 || cargo install --locked cargo-deny@0.20.2
 	cargo deny check bans licenses sources
+	@.ci/workflows
+
+.PHONY: lint-workflows
+lint-workflows: ## actionlint, zizmor and shellcheck on workflows, actions and scripts
+	@.ci/workflows
 
 .PHONY: fmt
 fmt: ## format all sources

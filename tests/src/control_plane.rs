@@ -24,12 +24,12 @@ pub use kubectl::shown;
 pub use kubectl::{Kubectl, Output};
 
 use crate::process::Process;
-use crate::progress::say;
 use crate::rights;
 use crate::scratch::Scratch;
-use crate::toolchain::{self, Kubernetes};
+use crate::toolchain::{self, Kubernetes, Need};
 use crate::wait::{PATIENTLY, eventually};
 use certificates::Authority;
+use connect_tools::say;
 
 /// How often a start is tried when another process took a port that was free a moment before.
 const ATTEMPTS: usize = 3;
@@ -44,14 +44,22 @@ pub struct Options {
     pub audit: bool,
     /// Keep that log, in place of the one of an earlier run; see [`rights::kept_log`].
     pub keep_audit: bool,
+    /// Leave out the controllers, and be content with any API server that the machine has.
+    pub without_controllers: bool,
     /// Leave out our CustomResourceDefinitions.
     pub without_definitions: bool,
+}
+
+impl Options {
+    fn need(self) -> Need {
+        if self.without_controllers { Need::ApiServer } else { Need::Everything }
+    }
 }
 
 /// A running control plane; it ends when this value is dropped or we end.
 pub struct ControlPlane {
     // Dropped in this order: whoever talks to another goes first.
-    controller_manager: Process,
+    controller_manager: Option<Process>,
     api_server: Process,
     etcd: Process,
     tools: Kubernetes,
@@ -97,8 +105,8 @@ impl ControlPlane {
     /// # Errors
     /// Its programs are missing and cannot be built, or it is not ready in time.
     pub async fn start(options: Options) -> Result<Self> {
-        let tools = toolchain::kubernetes().await?;
-        say("Starting a control plane (etcd, kube-apiserver, kube-controller-manager)");
+        let tools = toolchain::kubernetes(options.need()).await?;
+        say("Starting a control plane");
         let mut attempt = 1;
         loop {
             match Self::try_start(&tools, options).await {
@@ -136,8 +144,10 @@ impl ControlPlane {
             // Before the controllers, so that garbage collection knows both kinds from the start.
             definitions::install(&client(&admin_config).await?).await?;
         }
-        let controller_manager =
-            Process::start("kube-controller-manager", flags.controller_manager(tools, &admin_config), &logs)?;
+        let controller_manager = flags
+            .controller_manager(tools, &admin_config)
+            .map(|command| Process::start("kube-controller-manager", command, &logs))
+            .transpose()?;
         let server = flags.server();
         let tools = tools.clone();
         Ok(Self {
@@ -177,12 +187,12 @@ impl ControlPlane {
 
     /// kubectl as the administrator, with the plugin's folder on `PATH` once [`Kubectl::with_plugins`] names it.
     pub fn kubectl(&self) -> Kubectl {
-        Kubectl::new(self.tools.kubectl(), Some(self.admin_config.clone()))
+        Kubectl::new(self.tools.kubectl().to_owned(), Some(self.admin_config.clone()))
     }
 
     /// kubectl for somebody who has no kubeconfig.
     pub fn kubectl_without_config(&self) -> Kubectl {
-        Kubectl::new(self.tools.kubectl(), None)
+        Kubectl::new(self.tools.kubectl().to_owned(), None)
     }
 
     /// A kubeconfig for another user, who may do what RBAC grants to the user or to one of the groups.
@@ -264,7 +274,8 @@ impl ControlPlane {
     /// Lets it go on after we have ended; the ids of its processes and its folder.
     pub fn release(self) -> (Vec<u32>, PathBuf) {
         let Self { controller_manager, api_server, etcd, scratch, .. } = self;
-        (vec![controller_manager.release(), api_server.release(), etcd.release()], scratch.release())
+        let processes = controller_manager.into_iter().chain([api_server, etcd]);
+        (processes.map(Process::release).collect(), scratch.release())
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! A step that does not see what it should is an error, so the exit code tells whether the product works.
 
-mod backends;
+pub mod backends;
 mod elsewhere;
 mod stage;
 mod story;
@@ -42,11 +42,14 @@ pub async fn run(plan: Plan) -> Result<()> {
 
 async fn perform(Plan { keep, context }: Plan) -> Result<()> {
     let stage = match context {
-        None => stage::own().await?,
+        None => stage::own(keep).await?,
         Some(context) => elsewhere::stage(&context).await?,
     };
     let mut story = Story::default();
-    walk::through(&stage, &mut story).await?;
+    if let Err(error) = walk::through(&stage, &mut story).await {
+        stage.mourn();
+        return Err(error);
+    }
     story.table();
     if keep { stage.keep() } else { stage.strike().await }
 }

@@ -8,9 +8,9 @@ use anyhow::{Context as _, Result, bail};
 use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
 use serde::{Deserialize, Serialize};
 
-use crate::progress::say;
 use crate::scratch::private_file;
 use crate::toolchain::cache;
+use connect_tools::say;
 
 /// How long a process may take to end after a polite request before it is killed.
 const POLITE: Duration = Duration::from_secs(10);

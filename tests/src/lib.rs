@@ -15,7 +15,6 @@ pub mod namespace;
 pub mod operator;
 pub mod plugin;
 pub mod process;
-pub mod progress;
 pub mod rights;
 pub mod scratch;
 pub mod services;
@@ -24,3 +23,5 @@ pub mod teammate;
 pub mod toolchain;
 pub mod vendor_hub;
 pub mod wait;
+
+pub use connect_tools::{self as tools, progress};

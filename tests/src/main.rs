@@ -7,7 +7,8 @@ use clap::{Parser, Subcommand};
 use connect_tests::demo::{self, Plan};
 use connect_tests::faults::soak;
 use connect_tests::services::http;
-use connect_tests::{lab, rights, toolchain};
+use connect_tests::toolchain::{self, Need};
+use connect_tests::{lab, rights};
 
 /// The product on real parts: a control plane, a hub, the operator and services.
 #[derive(Parser)]
@@ -58,7 +59,7 @@ async fn main() -> Result<()> {
         Verb::Demo { keep, context } => demo::run(Plan { keep, context }).await,
         Verb::Up => {
             lab::must_be_down()?;
-            demo::up().await?.keep()
+            demo::up(Need::Everything).await?.keep()
         }
         Verb::Down => lab::down(),
         Verb::Soak { minutes, seed } => soak::run(minutes, seed.map_or_else(getrandom::u64, Ok)?).await,
@@ -69,7 +70,7 @@ async fn main() -> Result<()> {
 }
 
 async fn tools() -> Result<()> {
-    toolchain::kubernetes().await?;
+    toolchain::kubernetes(Need::Everything).await?;
     toolchain::postgresql().await?;
     toolchain::redis_server().await?;
     Ok(())

@@ -13,6 +13,8 @@ const SUFFIX_BYTES: usize = 4;
 pub struct Namespace {
     name: String,
     kubectl: Kubectl,
+    /// Whether it stays when this value is dropped.
+    kept: bool,
 }
 
 impl Namespace {
@@ -29,9 +31,33 @@ impl Namespace {
     /// # Errors
     /// The API server refuses it.
     pub async fn create_with(kubectl: Kubectl, purpose: &str) -> Result<Self> {
-        let name = unique_name(purpose)?;
-        kubectl.run(["create", "namespace", &name]).await?.success()?;
-        Ok(Self { name, kubectl })
+        Self::named(kubectl, &unique_name(purpose)?).await
+    }
+
+    /// A namespace of just this name.
+    ///
+    /// # Errors
+    /// The API server refuses it.
+    pub async fn named(kubectl: Kubectl, name: &str) -> Result<Self> {
+        kubectl.run(["create", "namespace", name]).await?.success()?;
+        Ok(Self { name: name.to_owned(), kubectl, kept: false })
+    }
+
+    /// Deletes it, with all that is in it, and waits until it is gone.
+    ///
+    /// # Errors
+    /// The API server does not let us, or it does not go in time.
+    pub async fn delete(self) -> Result<()> {
+        let words = ["delete", "namespace", &self.name, "--ignore-not-found"];
+        self.kubectl.run(words).await?.success()?;
+        self.keep();
+        Ok(())
+    }
+
+    /// Leaves it where it is.
+    pub fn keep(mut self) -> String {
+        self.kept = true;
+        std::mem::take(&mut self.name)
     }
 
     /// The namespace's name.
@@ -47,6 +73,9 @@ impl Namespace {
 
 impl Drop for Namespace {
     fn drop(&mut self) {
+        if self.kept {
+            return;
+        }
         let mut delete = self.kubectl.command(["delete", "namespace", &self.name, "--wait=false"]);
         // The control plane may be gone already; it takes the namespace along then.
         let _ = delete.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();

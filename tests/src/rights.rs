@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use self::audit::{Actor, Right, granted, used};
 use crate::control_plane::Kubectl;
 use crate::helm::Helm;
-use crate::progress::say;
+use connect_tools::say;
 
 /// The group of all operators that were granted the chart's roles and nothing else.
 pub const OPERATORS: &str = "lab-operators";

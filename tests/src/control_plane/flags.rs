@@ -99,14 +99,15 @@ impl Flags {
         command
     }
 
-    pub(super) fn controller_manager(&self, tools: &Kubernetes, kubeconfig: &Path) -> Command {
-        let mut command = Command::new(tools.controller_manager());
+    /// None for a control plane without controllers.
+    pub(super) fn controller_manager(&self, tools: &Kubernetes, kubeconfig: &Path) -> Option<Command> {
+        let mut command = Command::new(tools.controller_manager()?);
         command
             .arg(flag("kubeconfig", kubeconfig))
             .arg(format!("--controllers={CONTROLLERS}"))
             .arg(format!("--service-cluster-ip-range={SERVICE_RANGE}"))
             .args(["--leader-elect=false", "--secure-port=0"]);
-        command
+        Some(command)
     }
 }
 

@@ -14,16 +14,20 @@ use super::backends::Backends;
 use super::stage::{OPERATOR, Stage};
 use crate::control_plane::{Kubectl, Site, definitions};
 use crate::hub::Hub;
-use crate::namespace;
+use crate::namespace::Namespace;
 use crate::operator::{HubChoice, Operator, Setup};
 use crate::plugin::with_plugin;
-use crate::progress::say;
 use crate::scratch::Scratch;
 use crate::services;
 use crate::toolchain;
+use connect_tools::say;
 
 /// The Lease that every operator holds.
 const LEASE: &str = "private-connect-operator";
+
+/// What both kinds are called among definitions.
+const DEFINITIONS: [&str; 2] =
+    ["serviceexposes.connect.privateconnect.co", "environmentshares.connect.privateconnect.co"];
 
 /// Longest wait for a first byte's worth of connection to a ClusterIP.
 const REACH: Duration = Duration::from_secs(3);
@@ -33,12 +37,11 @@ const API_SERVICE: (&str, u16) = ("kubernetes", 443);
 
 /// A stage in the cluster of this context.
 pub(super) async fn stage(context: &str) -> Result<Stage> {
-    let tools = toolchain::kubernetes().await?;
-    let kubectl = with_plugin(&Kubectl::of_this_machine(tools.kubectl()).in_context(context)).await?;
+    let program = toolchain::kubectl().await?;
+    let kubectl = with_plugin(&Kubectl::of_this_machine(program).in_context(context)).await?;
     kubectl.run(["version"]).await?.success().with_context(|| format!("context {context} leads nowhere"))?;
-    kubectl.run(["apply", "--server-side", "--filename", definitions::FOLDER]).await?.success()?;
+    define(&kubectl).await?;
 
-    let demo = namespace::unique_name("connect-demo")?;
     let mut guests = Vec::new();
     let scratch = Scratch::new("demo")?;
     let (hub, operator) = match running_operator(&kubectl).await? {
@@ -53,11 +56,27 @@ pub(super) async fn stage(context: &str) -> Result<Stage> {
             (Some(hub), Some(operator))
         }
     };
-    kubectl.run(["create", "namespace", &demo]).await?.success()?;
-    let kubectl = kubectl.in_namespace(&demo);
+    let demo = Namespace::create_with(kubectl, "connect-demo").await?;
+    say(format_args!("Using namespace {}, which goes when the demo ends", demo.name()));
+    let kubectl = demo.kubectl();
     guests.push(demo);
     let backends = Some(Backends::start(&kubectl, scratch.path()).await?);
     Ok(Stage { backends, operator, hub, cluster: None, kubectl, guests, scratch: Some(scratch) })
+}
+
+/// Makes the definitions of both kinds, unless they are there: those belong to whoever installed them, Helm perhaps.
+async fn define(kubectl: &Kubectl) -> Result<()> {
+    let known = kubectl.run(["get", "crd"].iter().chain(&DEFINITIONS)).await?;
+    if known.code == Some(0) {
+        say("Using the definitions of both kinds that are in the cluster");
+        return Ok(());
+    }
+    kubectl.run(["apply", "--server-side", "--filename", definitions::FOLDER]).await?.success()?;
+    say(format_args!(
+        "Made the definitions of both kinds; they stay (`kubectl delete crd {}`)",
+        DEFINITIONS.join(" ")
+    ));
+    Ok(())
 }
 
 /// Who holds the operator's Lease.
@@ -85,9 +104,9 @@ async fn must_reach_services(kubectl: &Kubectl, context: &str) -> Result<()> {
     Ok(())
 }
 
-async fn operate(kubectl: &Kubectl, context: &str, scratch: &Scratch) -> Result<(Hub, Operator, String)> {
+async fn operate(kubectl: &Kubectl, context: &str, scratch: &Scratch) -> Result<(Hub, Operator, Namespace)> {
     say("Starting a hub and the operator on this machine");
-    let namespace = namespace::unique_name(OPERATOR)?;
+    let namespace = Namespace::create_with(kubectl.clone(), OPERATOR).await?;
     let hub = Hub::start(&scratch.folder("hub")?, scratch.path()).await?;
     let operator = Operator::start(Setup {
         site: Site {
@@ -99,7 +118,7 @@ async fn operate(kubectl: &Kubectl, context: &str, scratch: &Scratch) -> Result<
             logs: scratch.path().to_owned(),
         },
         hub: HubChoice::from(&hub),
-        namespace: namespace.clone(),
+        namespace: namespace.name().to_owned(),
         watched: Vec::new(),
         environment: Vec::new(),
     })

@@ -6,10 +6,12 @@ use super::backends::Backends;
 use crate::control_plane::{ControlPlane, Kubectl, Options};
 use crate::hub::Hub;
 use crate::lab::Remains;
+use crate::namespace::Namespace;
 use crate::operator::{HubChoice, Operator, Setup};
 use crate::plugin::with_plugin;
-use crate::progress::say;
 use crate::scratch::Scratch;
+use crate::toolchain::Need;
+use connect_tools::say;
 
 /// Name of our operator, of its user and of the namespace of its own objects.
 pub(super) const OPERATOR: &str = "private-connect";
@@ -25,15 +27,15 @@ pub struct Stage {
     pub(super) cluster: Option<ControlPlane>,
     /// kubectl with the plugin, in the demo's namespace.
     pub(super) kubectl: Kubectl,
-    /// Namespaces to delete at the end, in somebody else's cluster.
-    pub(super) guests: Vec<String>,
+    /// Our namespaces in somebody else's cluster. They are deleted when this is dropped, however the demo ends.
+    pub(super) guests: Vec<Namespace>,
     /// Files and logs of what runs beside somebody else's cluster.
     pub(super) scratch: Option<Scratch>,
 }
 
 /// A stage in a cluster of our own, with services.
-pub(super) async fn own() -> Result<Stage> {
-    let mut stage = up().await?;
+pub(super) async fn own(keep: bool) -> Result<Stage> {
+    let mut stage = up(if keep { Need::Everything } else { Need::ApiServer }).await?;
     let kubectl = stage.kubectl.clone();
     kubectl.run(["create", "namespace", NAMESPACE]).await?.success()?;
     let kubectl = kubectl.in_namespace(NAMESPACE);
@@ -45,12 +47,13 @@ pub(super) async fn own() -> Result<Stage> {
     Ok(stage)
 }
 
-/// A control plane, a hub and the operator.
+/// A control plane, a hub and the operator; controllers where people will use it.
 ///
 /// # Errors
 /// A part cannot be built or does not start.
-pub async fn up() -> Result<Stage> {
-    let cluster = ControlPlane::start(Options::default()).await?;
+pub async fn up(need: Need) -> Result<Stage> {
+    let without_controllers = need == Need::ApiServer;
+    let cluster = ControlPlane::start(Options { without_controllers, ..Options::default() }).await?;
     let kubectl = with_plugin(&cluster.kubectl()).await?;
     say("Starting a hub and the operator");
     let hub = Hub::start(&cluster.folder("hub")?, &cluster.logs()).await?;
@@ -79,13 +82,22 @@ impl Stage {
     /// # Errors
     /// Another cluster does not let us delete what we made.
     pub(super) async fn strike(self) -> Result<()> {
-        for namespace in &self.guests {
-            let words = ["delete", "namespace", namespace, "--ignore-not-found"];
-            self.kubectl.run(words).await?.success()?;
+        let Self { backends, operator, hub, cluster, guests, scratch, .. } = self;
+        // While the operator is there: what it holds in them goes first.
+        for namespace in guests {
+            say(format_args!("Deleting namespace {}", namespace.name()));
+            namespace.delete().await?;
         }
-        drop(self);
+        drop((backends, operator, hub, cluster, scratch));
         say("Everything has ended; nothing is left running.");
         Ok(())
+    }
+
+    /// Says what a demo that failed takes away again.
+    pub(super) fn mourn(&self) {
+        for namespace in &self.guests {
+            say(format_args!("The demo failed: deleting its namespace {}", namespace.name()));
+        }
     }
 
     /// Leaves everything running, and says how to use and how to end it.
@@ -108,6 +120,7 @@ impl Stage {
         }
         remains.add(None, scratch.map(Scratch::release));
         remains.write()?;
+        let guests: Vec<String> = guests.into_iter().map(Namespace::keep).collect();
         usage(&kubectl, url.as_deref(), &guests);
         Ok(())
     }

@@ -7,11 +7,11 @@ use super::stage::Stage;
 use super::story::Story;
 use crate::control_plane::Kubectl;
 use crate::plugin::{self, Shared};
-use crate::progress::human;
 use crate::services::transfer::{Running, Transfer, download};
 use crate::services::{redis, select};
 use crate::teammate::Teammate;
 use crate::wait::{SOON, eventually};
+use connect_tools::human;
 
 /// MiB that are copied as fast as they come.
 const BULK_MIB: u64 = 256;
@@ -26,6 +26,9 @@ const SURVIVOR_AT_ONCE: &str = "/bytes/128";
 
 /// Life of the second share.
 const SHORT_LIFE: SignedDuration = SignedDuration::from_secs(20);
+
+/// What the plugin wants to hear before it talks http to a hub on another machine.
+const ALLOW_INSECURE: &str = "--allow-insecure-hub";
 
 /// All routes.
 const ROUTES: [&str; 3] = [POSTGRES.0, REDIS.0, API.0];
@@ -66,9 +69,22 @@ async fn share(kubectl: &Kubectl, story: &mut Story) -> Result<Shared> {
     Ok(shared)
 }
 
+/// The words that join, with leave to use a hub that speaks http beyond this machine: a platform team's trial may.
+fn permitted(words: &[String]) -> Vec<String> {
+    let is_plain = |word: &String| {
+        let host = word.strip_prefix("http://").map(|rest| rest.split([':', '/']).next().unwrap_or_default());
+        host.is_some_and(|host| host != "localhost" && !host.starts_with("127."))
+    };
+    let mut words = words.to_vec();
+    if words.iter().any(is_plain) && !words.iter().any(|word| word == ALLOW_INSECURE) {
+        words.push(ALLOW_INSECURE.to_owned());
+    }
+    words
+}
+
 async fn join(kubectl: &Kubectl, shared: &Shared, story: &mut Story) -> Result<Teammate> {
     story.chapter("Join as a teammate: an empty home, no kubeconfig, only the code");
-    let alice = Teammate::join(kubectl, "alice", &shared.join, &ROUTES).await?;
+    let alice = Teammate::join(kubectl, "alice", &permitted(&shared.join), &ROUTES).await?;
     story.command(alice.command());
     story.said(&alice.said());
     let routes = alice.routes().iter().map(|(name, port)| format!("{name} on port {port}"));
@@ -130,7 +146,7 @@ async fn listed(kubectl: &Kubectl, story: &mut Story) -> Result<()> {
 async fn beside(kubectl: &Kubectl, story: &mut Story) -> Result<(Teammate, Running)> {
     story.chapter("A third share, which stays: start a transfer on it");
     let third = plugin::share(kubectl, &["--name", "stays"]).await?;
-    let carol = Teammate::join(kubectl, "carol", &third.join, &[API.0]).await?;
+    let carol = Teammate::join(kubectl, "carol", &permitted(&third.join), &[API.0]).await?;
     let running = Running::start(carol.address(API.0)?, SURVIVOR).await?;
     story.seen("a third share", "its transfer runs");
     Ok((carol, running))
@@ -175,7 +191,7 @@ async fn revocation(kubectl: &Kubectl, first: &Shared, mut alice: Teammate, stor
     story.typed(&revoke);
     let transfer = running.cut().await?;
     alice.end(SOON).await?;
-    refused(kubectl, &first.join, story).await?;
+    refused(kubectl, &permitted(&first.join), story).await?;
     story.seen("revoked", &format!("cut in the middle of a transfer ({} MiB)", mib(&transfer)));
     Ok(())
 }
@@ -198,7 +214,7 @@ async fn join_command(kubectl: &Kubectl, secret: &str) -> Result<Vec<String>> {
         said.strip_prefix("kubectl ").map(str::to_owned).with_context(|| format!("it says {said:?}"))
     })
     .await?;
-    Ok(command.split_whitespace().map(str::to_owned).collect())
+    Ok(permitted(&command.split_whitespace().map(str::to_owned).collect::<Vec<_>>()))
 }
 
 /// The code of an ended share is refused with one sentence.
@@ -215,4 +231,25 @@ fn rate(transfer: &Transfer) -> String {
 
 fn mib(transfer: &Transfer) -> u64 {
     transfer.bytes / (1024 * 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_http_beyond_this_machine_needs_leave() {
+        let rows = [
+            ("connect join abc --hub https://hub.example.com", false),
+            ("connect join abc --hub http://127.0.0.1:3001", false),
+            ("connect join abc --hub http://localhost:3001", false),
+            ("connect join abc --hub http://10.0.0.7:30080", true),
+            ("connect join abc --hub http://hub.example.com", true),
+            ("connect join abc --hub http://hub.example.com --allow-insecure-hub", false),
+        ];
+        for (line, added) in rows {
+            let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
+            assert_eq!(permitted(&words).len() > words.len(), added, "{line}");
+        }
+    }
 }

@@ -8,7 +8,7 @@ use super::outcome::{Outcome, Violations};
 use super::plan::{Fault, Place, Plan, SOCKET_FAULTS, When};
 use super::relay::Seen;
 use super::site;
-use crate::progress::say;
+use connect_tools::say;
 
 /// What goes wrong with a write to the API server.
 const API_FAULTS: [Fault; 4] = [Fault::Lose, Fault::Drop, Fault::Refuse(409), Fault::Refuse(503)];

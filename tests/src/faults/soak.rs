@@ -25,8 +25,8 @@ use super::plan::{Fault, Place, Plan, SOCKET_FAULTS};
 use super::site;
 use super::visitors::Visitors;
 use crate::control_plane::{ControlPlane, Options};
-use crate::progress::say;
 use crate::wait::eventually;
+use connect_tools::say;
 
 /// How long users and faults go on before everybody rests.
 const ROUND: Duration = Duration::from_secs(90);

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use tokio::sync::OnceCell;
 
 use super::blocking;
-use crate::progress::{say, timed};
+use connect_tools::{say, timed};
 
 /// Our binaries.
 #[derive(Clone, Debug)]
@@ -44,6 +44,9 @@ impl Product {
 pub async fn product() -> Result<&'static Product> {
     static PRODUCT: OnceCell<Product> = OnceCell::const_new();
     let build = || {
+        if let Some(folder) = env::var_os(BUILT).map(PathBuf::from) {
+            return Ok(Product { folder });
+        }
         let operator = build(&BINARIES, &[])?;
         let folder = operator.parent().context("a file is in a folder")?.to_owned();
         say(format_args!("Using the binaries in {}", folder.display()));
@@ -64,6 +67,9 @@ pub async fn faulty_operator() -> Result<PathBuf> {
     let build = || build(&[FAULTY_OPERATOR], &["--features", "connect-operator/faults"]);
     FAULTY.get_or_try_init(|| blocking(build)).await.cloned()
 }
+
+/// Names the folder of our binaries when they were built a moment ago, as `make demo` does.
+const BUILT: &str = "CONNECT_PRODUCT";
 
 /// What cargo says of one thing it built.
 #[derive(Deserialize)]

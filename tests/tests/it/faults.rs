@@ -9,7 +9,7 @@ use connect_tests::faults::lived::Life;
 use connect_tests::faults::matrix::{Lab, Who};
 use connect_tests::faults::plan::Plan;
 use connect_tests::faults::trials::Trial;
-use connect_tests::progress::say;
+use connect_tests::tools::say;
 use futures::{StreamExt, stream};
 
 /// Our operator as it is.

@@ -7,6 +7,7 @@ mod command_line;
 mod completing;
 mod counts;
 mod definitions;
+mod demo;
 mod dist;
 mod ending_namespace;
 mod faults;

@@ -6,10 +6,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Mutex;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, bail};
 
-use super::on_path;
-use crate::progress::timed;
+use crate::{on_path, quietly, timed};
 
 /// Debian and its children keep each version's programs here, off `PATH`.
 const VERSIONS: &str = "/usr/lib/postgresql";
@@ -18,7 +17,7 @@ const VERSIONS: &str = "/usr/lib/postgresql";
 const NEEDED: [&str; 2] = ["initdb", "postgres"];
 
 /// What `find` finds, after installing `package` when it finds nothing and we may install.
-pub(super) fn provided(name: &str, package: &str, find: impl Fn() -> Option<PathBuf>) -> Result<PathBuf> {
+pub(crate) fn provided(name: &str, package: &str, find: impl Fn() -> Option<PathBuf>) -> Result<PathBuf> {
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     if let Some(found) = find() {
@@ -37,7 +36,7 @@ pub(super) fn provided(name: &str, package: &str, find: impl Fn() -> Option<Path
 }
 
 /// The newest PostgreSQL: among the system's versions, else beside `initdb` on `PATH`.
-pub(super) fn postgresql_folder() -> Option<PathBuf> {
+pub(crate) fn postgresql_folder() -> Option<PathBuf> {
     let complete = |folder: &PathBuf| NEEDED.iter().all(|program| folder.join(program).is_file());
     let mut versions: Vec<(u32, PathBuf)> = fs::read_dir(VERSIONS)
         .into_iter()
@@ -54,13 +53,9 @@ pub(super) fn postgresql_folder() -> Option<PathBuf> {
 }
 
 fn run(apt: &Path, arguments: &[&str]) -> Result<()> {
-    let status = Command::new(apt)
-        .args(arguments)
-        .env("DEBIAN_FRONTEND", "noninteractive")
-        // The packages would start a server of their own, which nobody asked for.
-        .env("RUNLEVEL", "1")
-        .status()
-        .context("cannot start apt-get")?;
-    ensure!(status.success(), "apt-get {} ended with {status}; what it said is above", arguments.join(" "));
-    Ok(())
+    let mut command = Command::new(apt);
+    command.args(arguments).env("DEBIAN_FRONTEND", "noninteractive");
+    // The packages would start a server of their own, which nobody asked for.
+    command.env("RUNLEVEL", "1");
+    quietly(&format!("apt-get {}", arguments.join(" ")), &mut command)
 }
