@@ -1,3 +1,4 @@
+# shellcheck shell=bash disable=SC2034 # preview.sh sources this, and uses what is set here.
 # What preview.sh asks of GitHub.
 : "${REPOSITORY:?owner/name of the repository}"
 authorization="Authorization: Bearer $PREVIEW_TOKEN"

@@ -1,3 +1,4 @@
+# shellcheck shell=bash disable=SC2034 # preview.sh sources this, and uses what is set here.
 # What preview.sh asks of GitLab. Jobs have these variables.
 : "${CI_API_V4_URL:?URL of the API}" "${CI_PROJECT_ID:?number of the project}"
 authorization="PRIVATE-TOKEN: $PREVIEW_TOKEN"

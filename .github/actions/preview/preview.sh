@@ -15,8 +15,8 @@ share=${SHARE:-pr-$NUMBER}
 lifetime=${LIFETIME:-24h}
 marker='<!-- preview by private-connect -->' # by which the comment is found again
 
-# authorization, comments (where they are), state, is_private, replace ID
-# shellcheck source=github.sh
+authorization='' comments='' # set there, beside state, is_private and replace ID
+# shellcheck source=github.sh source-path=SCRIPTDIR
 source "$here/$FORGE.sh"
 
 main() {
