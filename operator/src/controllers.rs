@@ -30,7 +30,7 @@ const CONCURRENCY: u16 = 16;
 /// An object with nothing to wait for is looked at again this often, as a net under everything that could be missed.
 pub const RESYNC: Duration = Duration::from_secs(15 * 60);
 
-/// How long a deletion may wait for the hub, from its request. An object leaves within a minute (reliability.md, I7).
+/// How long a deletion may wait for the hub, from its request. An object leaves within a minute (I7 in `tests/INVARIANTS.md`).
 pub const GIVE_UP: SignedDuration = SignedDuration::from_secs(45);
 
 /// How often the hub is tried until then.

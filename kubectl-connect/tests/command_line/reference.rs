@@ -13,7 +13,7 @@ const USAGE: &str = "Usage: kubectl connect ";
 
 #[test]
 fn the_readme_s_commands_are_as_committed() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
     let readme = std::fs::read_to_string(&path).expect("a README");
     let (before, rest) = readme.split_once(BEGIN).expect("the table begins");
     let (table, after) = rest.split_once(END).expect("the table ends");

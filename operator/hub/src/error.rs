@@ -53,7 +53,7 @@ pub enum Error {
     },
 }
 
-/// How a hub whose range of tunnel ports is used up begins its 400 (contract A.2).
+/// How a hub whose range of tunnel ports is used up begins its 400 (`operator/hub/PROTOCOL.md`, part 1).
 const NO_TUNNEL_PORTS: &str = "No available tunnel ports";
 
 /// The error underneath, whatever library it came from.

@@ -15,7 +15,7 @@ use crate::credentials::{IdentityStore, Stored};
 use crate::error::chain;
 use crate::faults::point;
 
-/// How long before its end a token is rotated: a week, within which a hub that is down comes back (api.md).
+/// How long before its end a token is rotated: a week, within which a hub that is down comes back.
 const ROTATE_BEFORE_END: SignedDuration = SignedDuration::from_hours(7 * 24);
 
 /// Rotations are at least so far apart, for hubs whose tokens live for less than a week.

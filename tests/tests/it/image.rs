@@ -36,9 +36,13 @@ async fn the_build_context_holds_what_cargo_needs_and_is_in_git() -> Result<()> 
     let ignored = fs::read_to_string(format!("{ROOT}/.dockerignore")).context(".dockerignore")?;
     let context = in_context(&ignored, &listed).await?;
     let missing: Vec<_> = needed.iter().filter(|path| !context.contains(*path)).collect();
-    ensure!(missing.is_empty(), "the build needs {missing:?}, which .dockerignore leaves out or git does not hold");
+    ensure!(
+        missing.is_empty(),
+        "the build needs {missing:?}, which .dockerignore leaves out or git does not hold"
+    );
     // Neither what was built here nor the repository's own memory belongs there.
-    let strange = ["target/debug/connect-operator", ".git/config", "dist/SHA256SUMS", ".env"].map(str::to_owned);
+    let strange =
+        ["target/debug/connect-operator", ".git/config", "dist/SHA256SUMS", ".env"].map(str::to_owned);
     let strange = in_context(&ignored, &strange.into()).await?;
     ensure!(strange.is_empty(), "the context would hold {strange:?}");
     cargo_takes(&context)
@@ -78,7 +82,8 @@ async fn needed() -> Result<BTreeSet<String>> {
         // Cargo looks for the first file of every target of every member, built or not.
         needed.extend(package.targets.iter().filter_map(|target| inside(&target.src_path)));
     }
-    let folders: Vec<String> = built.iter().filter_map(|it| inside(it.manifest_path.strip_suffix("Cargo.toml")?)).collect();
+    let folders: Vec<String> =
+        built.iter().filter_map(|it| inside(it.manifest_path.strip_suffix("Cargo.toml")?)).collect();
     let is_source = |path: &String| {
         folders.iter().any(|folder| {
             let rest = path.strip_prefix(&format!("{folder}/"));
@@ -89,7 +94,8 @@ async fn needed() -> Result<BTreeSet<String>> {
     let product = product().await?;
     for program in [product.operator(), product.hub()] {
         let said = program.with_extension("d");
-        let text = fs::read_to_string(&said).with_context(|| format!("the compiler wrote no {}", said.display()))?;
+        let text =
+            fs::read_to_string(&said).with_context(|| format!("the compiler wrote no {}", said.display()))?;
         let (_, files) = text.split_once(": ").context("PROGRAM: FILES")?;
         needed.extend(files.split_whitespace().filter_map(inside));
     }
@@ -123,7 +129,14 @@ fn packages(folder: &Path) -> Result<Vec<Package>> {
         packages: Vec<Package>,
     }
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.current_dir(folder).args(["metadata", "--locked", "--offline", "--no-deps", "--format-version", "1"]);
+    cargo.current_dir(folder).args([
+        "metadata",
+        "--locked",
+        "--offline",
+        "--no-deps",
+        "--format-version",
+        "1",
+    ]);
     let output = cargo.output().context("cannot start cargo")?;
     ensure!(output.status.success(), "cargo metadata: {}", String::from_utf8_lossy(&output.stderr));
     Ok(serde_json::from_slice::<Metadata>(&output.stdout)?.packages)

@@ -12,7 +12,7 @@ use crate::guides::yaml_with;
 use crate::world::World;
 
 /// What a reader of the front page types.
-const README: &str = include_str!("../../../README.md");
+const README: &str = include_str!("../../../crds/README.md");
 
 /// What asks for a route.
 const LABEL: &str = "connect.privateconnect.co/expose=true";

@@ -1,4 +1,4 @@
-//! The vectors of the wire contract, and what an attacker in the middle may try.
+//! Vectors of the key agreement (`operator/hub/PROTOCOL.md`, part 5), and what an attacker in the middle may try.
 
 use proptest::prelude::*;
 

@@ -23,7 +23,7 @@ use crate::support::{connected, event, eventually, fixed, local_join, tls, url, 
 /// What our own hub can do.
 const FEATURES: [&str; 3] = ["half-close", "share-events", "e2e"];
 
-/// A public key that is one: the joiner's of the wire contract.
+/// A public key that is one: the joiner's of the vectors in `operator/hub/src/e2e/tests.rs`.
 const PUBLIC_KEY: &str = "MCowBQYDK2VuAyEAq5AvAmz/+ozly9BDuBxvZsygzR3gb2E+AmcduMDSI3o=";
 
 /// Both ends, and the test between them.

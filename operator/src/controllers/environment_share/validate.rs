@@ -13,7 +13,7 @@ use super::code_secret;
 use super::dereference::Found;
 use crate::target::Target;
 
-/// Longest life of a share at a hub that takes whole hours only (contract A.3).
+/// Longest life of a share at a hub that takes whole hours only (`operator/hub/PROTOCOL.md`, part 1).
 pub const HUB_LONGEST: SignedDuration = SignedDuration::from_hours(168);
 
 /// How long the set of ServiceExposes must have been still before a snapshot is taken, by their creation times. A

@@ -16,7 +16,7 @@ use crate::tunnels::directory::{Difference, Directory, KnownService};
 use crate::tunnels::problem::{HubProblem, HubState};
 use crate::tunnels::token::AgentToken;
 
-/// How often the lists are read: hubs limit calls per address, and one cluster is one address (contract A.0).
+/// How often the lists are read: hubs limit calls per address, and one cluster is one address (`operator/hub/PROTOCOL.md`, part 1).
 const REFRESH_EVERY: Duration = Duration::from_secs(60);
 
 /// How long a tunnel may be down before its objects say so: a hub's restart is not news.

@@ -22,8 +22,18 @@ const ROWS: [(&[(&str, &str)], &[&str], bool, &str); 8] = [
     (&[("docker", OLD)], &["PUSH=1"], false, "apt-get install docker-buildx"),
     (&[("docker", OLD), ("podman", NEW)], &[], true, "asked: build -t private-connect:latest ."),
     (&[("docker", NEW)], &[], true, "asked: buildx build --load -t private-connect:latest ."),
-    (&[("docker", NEW)], &["IMAGE=a/b:c", "PUSH=1"], true, "asked: buildx build --platform linux/amd64,linux/arm64 --push -t a/b:c ."),
-    (&[("podman", NEW)], &["IMAGE=a/b:c", "PUSH=1"], true, "asked: build --platform linux/amd64,linux/arm64 --manifest a/b:c ."),
+    (
+        &[("docker", NEW)],
+        &["IMAGE=a/b:c", "PUSH=1"],
+        true,
+        "asked: buildx build --platform linux/amd64,linux/arm64 --push -t a/b:c .",
+    ),
+    (
+        &[("podman", NEW)],
+        &["IMAGE=a/b:c", "PUSH=1"],
+        true,
+        "asked: build --platform linux/amd64,linux/arm64 --manifest a/b:c .",
+    ),
 ];
 
 #[test]
@@ -36,14 +46,16 @@ fn make_image_says_what_it_needs() -> Result<()> {
             fs::set_permissions(&program, Permissions::from_mode(0o755))?;
         }
         for name in ["bash", "sh", "env", "make", "cat", "dirname"] {
-            let found = connect_tests::toolchain::on_path(name).with_context(|| format!("{name} is needed"))?;
+            let found =
+                connect_tests::toolchain::on_path(name).with_context(|| format!("{name} is needed"))?;
             std::os::unix::fs::symlink(found, scratch.path().join(name))?;
         }
         let mut make = Command::new("make");
         make.args(["--no-print-directory", "-C", ROOT, "image"]).args(words);
         make.env("PATH", scratch.path()).env_remove("MAKEFLAGS").env_remove("MAKELEVEL");
         let output = make.output().context("cannot start make")?;
-        let text = [output.stdout, output.stderr].map(|it| String::from_utf8_lossy(&it).into_owned()).concat();
+        let text =
+            [output.stdout, output.stderr].map(|it| String::from_utf8_lossy(&it).into_owned()).concat();
         ensure!(output.status.success() == succeeds && text.contains(said), "{engines:?} {words:?}: {text}");
     }
     Ok(())
