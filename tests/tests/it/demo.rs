@@ -30,7 +30,8 @@ async fn the_demo_s_nginx_starts_and_serves() -> Result<()> {
     fs::write(scratch.path().join("128"), vec![7; SIZE])?;
     // A port that is free now; nginx cannot be asked for one of its choice.
     let address = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
-    let site = site.replace("listen 8080;", &format!("listen {address};")).replace("/data/", &format!("{folder}/"));
+    let site =
+        site.replace("listen 8080;", &format!("listen {address};")).replace("/data/", &format!("{folder}/"));
     ensure!(site.contains(&address.to_string()) && site.contains(&folder), "{site}");
     let temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
         .map(|kind| format!("{kind}_temp_path {folder}/{kind};"))

@@ -142,8 +142,7 @@ async fn names_may_be_numbers() -> Result<()> {
     ]
     .concat();
     let operator =
-        [["--set", NUMBERS].as_slice(), &quoted, &["--set-string", "priorityClassName=1"]]
-            .concat();
+        [["--set", NUMBERS].as_slice(), &quoted, &["--set-string", "priorityClassName=1"]].concat();
     let teams = [
         "--set-string",
         "watchNamespaces={123,456},hub.apiKeySecret=1,hub.caSecret=2,imagePullSecrets[0].name=3",

@@ -13,9 +13,15 @@ fn every_decision_is_in_the_index_by_its_title() -> Result<()> {
     for path in files()?.iter().filter(|path| path.starts_with(FOLDER) && !path.ends_with("README.md")) {
         let file = path.trim_start_matches(FOLDER);
         let text = read(path)?;
-        let title = text.lines().next().and_then(|line| line.strip_prefix("# ")).with_context(|| format!("{path}: no title"))?;
-        let (number, title) = title.split_once(". ").with_context(|| format!("{path}: `# NUMBER. TITLE` begins a record"))?;
-        let expected: u32 = file.split('-').next().unwrap_or_default().parse().with_context(|| path.clone())?;
+        let title = text
+            .lines()
+            .next()
+            .and_then(|line| line.strip_prefix("# "))
+            .with_context(|| format!("{path}: no title"))?;
+        let (number, title) =
+            title.split_once(". ").with_context(|| format!("{path}: `# NUMBER. TITLE` begins a record"))?;
+        let expected: u32 =
+            file.split('-').next().unwrap_or_default().parse().with_context(|| path.clone())?;
         ensure!(number.parse() == Ok(expected), "{path} calls itself {number}");
         let row = format!("| {number} | [{title}]({file}) |");
         ensure!(index.lines().any(|line| line == row), "{FOLDER}README.md lacks the line: {row}");

@@ -29,23 +29,36 @@ fn every_guide_installs_alike() -> Result<()> {
         for verb in ["install", "upgrade"] {
             for command in commands(&text, &format!("helm {verb} private-connect-crds ")) {
                 definitions += 1;
-                ensure!(command.contains("--namespace private-connect"), "{guide}: the release is in another namespace: {command}");
+                ensure!(
+                    command.contains("--namespace private-connect"),
+                    "{guide}: the release is in another namespace: {command}"
+                );
             }
         }
         for command in commands(&text, "helm install private-connect ") {
             ensure!(command.contains("image.repository="), "{guide}: from which registry? {command}");
             ensure!(command.contains("--namespace "), "{guide}: into which namespace? {command}");
         }
-        let upgrades = [commands(&text, "helm upgrade private-connect "), commands(&text, "helm upgrade {{ .Release.Name }} ")].concat();
+        let upgrades = [
+            commands(&text, "helm upgrade private-connect "),
+            commands(&text, "helm upgrade {{ .Release.Name }} "),
+        ]
+        .concat();
         for command in upgrades {
-            ensure!(command.contains("--reset-then-reuse-values"), "{guide}: new values would be missing: {command}");
+            ensure!(
+                command.contains("--reset-then-reuse-values"),
+                "{guide}: new values would be missing: {command}"
+            );
         }
         let forgets = text.contains("--reuse-values") && !text.contains("--reset-then-reuse-values");
         ensure!(!forgets, "{guide} recommends --reuse-values");
     }
     ensure!(definitions >= 4, "only {definitions} commands install or upgrade the definitions");
     for guide in ["charts/private-connect/README.md", "charts/private-connect-crds/README.md"] {
-        ensure!(read(guide)?.contains("--take-ownership"), "{guide} does not say what to do after kubectl apply");
+        ensure!(
+            read(guide)?.contains("--take-ownership"),
+            "{guide} does not say what to do after kubectl apply"
+        );
     }
     Ok(())
 }
@@ -53,7 +66,9 @@ fn every_guide_installs_alike() -> Result<()> {
 #[test]
 fn nobody_is_told_to_share_one_port_forward() -> Result<()> {
     for guide in GUIDES.into_iter().chain(["charts/private-connect/values.yaml"]) {
-        let recommends = read(guide)?.lines().any(|line| line.trim_start().starts_with("kubectl") && line.contains("port-forward"));
+        let recommends = read(guide)?
+            .lines()
+            .any(|line| line.trim_start().starts_with("kubectl") && line.contains("port-forward"));
         ensure!(!recommends, "{guide}: one share's end cuts a port-forward for all shares on it");
     }
     Ok(())

@@ -70,9 +70,14 @@ fn every_link_leads_somewhere() -> Result<()> {
 
 /// What GitHub makes of headings.
 fn anchors(text: &str) -> BTreeSet<String> {
-    let headings = text.lines().filter(|line| line.starts_with('#')).map(|line| line.trim_start_matches('#').trim());
+    let headings =
+        text.lines().filter(|line| line.starts_with('#')).map(|line| line.trim_start_matches('#').trim());
     let anchor = |heading: &str| {
-        let kept = heading.to_lowercase().chars().filter(|it| it.is_alphanumeric() || " -_".contains(*it)).collect::<String>();
+        let kept = heading
+            .to_lowercase()
+            .chars()
+            .filter(|it| it.is_alphanumeric() || " -_".contains(*it))
+            .collect::<String>();
         kept.replace(' ', "-")
     };
     headings.map(anchor).collect()
@@ -80,7 +85,9 @@ fn anchors(text: &str) -> BTreeSet<String> {
 
 /// Files that others wrote, or that hold other people's paths.
 fn is_of_others(path: &str) -> bool {
-    path.starts_with("operator/hub/tests/recordings/") || path.contains("/node/package") || path == "CHANGELOG.md"
+    path.starts_with("operator/hub/tests/recordings/")
+        || path.contains("/node/package")
+        || path == "CHANGELOG.md"
 }
 
 /// The lines of a file that speak to people: all of a document, comments of code.
@@ -105,7 +112,8 @@ fn named(text: &str) -> impl Iterator<Item = &str> {
     let words = text.split(|it: char| !(it.is_ascii_alphanumeric() || "_./-~*<>$:".contains(it)));
     words.map(|word| word.trim_end_matches(['.', ':'])).filter(|word| {
         let Some((stem, ending)) = word.rsplit_once('.') else { return false };
-        let is_pattern = word.contains(['*', '<', '>', '$', '~', ':']) || word.starts_with("//") || stem.is_empty();
+        let is_pattern =
+            word.contains(['*', '<', '>', '$', '~', ':']) || word.starts_with("//") || stem.is_empty();
         let is_ours = OURS.contains(&ending) || SHARED.contains(&ending) && word.contains('/');
         !is_pattern && is_ours && !stem.ends_with('/') && stem.chars().any(|it| it.is_ascii_alphabetic())
     })
@@ -140,7 +148,11 @@ fn resolved(folder: &Path, path: &str) -> String {
 
 #[test]
 fn what_is_named_is_found_in_a_line() {
-    let line = ["see `src/lib.rs`, operator/hub/PROTOCOL.md and share.yaml; not https:/", "/a.b/c.md, *.rs or ~/x.sh."].concat();
+    let line = [
+        "see `src/lib.rs`, operator/hub/PROTOCOL.md and share.yaml; not https:/",
+        "/a.b/c.md, *.rs or ~/x.sh.",
+    ]
+    .concat();
     assert_eq!(named(&line).collect::<Vec<_>>(), ["src/lib.rs", "operator/hub/PROTOCOL.md"]);
     let known: BTreeSet<String> = ["a/src/lib.rs".to_owned()].into();
     assert!(exists(&known, &["lib.rs"].into(), "a/docs/x.md", "src/lib.rs"));

@@ -8,7 +8,8 @@ use super::read;
 fn value(file: &str, key: &str) -> Result<String> {
     let text = read(file)?;
     let line = text.lines().find_map(|line| line.strip_prefix(&format!("{key} = \"")));
-    let value = line.and_then(|rest| rest.split('"').next()).with_context(|| format!("{file} has no {key}"))?;
+    let value =
+        line.and_then(|rest| rest.split('"').next()).with_context(|| format!("{file} has no {key}"))?;
     Ok(value.to_owned())
 }
 
@@ -16,7 +17,10 @@ fn value(file: &str, key: &str) -> Result<String> {
 fn one_version_of_rust() -> Result<()> {
     let channel = value("rust-toolchain.toml", "channel")?;
     let oldest = value("Cargo.toml", "rust-version")?;
-    ensure!(channel.starts_with(&format!("{oldest}.")), "rust-toolchain.toml says {channel}, Cargo.toml {oldest}");
+    ensure!(
+        channel.starts_with(&format!("{oldest}.")),
+        "rust-toolchain.toml says {channel}, Cargo.toml {oldest}"
+    );
     let image = format!("rust:{oldest}-");
     ensure!(read("Dockerfile")?.contains(&image), "the Dockerfile builds with another Rust than {oldest}");
     // Everything else asks the file.
@@ -31,7 +35,8 @@ fn one_version_of_rust() -> Result<()> {
 fn one_version_of_go() -> Result<()> {
     let go = |module: &str| -> Result<String> {
         let text = read(&format!("tests/control-plane/{module}/go.mod"))?;
-        let version = text.lines().find_map(|line| line.strip_prefix("go ")).context("go.mod says a version")?;
+        let version =
+            text.lines().find_map(|line| line.strip_prefix("go ")).context("go.mod says a version")?;
         Ok(version.rsplit_once('.').map_or(version, |(minor, _)| minor).to_owned())
     };
     let version = go("kubernetes")?;
