@@ -14,8 +14,10 @@ const DEAD: &str = "exit 1";
 const OLD: &str = "case \"$1\" in info) exit 0 ;; buildx) exit 1 ;; *) echo \"asked: $*\" ;; esac";
 const NEW: &str = "case \"$*\" in info|'buildx version') exit 0 ;; *) echo \"asked: $*\" ;; esac";
 
-/// The engines on PATH, what make is told beside, whether it succeeds, and what it says.
-const ROWS: [(&[(&str, &str)], &[&str], bool, &str); 8] = [
+/// The engines on PATH with what they do, what make is told beside, whether it succeeds, and what it says.
+type Row = (&'static [(&'static str, &'static str)], &'static [&'static str], bool, &'static str);
+
+const ROWS: [Row; 8] = [
     (&[], &[], false, "no container engine answers: start docker or podman"),
     (&[("docker", DEAD)], &[], false, "no container engine answers: start docker or podman"),
     (&[("docker", OLD)], &[], false, "docker has no BuildKit"),
