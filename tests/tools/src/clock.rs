@@ -157,16 +157,19 @@ impl Board {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::mpsc::{Receiver, Sender, channel};
+    use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
     use super::*;
 
-    struct Pipe(Sender<String>);
+    /// More lines than any of these tests makes a board write.
+    const LINES: usize = 1_000;
+
+    struct Pipe(SyncSender<String>);
 
     impl Write for Pipe {
         fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
             let text = String::from_utf8_lossy(bytes).into_owned();
-            self.0.send(text).map_err(std::io::Error::other)?;
+            self.0.try_send(text).map_err(std::io::Error::other)?;
             Ok(bytes.len())
         }
 
@@ -177,7 +180,7 @@ mod tests {
 
     /// A board, what it writes, and the time of its begin.
     fn board(terminal: bool) -> (Board, Receiver<String>, Instant) {
-        let (sender, receiver) = channel();
+        let (sender, receiver) = sync_channel(LINES);
         let now = Instant::now();
         (Board::new(5, terminal, Box::new(Pipe(sender)), now), receiver, now)
     }
