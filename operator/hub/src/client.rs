@@ -3,6 +3,7 @@
 //! Every call has a deadline, every answer a size limit, and every refusal becomes an [`Error`] that knows its reason.
 //! `model` and `shares` have what callers see, `wire` the JSON around it, `exchange` one request and its answer.
 
+mod clock_offset;
 mod device;
 mod exchange;
 mod model;
@@ -17,6 +18,7 @@ use reqwest::Method;
 use secrecy::{ExposeSecret, SecretString};
 use uuid::Uuid;
 
+pub use self::clock_offset::ClockOffset;
 pub use self::device::{DeviceAnswer, DeviceCode};
 pub use self::model::*;
 pub use self::shares::*;
@@ -43,6 +45,7 @@ pub struct Client {
     api_key: Option<SecretString>,
     http: reqwest::Client,
     observer: Option<Arc<dyn Observer>>,
+    measured: clock_offset::Measured,
 }
 
 /// Is told of every call that has ended.
@@ -56,7 +59,7 @@ impl Client {
     pub fn new(url: HubUrl, options: ClientOptions) -> Result<Self, Error> {
         let ClientOptions { api_key, tls } = options;
         let http = exchange::http_client(&tls)?;
-        Ok(Self { url, api_key, http, observer: None })
+        Ok(Self { url, api_key, http, observer: None, measured: clock_offset::Measured::default() })
     }
 
     /// The same client, whose calls are told to somebody.
@@ -68,6 +71,12 @@ impl Client {
     /// The hub this client speaks to.
     pub fn url(&self) -> &HubUrl {
         &self.url
+    }
+
+    /// By how much the hub's clock is ahead of this machine's, as its answers so far tell: refusals tell it, too. `None`
+    /// before the first answer. Clones of a client learn together.
+    pub fn clock_offset(&self) -> Option<ClockOffset> {
+        self.measured.offset()
     }
 
     /// What the hub says about itself; a vendor's hub names no features.

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
+use jiff::Timestamp;
 use reqwest::{Method, RequestBuilder, Response};
 use secrecy::ExposeSecret;
 use serde::Serialize;
@@ -102,7 +103,9 @@ impl Call<'_> {
         let Self { client, name, request } = self;
         let failed = |error| failure(client, name, error);
         let request = request.build().map_err(failed)?;
+        let sent = Instant::now();
         let response = client.http.execute(request).await.map_err(failed)?;
+        client.measured.learn(response.headers(), Timestamp::now(), sent.elapsed());
         let (status, headers) = (response.status(), response.headers().clone());
         let body = read_capped(client, name, response).await?;
         if status.is_success() {
