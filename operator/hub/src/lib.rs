@@ -23,6 +23,7 @@ mod e2e;
 pub mod error;
 pub mod identity;
 pub mod join;
+pub mod join_token;
 mod permission;
 pub mod protocol;
 mod pump;

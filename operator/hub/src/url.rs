@@ -91,9 +91,26 @@ impl HubUrl {
         self.text == Self::DEFAULT
     }
 
+    /// Whether it is plain http to another machine.
+    pub fn is_insecure(&self) -> bool {
+        let url = self.parts();
+        url.scheme() == "http" && !is_loopback(&url)
+    }
+
+    /// Whether its host is the name of a Service, `NAME.NAMESPACE.svc`, which only a cluster's own machines know.
+    pub fn is_inside_cluster(&self) -> bool {
+        let url = self.parts();
+        let labels: Vec<&str> = url.host_str().unwrap_or_default().split('.').collect();
+        matches!(labels.as_slice(), [service, namespace, "svc", ..] if !service.is_empty() && !namespace.is_empty())
+    }
+
+    fn parts(&self) -> Url {
+        Url::parse(&self.text).expect("the text of a URL is one")
+    }
+
     /// Where to connect for `path` below this address.
     pub(crate) fn endpoint(&self, path: &str) -> Endpoint {
-        let url = Url::parse(&self.text).expect("the text of a URL is one");
+        let url = self.parts();
         let host = match url.host() {
             Some(Host::Domain(name)) => name.to_owned(),
             Some(Host::Ipv4(address)) => address.to_string(),
@@ -190,6 +207,23 @@ mod tests {
             let (host, authority, path) = (host.to_owned(), authority.to_owned(), path.to_owned());
             let expected = Endpoint { host, port, tls, authority, path };
             assert_eq!(parse(text).expect("valid").endpoint("/v1/data"), expected);
+        }
+    }
+
+    #[test]
+    fn plain_http_and_names_inside_a_cluster_are_told_apart() {
+        for (text, is_insecure, is_inside) in [
+            ("https://hub.example.com", false, false),
+            ("http://hub.example.com", true, false),
+            ("http://127.0.0.1:3001", false, false),
+            ("http://HUB.team.svc:3001", true, true),
+            ("http://hub.team.svc.cluster.local", true, true),
+            ("https://hub.team.svc", false, true),
+            ("http://hub.svc.example", true, false),
+            ("http://svc", true, false),
+        ] {
+            let url = HubUrl::parse(text, InsecureHttp::Allowed).expect("valid");
+            assert_eq!((url.is_insecure(), url.is_inside_cluster()), (is_insecure, is_inside), "{text}");
         }
     }
 
