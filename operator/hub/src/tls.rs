@@ -1,10 +1,15 @@
 //! One TLS configuration for HTTP and websocket: the machine's roots, plus a private CA when the user names one.
 
+use std::error::Error as StdError;
+use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
-use rustls::pki_types::CertificateDer;
+use jiff::Timestamp;
 use rustls::pki_types::pem::PemObject;
-use rustls::{ClientConfig, RootCertStore};
+use rustls::pki_types::{CertificateDer, UnixTime};
+use rustls::time_provider::{DefaultTimeProvider, TimeProvider};
+use rustls::{CertificateError, ClientConfig, RootCertStore};
 use thiserror::Error;
 
 /// Why no TLS configuration could be made.
@@ -24,17 +29,62 @@ pub enum TlsError {
     Configuration(#[source] rustls::Error),
 }
 
+/// A time that does not pass.
+#[derive(Debug)]
+struct Stopped(UnixTime);
+
+impl TimeProvider for Stopped {
+    fn current_time(&self) -> Option<UnixTime> {
+        Some(self.0)
+    }
+}
+
 /// A client configuration that trusts the machine's roots and the certificates in `extra_ca_pem`.
 ///
 /// A machine without roots is no error: a hub reached over loopback needs none, and any other fails its handshake.
 pub fn client_config(extra_ca_pem: Option<&[u8]>) -> Result<Arc<ClientConfig>, TlsError> {
+    config(extra_ca_pem, Arc::new(DefaultTimeProvider))
+}
+
+/// The same for one that takes `at` for the present. For asking a hub what time it is, and for nothing else.
+pub fn client_config_at(extra_ca_pem: Option<&[u8]>, at: Timestamp) -> Result<Arc<ClientConfig>, TlsError> {
+    let since_epoch = Duration::from_secs(u64::try_from(at.as_second()).unwrap_or_default());
+    config(extra_ca_pem, Arc::new(Stopped(UnixTime::since_unix_epoch(since_epoch))))
+}
+
+/// A time at which the certificate would have been valid that a call was refused for, when its time is what was wrong.
+pub fn valid_at(error: &crate::Error) -> Option<Timestamp> {
+    let seconds = match certificate_error(error)? {
+        CertificateError::ExpiredContext { not_after, .. } => not_after.as_secs().checked_sub(1)?,
+        CertificateError::NotValidYetContext { not_before, .. } => not_before.as_secs().checked_add(1)?,
+        _ => return None,
+    };
+    Timestamp::from_second(i64::try_from(seconds).ok()?).ok()
+}
+
+fn certificate_error<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a CertificateError> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(rustls::Error::InvalidCertificate(found)) = error.downcast_ref() {
+            return Some(found);
+        }
+        // An I/O error does not give the error in it as its source, but the one behind that.
+        next = match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+            Some(inner) => Some(inner as &(dyn StdError + 'static)),
+            None => error.source(),
+        };
+    }
+    None
+}
+
+fn config(extra_ca_pem: Option<&[u8]>, time: Arc<dyn TimeProvider>) -> Result<Arc<ClientConfig>, TlsError> {
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     if let Some(pem) = extra_ca_pem {
         add_extra(&mut roots, pem)?;
     }
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
+    let config = ClientConfig::builder_with_details(provider, time)
         .with_safe_default_protocol_versions()
         .map_err(TlsError::Configuration)?
         .with_root_certificates(roots)
