@@ -40,6 +40,10 @@ const EVENT_QUEUE: usize = 64;
 /// How often a hub that tells nobody about ends is asked: its limits count every address behind one gateway together.
 const RECHECK_INTERVAL: Duration = Duration::from_secs(60);
 
+/// How soon such a hub is asked again after a connection was refused and the share was still there: the other end knows of the
+/// end before the hub does. Each answer doubles it, so that a service that is down costs a few questions a minute.
+const ASK_AGAIN: Duration = Duration::from_secs(5);
+
 /// How long [`Join::stop`] waits for the last words to the hub.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -181,7 +185,7 @@ pub enum JoinEvent {
         /// Why.
         reason: JoinEnd,
     },
-    /// The other end does not encrypt, so the hub can read what passes; told once for each socket and route.
+    /// The other end does not encrypt, so the hub can read what passes; told once for each route.
     NotEncrypted {
         /// The route.
         name: String,
@@ -204,6 +208,8 @@ pub enum JoinEnd {
     Revoked,
     /// The creator removed it.
     ClosedByOwner,
+    /// The hub no longer knows its code, and does not tell why: it has expired, was revoked, or has a new code.
+    Over,
     /// The hub no longer accepts us.
     LostAccess,
 }
@@ -256,7 +262,7 @@ impl Join {
         let hub = Hub { url, tls, identity, transport };
         let runner = Runner::new(
             hub,
-            Share { id: share_id, deadline, events_tx: events_tx.clone() },
+            Share { id: share_id, deadline, peers: Arc::default(), events_tx: events_tx.clone() },
             recheck.map(|recheck| (recheck, recheck_interval)),
             events_tx,
             stop.clone(),

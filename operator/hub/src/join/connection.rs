@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
@@ -49,6 +49,8 @@ pub(super) struct Connections {
     pub(super) deadline: Deadline,
     /// Cancelled when the join is over.
     pub(super) over: CancellationToken,
+    /// Told when a connection was refused, which may be the first sign of the share's end.
+    pub(super) refused: Arc<Notify>,
     /// Connections --failures, warnings--> the owner of the join. Weak, so that the queue ends with the runner.
     pub(super) events_tx: mpsc::WeakSender<JoinEvent>,
 }
@@ -88,6 +90,7 @@ impl Connections {
             biased;
             () = over.cancelled() => {}
             carried = carried => if let Err(reason) = carried {
+                self.refused.notify_one();
                 self.tell(JoinEvent::RouteFailed { name: route.name.clone(), reason });
             },
         }

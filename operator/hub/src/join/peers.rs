@@ -1,7 +1,8 @@
-//! Which services encrypt, at a hub that does not tell: learned at the first connection to each, for one socket's life.
+//! Which services encrypt, at a hub that does not tell: learned at connections, for the life of the join.
 //!
-//! So a service that does not answer is waited for once and not at every connection, and one that has answered is not
-//! taken for one that cannot when a busy line makes it late.
+//! A share's services have one agent and one hub. So when the first offer of a join is not answered, none is made any more:
+//! nobody waits twice for a hub that passes no offers on. A service that has answered is not taken for one that cannot when
+//! a busy line makes it late, and where one has answered the silence of another says nothing of the rest.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -10,13 +11,15 @@ use uuid::Uuid;
 
 use crate::pump::Peer;
 
-/// What one socket has learned.
+/// What one join has learned.
 #[derive(Debug, Default)]
 pub(super) struct Peers(Mutex<Learned>);
 
 #[derive(Debug, Default)]
 struct Learned {
     peers: HashMap<Uuid, Peer>,
+    /// An offer was not answered before any was.
+    is_silent: bool,
     /// Services to which a connection was in plain.
     plain: HashSet<Uuid>,
 }
@@ -27,7 +30,11 @@ impl Peers {
     /// What is known of a service of which the hub told `told`.
     pub(super) fn known(&self, service_id: Uuid, told: Peer) -> Peer {
         match told {
-            Peer::Unknown => self.lock().peers.get(&service_id).copied().unwrap_or(Peer::Unknown),
+            Peer::Unknown => {
+                let learned = self.lock();
+                let other = if learned.is_silent { Peer::Unable } else { Peer::Unknown };
+                learned.peers.get(&service_id).copied().unwrap_or(other)
+            }
             told => told,
         }
     }
@@ -39,7 +46,9 @@ impl Peers {
 
     /// A service did not answer an offer.
     pub(super) fn is_silent(&self, service_id: Uuid) {
-        self.lock().peers.insert(service_id, Peer::Unable);
+        let mut learned = self.lock();
+        learned.is_silent |= !learned.peers.values().any(|peer| *peer == Peer::Proven);
+        learned.peers.insert(service_id, Peer::Unable);
     }
 
     /// A connection to a service is in plain; whether that is news.
@@ -49,5 +58,29 @@ impl Peers {
 
     fn lock(&self) -> MutexGuard<'_, Learned> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_silence_is_remembered_for_all_unless_somebody_has_answered() {
+        let [one, two, three] = [1, 2, 3].map(Uuid::from_u128);
+        let silent = Peers::default();
+        assert_eq!(silent.known(one, Peer::Unknown), Peer::Unknown);
+        silent.is_silent(one);
+        for (told, known) in
+            [(Peer::Unknown, Peer::Unable), (Peer::Able, Peer::Able), (Peer::Unable, Peer::Unable)]
+        {
+            assert_eq!(silent.known(two, told), known, "what the hub tells counts for more");
+        }
+
+        let mixed = Peers::default();
+        mixed.encrypts(one);
+        mixed.is_silent(two);
+        let known = [one, two, three].map(|service| mixed.known(service, Peer::Unknown));
+        assert_eq!(known, [Peer::Proven, Peer::Unable, Peer::Unknown]);
     }
 }

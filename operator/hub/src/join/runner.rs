@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{Notify, Semaphore, mpsc, watch};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -14,9 +14,10 @@ use super::connection::Connections;
 use super::listening::Bound;
 use super::session::{self, Current, Share};
 use super::traffic::Counters;
-use super::{JoinEnd, JoinEvent, LocalRoute, Recheck, Transport};
+use super::{ASK_AGAIN, JoinEnd, JoinEvent, LocalRoute, Recheck, Transport};
 use crate::agent::{self, AgentError, Socket};
 use crate::backoff::{HEALTHY, RECONNECT};
+use crate::error::Error;
 use crate::identity::Identity;
 use crate::url::HubUrl;
 
@@ -43,6 +44,8 @@ pub(super) struct Runner {
     share: Share,
     recheck: Option<(Recheck, Duration)>,
     events_tx: mpsc::Sender<JoinEvent>,
+    /// Connections --one was refused--> whoever asks the hub.
+    refused: Arc<Notify>,
     current: Current,
     /// Cancelled when connections must end and the hub be told.
     leaving: CancellationToken,
@@ -66,7 +69,7 @@ impl Runner {
         let (current, _) = watch::channel(None);
         let (leaving, over) = (CancellationToken::new(), CancellationToken::new());
         let tasks = TaskTracker::new();
-        Self { hub, share, recheck, events_tx, current, leaving, over, stop, tasks }
+        Self { hub, share, recheck, events_tx, refused: Arc::default(), current, leaving, over, stop, tasks }
     }
 
     /// Accepts connections on all listeners until the join is over. Gives what will count each route's traffic.
@@ -125,6 +128,7 @@ impl Runner {
             live_rx: self.current.subscribe(),
             deadline: self.share.deadline.clone(),
             over: self.over.clone(),
+            refused: Arc::clone(&self.refused),
             events_tx: self.events_tx.downgrade(),
         }
     }
@@ -176,13 +180,17 @@ impl Runner {
         };
         let mut pause = *interval;
         loop {
-            sleep(pause).await;
-            pause = *interval;
+            let is_patient = pause >= *interval;
+            let was_refused = tokio::select! {
+                () = sleep(pause) => false,
+                () = self.refused.notified(), if is_patient => true,
+            };
+            pause = if was_refused { ASK_AGAIN } else { pause.saturating_mul(2) }.min(*interval);
             if self.current.borrow().as_ref().is_none_or(|live| live.tells_ends) {
                 continue;
             }
             match client.preview(code).await {
-                Err(error) if error.status() == Some(404) => return JoinEnd::Revoked,
+                Err(error) if error.status() == Some(404) => return end_of(&error),
                 Err(error) => pause = pause.max(error.retry_after().unwrap_or_default()),
                 Ok(_) => {}
             }
@@ -191,6 +199,15 @@ impl Runner {
 
     fn tell(&self, event: JoinEvent) {
         let _ = self.events_tx.try_send(event); // an owner that never looks misses ups and downs, not the end
+    }
+}
+
+/// What a hub's refusal of the code means. A share whose end lies between what the hub can express is revoked there when
+/// its time has come, so that "revoked" may mean any end.
+fn end_of(error: &Error) -> JoinEnd {
+    match error {
+        Error::Rejected(refused) if refused.message.contains("expired") => JoinEnd::Expired,
+        _ => JoinEnd::Over,
     }
 }
 

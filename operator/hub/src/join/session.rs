@@ -29,7 +29,7 @@ pub(super) struct Live {
     pub(super) budget: Budget,
     pub(super) half_close: bool,
     pub(super) tells_ends: bool,
-    pub(super) peers: Peers,
+    pub(super) peers: Arc<Peers>,
     /// The fast path, on a hub that has it.
     pub(super) data: Option<Reaching>,
     /// Cancelled when the socket is gone.
@@ -41,6 +41,7 @@ pub(super) struct Share {
     /// On hubs that give one.
     pub(super) id: Option<Uuid>,
     pub(super) deadline: Deadline,
+    pub(super) peers: Arc<Peers>,
     /// Session --a moved end--> the owner of this join.
     pub(super) events_tx: mpsc::Sender<JoinEvent>,
 }
@@ -66,7 +67,7 @@ pub(super) async fn run(
         budget: Budget::new(&Memory::default(), link_bytes),
         half_close: welcome.features.has(HALF_CLOSE),
         tells_ends: welcome.features.has(SHARE_EVENTS),
-        peers: Peers::default(),
+        peers: Arc::clone(&share.peers),
         data: data
             .filter(|_| transport.data_connections)
             .map(|connector| Reaching::new(connector, transport)),

@@ -9,6 +9,7 @@ use connect_hub::Error;
 use connect_hub::client::{Client, ClientOptions, NewRoute, NewShare, Revoked, ShareEnd};
 use connect_hub::identity::Identity;
 use connect_hub::join::{Join, JoinEnd, JoinEvent, Recheck, Timing};
+use connect_hub::tunnel::{EndReason, ShareKey};
 use connect_hub::tunnel::{Limits, Memory, Routes, SystemClock, Tunnel, TunnelConfig};
 use futures::{SinkExt, StreamExt};
 use secrecy::SecretString;
@@ -188,15 +189,26 @@ async fn a_hub_that_tells_nobody_about_ends_is_asked() {
             protocol: "tcp".into(),
         }],
     };
-    let share = client.create_share(creator.agent_id, &new, None).await.expect("created");
-    let mut config = lab.join_config(vec![local]).await;
-    config.recheck = Some(Recheck { client: client.clone(), code: share.code.clone() });
-    let timing = Timing { recheck_interval: Duration::from_millis(20), ..Timing::default() };
-    let mut join = within("a join", Join::start_with(config, timing)).await.expect("joined");
-    let mut connection = dial_echo(&join, 0).await;
+    // Asked often; or so seldom that only a refused connection makes it ask.
+    for recheck_interval in [Duration::from_millis(20), Duration::from_secs(3600)] {
+        let share = client.create_share(creator.agent_id, &new, None).await.expect("created");
+        let mut config = lab.join_config(vec![local.clone()]).await;
+        config.recheck = Some(Recheck { client: client.clone(), code: share.code.clone() });
+        let timing = Timing { recheck_interval, ..Timing::default() };
+        let mut join = within("a join", Join::start_with(config, timing)).await.expect("joined");
+        let mut connection = dial_echo(&join, 0).await;
 
-    client.revoke_share(creator.agent_id, &share.code).await.expect("revoked");
-    let end = event(&mut join, "the end of the join", |event| matches!(event, JoinEvent::Ended { .. })).await;
-    assert_eq!(end, JoinEvent::Ended { reason: JoinEnd::Revoked });
-    ended(&mut connection).await;
+        client.revoke_share(creator.agent_id, &share.code).await.expect("revoked");
+        lab.routes.end(&ShareKey("one".into()), EndReason::Expired);
+        ended(&mut connection).await;
+        let refused = tokio::net::TcpStream::connect(("127.0.0.1", join.routes()[0].port)).await;
+        let end =
+            event(&mut join, "the end of the join", |event| matches!(event, JoinEvent::Ended { .. })).await;
+        // The hub says "revoked" to whatever the operator ended.
+        assert_eq!(end, JoinEvent::Ended { reason: JoinEnd::Over });
+        drop(refused);
+        lab.routes.forget(&ShareKey("one".into()));
+        lab.routes
+            .set_end(&ShareKey("one".into()), jiff::Timestamp::now() + jiff::SignedDuration::from_hours(1));
+    }
 }

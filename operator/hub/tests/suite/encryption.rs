@@ -268,6 +268,37 @@ async fn a_joiner_offers_once_to_who_does_not_answer() {
 }
 
 #[tokio::test]
+async fn the_first_silence_of_a_join_is_waited_for_once_and_at_no_other_route() {
+    let hub = RawHub::start().await;
+    let mut config = local_join(&hub.url, Uuid::new_v4());
+    let mut other = config.routes[0].clone();
+    (other.name, other.service_id) = ("other".into(), Uuid::new_v4());
+    config.routes.push(other);
+    let (join, mut agent) = tokio::join!(Join::start(config), hub.accept(&[]));
+    let join = join.expect("joined");
+    let mut offers = 0;
+    // The second route, then the first again, then both after the hub was away.
+    for (route, is_new) in [(0, false), (1, false), (0, false), (1, true), (0, false)] {
+        if is_new {
+            drop(agent);
+            agent = hub.accept(&[]).await;
+        }
+        agent.peer_e2e = None;
+        let mut client = dial(&join, route).await;
+        client.write_all(b"hello").await.expect("written");
+        let id = agent.expect("reach_connect").await["connectionId"].clone();
+        agent.emit("reach_ready", &json!({"connectionId": id})).await;
+        let (mut name, mut payload) = agent.event().await;
+        if name == "e2e_handshake" {
+            offers += 1;
+            (name, payload) = agent.event().await;
+        }
+        assert_eq!(decoded(&chunk((name, payload), "reach_data")), b"hello");
+    }
+    assert_eq!(offers, 1);
+}
+
+#[tokio::test]
 async fn a_joiner_goes_on_in_plain_when_the_service_does() {
     let mut middle = Middle::start().await;
     let mut connection = middle.open(None).await;
