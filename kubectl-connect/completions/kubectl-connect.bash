@@ -432,12 +432,16 @@ _kubectl__connect() {
             return 0
             ;;
         kubectl__subcmd__connect__subcmd__join)
-            opts="-n -h --hub --config --hub-ca-file --allow-insecure-hub --api-key-file --label --address --port --only --through-cluster --service --print-env --exec --namespace --context --cluster --user --kubeconfig --as --as-group --request-timeout --help"
+            opts="-n -h --code-file --hub --config --hub-ca-file --allow-insecure-hub --api-key-file --label --address --port --only --through-cluster --service --print-env --exec --namespace --context --cluster --user --kubeconfig --as --as-group --request-timeout --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --code-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --hub)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0

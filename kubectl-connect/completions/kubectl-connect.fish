@@ -42,7 +42,7 @@ complete -c kubectl-connect -n "__fish_kubectl_connect_needs_command" -f -a "rev
 complete -c kubectl-connect -n "__fish_kubectl_connect_needs_command" -f -a "delete" -d 'End a share and delete its object'
 complete -c kubectl-connect -n "__fish_kubectl_connect_needs_command" -f -a "expose" -d 'Expose a port of a Service as a route that shares include'
 complete -c kubectl-connect -n "__fish_kubectl_connect_needs_command" -f -a "unexpose" -d 'Remove a route from every share and cut its connections'
-complete -c kubectl-connect -n "__fish_kubectl_connect_needs_command" -f -a "join" -d 'Join a share: its routes become ports of this machine. Needs the code only, no cluster and no kubeconfig'
+complete -c kubectl-connect -n "__fish_kubectl_connect_needs_command" -f -a "join" -d 'Join a share: its routes become ports of this machine. Needs only the code, no cluster and no kubeconfig'
 complete -c kubectl-connect -n "__fish_kubectl_connect_needs_command" -f -a "login" -d 'Save an API key for a hub that requires an account'
 complete -c kubectl-connect -n "__fish_kubectl_connect_needs_command" -f -a "logout" -d 'Delete the saved API key of a hub'
 complete -c kubectl-connect -n "__fish_kubectl_connect_needs_command" -f -a "completion" -d 'Print the script that makes a shell, or kubectl itself, complete commands, flags and names'
@@ -209,10 +209,11 @@ complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand unexpose
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand unexpose" -l request-timeout -d 'Longest time to wait for one answer of the cluster, such as 5s or 1m' -r
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand unexpose" -l no-wait -d 'Return as soon as the cluster has stored the change: the same as --wait=false'
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand unexpose" -s h -l help -d 'Print help'
+complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand join" -l code-file -d 'File with the share code' -r -F
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand join" -l hub -d 'Hub to use. Default: $CONNECT_HUB_URL, else the config file\'s, else https://hub.privateconnect.co' -r
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand join" -l config -d 'Config file. Default: ~/.config/kubectl-connect/config.json, and the connect tool\'s ~/.private-connect/config.json' -r -F
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand join" -l hub-ca-file -d 'File with PEM certificates of a private CA that signed the hub\'s certificate' -r -F
-complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand join" -l api-key-file -d 'File with an API key, for hubs that want an account. Default: $CONNECT_API_KEY, else what login keeps for the hub' -r -F
+complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand join" -l api-key-file -d 'File with an API key, for hubs that require an account. Default: $CONNECT_API_KEY, else what login keeps for the hub' -r -F
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand join" -l label -d 'What this machine is called in the share\'s list of joins. Default: user@host' -r
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand join" -l address -d 'Address to listen on; can be repeated. Default: localhost' -r
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand join" -l port -d 'Local port for a route, such as postgres=15432; can be repeated' -r
@@ -227,7 +228,7 @@ complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand join" -l
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand join" -l as-group -d 'Group to impersonate; can be repeated' -r
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand join" -l request-timeout -d 'Longest time to wait for one answer of the cluster, such as 5s or 1m' -r
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand join" -l allow-insecure-hub -d 'Allow http to a hub on another machine. Code, key and all bytes then cross the network in clear text'
-complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand join" -l through-cluster -d 'Go to a hub inside a cluster through the cluster\'s API server, which is slower. Needs the right to forward ports'
+complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand join" -l through-cluster -d 'Go to a hub inside a cluster through the cluster\'s API server, which is slower. Needs permission to forward ports'
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand join" -l print-env -d 'Print NAME=value lines for the routes to stdout and everything else to stderr, and stay'
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand join" -l exec -d 'Run the command that follows -- while joined. The same as leaving this word out'
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand join" -s h -l help -d 'Print help'

@@ -42,7 +42,7 @@ Register-ArgumentCompleter -Native -CommandName 'kubectl-connect' -ScriptBlock {
             [CompletionResult]::new('delete', 'delete', [CompletionResultType]::ParameterValue, 'End a share and delete its object')
             [CompletionResult]::new('expose', 'expose', [CompletionResultType]::ParameterValue, 'Expose a port of a Service as a route that shares include')
             [CompletionResult]::new('unexpose', 'unexpose', [CompletionResultType]::ParameterValue, 'Remove a route from every share and cut its connections')
-            [CompletionResult]::new('join', 'join', [CompletionResultType]::ParameterValue, 'Join a share: its routes become ports of this machine. Needs the code only, no cluster and no kubeconfig')
+            [CompletionResult]::new('join', 'join', [CompletionResultType]::ParameterValue, 'Join a share: its routes become ports of this machine. Needs only the code, no cluster and no kubeconfig')
             [CompletionResult]::new('login', 'login', [CompletionResultType]::ParameterValue, 'Save an API key for a hub that requires an account')
             [CompletionResult]::new('logout', 'logout', [CompletionResultType]::ParameterValue, 'Delete the saved API key of a hub')
             [CompletionResult]::new('completion', 'completion', [CompletionResultType]::ParameterValue, 'Print the script that makes a shell, or kubectl itself, complete commands, flags and names')
@@ -231,10 +231,11 @@ Register-ArgumentCompleter -Native -CommandName 'kubectl-connect' -ScriptBlock {
             break
         }
         'kubectl-connect;join' {
+            [CompletionResult]::new('--code-file', '--code-file', [CompletionResultType]::ParameterName, 'File with the share code')
             [CompletionResult]::new('--hub', '--hub', [CompletionResultType]::ParameterName, 'Hub to use. Default: $CONNECT_HUB_URL, else the config file''s, else https://hub.privateconnect.co')
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'Config file. Default: ~/.config/kubectl-connect/config.json, and the connect tool''s ~/.private-connect/config.json')
             [CompletionResult]::new('--hub-ca-file', '--hub-ca-file', [CompletionResultType]::ParameterName, 'File with PEM certificates of a private CA that signed the hub''s certificate')
-            [CompletionResult]::new('--api-key-file', '--api-key-file', [CompletionResultType]::ParameterName, 'File with an API key, for hubs that want an account. Default: $CONNECT_API_KEY, else what login keeps for the hub')
+            [CompletionResult]::new('--api-key-file', '--api-key-file', [CompletionResultType]::ParameterName, 'File with an API key, for hubs that require an account. Default: $CONNECT_API_KEY, else what login keeps for the hub')
             [CompletionResult]::new('--label', '--label', [CompletionResultType]::ParameterName, 'What this machine is called in the share''s list of joins. Default: user@host')
             [CompletionResult]::new('--address', '--address', [CompletionResultType]::ParameterName, 'Address to listen on; can be repeated. Default: localhost')
             [CompletionResult]::new('--port', '--port', [CompletionResultType]::ParameterName, 'Local port for a route, such as postgres=15432; can be repeated')
@@ -250,7 +251,7 @@ Register-ArgumentCompleter -Native -CommandName 'kubectl-connect' -ScriptBlock {
             [CompletionResult]::new('--as-group', '--as-group', [CompletionResultType]::ParameterName, 'Group to impersonate; can be repeated')
             [CompletionResult]::new('--request-timeout', '--request-timeout', [CompletionResultType]::ParameterName, 'Longest time to wait for one answer of the cluster, such as 5s or 1m')
             [CompletionResult]::new('--allow-insecure-hub', '--allow-insecure-hub', [CompletionResultType]::ParameterName, 'Allow http to a hub on another machine. Code, key and all bytes then cross the network in clear text')
-            [CompletionResult]::new('--through-cluster', '--through-cluster', [CompletionResultType]::ParameterName, 'Go to a hub inside a cluster through the cluster''s API server, which is slower. Needs the right to forward ports')
+            [CompletionResult]::new('--through-cluster', '--through-cluster', [CompletionResultType]::ParameterName, 'Go to a hub inside a cluster through the cluster''s API server, which is slower. Needs permission to forward ports')
             [CompletionResult]::new('--print-env', '--print-env', [CompletionResultType]::ParameterName, 'Print NAME=value lines for the routes to stdout and everything else to stderr, and stay')
             [CompletionResult]::new('--exec', '--exec', [CompletionResultType]::ParameterName, 'Run the command that follows -- while joined. The same as leaving this word out')
             [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help')

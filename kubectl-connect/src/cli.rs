@@ -58,7 +58,7 @@ pub enum Command {
     Expose(ExposeArgs),
     /// Remove a route from every share and cut its connections
     Unexpose(UnexposeArgs),
-    /// Join a share: its routes become ports of this machine. Needs the code only, no cluster and no kubeconfig
+    /// Join a share: its routes become ports of this machine. Needs only the code, no cluster and no kubeconfig
     #[command(after_help = join::JOIN_EXAMPLES)]
     Join(JoinArgs),
     /// Save an API key for a hub that requires an account

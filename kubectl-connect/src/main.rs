@@ -22,7 +22,6 @@ mod table;
 mod usage;
 mod views;
 
-use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -37,10 +36,10 @@ fn main() -> ExitCode {
     if let Some(words) = completion::asked(std::env::args()) {
         return ExitCode::from(finish(completion::answer(&words, printer), printer).code());
     }
-    let words: Vec<OsString> = usage::with_help(std::env::args_os().collect());
+    let words = usage::join::without_repetition(usage::with_help(std::env::args_os().collect()));
     let exit = match Cli::try_parse_from(&words) {
         Ok(cli) => leave(start(cli, printer), printer),
-        Err(error) => match usage::judge(&error, &words) {
+        Err(error) => match usage::judge(&error, &words, printer.talks_to_people()) {
             usage::Verdict::Show(text) => finish(printer.data(&text).map_err(Failure::from), printer),
             usage::Verdict::Wrong(failure) => finish(Err(failure), printer),
         },

@@ -2,6 +2,7 @@
 //! cluster or a hub. After this nobody looks at the command line again.
 
 pub mod change;
+pub mod code;
 pub mod config_file;
 pub mod credentials;
 pub mod doctor;

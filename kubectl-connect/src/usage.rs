@@ -1,5 +1,6 @@
 //! Turns what clap says about a wrong command line into one sentence that says what to do.
 
+pub mod join;
 mod slips;
 
 use std::ffi::OsString;
@@ -27,8 +28,11 @@ pub fn with_help(mut words: Vec<OsString>) -> Vec<OsString> {
     words
 }
 
-/// Judges clap's error about these words.
-pub fn judge(error: &clap::Error, words: &[OsString]) -> Verdict {
+/// Judges clap's error about these words. Some of them are repeated where `may_show` says that only people read.
+pub fn judge(error: &clap::Error, words: &[OsString], may_show: bool) -> Verdict {
+    if let Some(failure) = join::without_dashes(error, words, may_show) {
+        return Verdict::Wrong(failure);
+    }
     match error.kind() {
         ErrorKind::DisplayHelp
         | ErrorKind::DisplayVersion
@@ -175,7 +179,7 @@ mod tests {
     fn wrong(line: &str) -> String {
         let words: Vec<OsString> =
             ["kubectl-connect"].into_iter().chain(line.split_whitespace()).map(OsString::from).collect();
-        match judge(&Cli::try_parse_from(&words).expect_err("must not parse"), &words) {
+        match judge(&Cli::try_parse_from(&words).expect_err("must not parse"), &words, true) {
             Verdict::Wrong(failure) => failure.render(),
             Verdict::Show(text) => panic!("shows {text}"),
         }
@@ -207,7 +211,6 @@ mod tests {
                 "Invalid value 0 for --max-joins: use a number from 1 to 1000000",
                 " share",
             ),
-            ("join", "<CODE> is missing", " join"),
             ("join a --hub x --hub y", "--hub is given more than once", " join"),
         ] {
             let expected = format!("[x] {sentence}\nSee kubectl connect{verb} --help.\n");

@@ -1,5 +1,8 @@
 //! The real binary, where neither cluster nor hub is needed: help, version, and every way to mistype.
 
+#[cfg(unix)]
+#[path = "command_line/codes.rs"]
+mod codes;
 #[path = "command_line/login.rs"]
 mod login;
 #[path = "command_line/quiet.rs"]
@@ -211,7 +214,7 @@ fn every_mistake_is_one_sentence_on_stderr_and_exit_1() {
         ("unexpose", "<ROUTE> is missing"),
         ("unexpose a -o md", "Invalid value md for --output: use json, yaml or name"),
         ("unexpose a/b", "Invalid route name a/b: use at most 63 lower-case letters, digits and hyphens"),
-        ("join", "<CODE> is missing"),
+        ("join", "The share code is missing"),
         (
             "join c --hub hub.example.com",
             "--hub cannot be used: hub URL is not a URL: use the form https://hub.example.com",
@@ -230,7 +233,22 @@ fn every_mistake_is_one_sentence_on_stderr_and_exit_1() {
             "join c --print-env -- make",
             "Cannot use --print-env with a command: the command has the environment",
         ),
-        ("join c make", "Unexpected argument make"),
+        ("join c make", "A command to run while joined must follow --"),
+        ("join c --only a,b", "--only takes one route, and can be repeated"),
+        ("join c@d", "This is not a share code: a code consists of letters and digits"),
+        ("join --code-file /nowhere", "Cannot use the share code in the file /nowhere: not found"),
+        (
+            "join c --code-file /nowhere",
+            "The share code is given twice: as an argument and in the file /nowhere",
+        ),
+        (
+            "join https://hub.example.com",
+            "The URL has no share code in it: use the form https://hub.example.com/#CODE",
+        ),
+        (
+            "join https://a.example.com/#c --hub https://b.example.com",
+            "The code is for the hub https://a.example.com, but --hub names https://b.example.com",
+        ),
         (
             "join c --hub http://hub.team.svc:3001",
             "http://hub.team.svc:3001 is a name that only the cluster's own machines know",
@@ -352,7 +370,7 @@ fn a_hub_that_is_down_is_the_page_s_two_lines() {
     let address =
         TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port");
     let (stdout, stderr, code) = run(&["join", "abc123", "--hub", &format!("http://{address}")]);
-    assert_eq!(stdout, "🔗 Joining environment share: abc123\n\n");
+    assert_eq!(stdout, "🔗 Joining environment share: ***\n\n");
     assert_eq!(
         stderr,
         format!(

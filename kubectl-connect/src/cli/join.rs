@@ -12,18 +12,22 @@ use super::secret;
 pub const JOIN_EXAMPLES: &str = "\
 Examples:
   kubectl connect join abc123
+  kubectl connect join 'https://hub.example.com/#abc123'
   kubectl connect join abc123 --hub https://hub.example.com --only postgres --port postgres=15432
+  kubectl connect join --code-file code -- make integration-test
   kubectl connect join abc123 -- make integration-test
   kubectl connect join abc123 --print-env > routes.env
   kubectl connect join abc123 --through-cluster --hub http://hub.team.svc:3001
 
 Environment of a command and of --print-env, for a route called orders-db:
-  ORDERS_DB_HOST, ORDERS_DB_PORT  every route: its name in capitals, _ for what is no letter or digit
-  ORDERS_DB_URL                   http and https
-  PGHOST, PGPORT                  the first PostgreSQL route
-  REDIS_URL                       the first Redis route
-  MYSQL_HOST, MYSQL_TCP_PORT      the first MySQL route
-  MONGODB_URL                     the first MongoDB route
+  CONNECT_ORDERS_DB_HOST      every route: its name in capitals, with _ for all but letters and
+  CONNECT_ORDERS_DB_PORT      digits, between CONNECT_ and _HOST or _PORT
+  CONNECT_ORDERS_DB_URL       http, https and the databases below
+  PGHOST, PGPORT              the first PostgreSQL route by name
+  REDIS_URL                   the first Redis route
+  MYSQL_HOST, MYSQL_TCP_PORT  the first MySQL route
+  MONGODB_URL                 the first MongoDB route
+What is set already is kept, and a line on stderr says so.
 A route is what its protocol says (http, https), else what its port says (5432, 6379, 3306, 27017),
 else what the last word of its name says (postgres, pg, redis, valkey, mysql, mariadb, mongo).
 
@@ -33,8 +37,10 @@ Exit codes with a command: its own; 128 + the signal that ended it; and
   127  the command was not found
 
 Environment:
-  CONNECT_HUB_URL         the hub, when --hub is not given
-  CONNECT_API_KEY         an API key, for hubs that want an account
+  CONNECT_CODE            the share code, when it is given in no other way
+  CONNECT_HUB_URL         the hub, when neither --hub nor the code names it
+  CONNECT_API_KEY         an API key, for hubs that require an account; not for a hub that only
+                          the code names
   CONNECT_ALLOW_INSECURE  true allows http to a hub on another machine";
 
 /// Shown under the help of `login`.
@@ -72,13 +78,17 @@ pub struct HubArgs {
 /// Flags of `join`.
 #[derive(Debug, Args)]
 pub struct JoinArgs {
-    /// The share code
+    /// The share code, or the link or line that was sent. - reads it from stdin. Other users of a machine can see arguments;
+    /// they cannot see stdin, a file or $CONNECT_CODE
     #[arg(value_parser = secret)]
-    pub code: SecretString,
+    pub code: Option<SecretString>,
+    /// File with the share code
+    #[arg(long, value_name = "PATH")]
+    pub code_file: Option<PathBuf>,
     /// Which hub.
     #[command(flatten)]
     pub hub: HubArgs,
-    /// File with an API key, for hubs that want an account. Default: $CONNECT_API_KEY, else what login keeps for the hub
+    /// File with an API key, for hubs that require an account. Default: $CONNECT_API_KEY, else what login keeps for the hub
     #[arg(long, value_name = "PATH")]
     pub api_key_file: Option<PathBuf>,
     /// What this machine is called in the share's list of joins. Default: user@host
@@ -93,7 +103,7 @@ pub struct JoinArgs {
     /// Join this route and no other; can be repeated. Default: all routes
     #[arg(long, value_name = "ROUTE")]
     pub only: Vec<String>,
-    /// Go to a hub inside a cluster through the cluster's API server, which is slower. Needs the right to forward ports
+    /// Go to a hub inside a cluster through the cluster's API server, which is slower. Needs permission to forward ports
     #[arg(long)]
     pub through_cluster: bool,
     /// With --through-cluster: the hub's Service. Default: the one that --hub names, else private-connect-hub in namespace

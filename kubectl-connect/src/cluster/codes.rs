@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use connect_crds::{EnvironmentShare, ROTATED_ANNOTATION, SHARE_CODE_SECRET_TYPE, secret_key};
+use connect_hub::join_token::{self, JoinToken};
 use futures::{StreamExt, TryStreamExt, stream};
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::ListParams;
@@ -81,9 +82,21 @@ impl Code {
         })
     }
 
+    /// The word that joins the share wherever its hub is, as the command has it.
+    pub fn token(&self) -> SecretString {
+        let token = JoinToken::parse(self.join_command.expose_secret()).ok();
+        let printed = token.and_then(|token| Some(JoinToken::print(token.code.expose_secret(), &token.hub?)));
+        printed.map_or_else(|| self.code.clone(), SecretString::from)
+    }
+
     /// Whether this is the code that was typed; hubs write codes in lower case.
     pub fn is(&self, typed: &SecretString) -> bool {
         self.code.expose_secret().eq_ignore_ascii_case(typed.expose_secret())
+    }
+
+    /// Whether this is the code that was pasted, with what chats and mails put around and into it.
+    pub fn is_in(&self, typed: &SecretString) -> bool {
+        join_token::is_code(typed.expose_secret(), self.code.expose_secret())
     }
 }
 
@@ -230,7 +243,16 @@ mod tests {
             serde_json::json!({"code": "YWJjMTIz", "joinCommand": "a3ViZWN0bCBjb25uZWN0IGpvaW4gYWJjMTIz"});
         let code = Code::read(&secret(SHARE_CODE_SECRET_TYPE, &data)).expect("a code");
         assert_eq!(code.join_command.expose_secret(), "kubectl connect join abc123");
+        assert_eq!(code.token().expose_secret(), "abc123");
+        let elsewhere = Code {
+            join_command: "kubectl connect join 'https://hub.example.com/#abc123'".into(),
+            ..code.clone()
+        };
+        assert_eq!(elsewhere.token().expose_secret(), "https://hub.example.com/#abc123");
         assert!(code.is(&"ABC123".into()) && !code.is(&"abc124".into()));
+        assert!(
+            code.is_in(&"'abc-123'.".into()) && !code.is_in(&"abc-124".into()) && !code.is(&"abc-123".into())
+        );
         assert!(!format!("{code:?}").contains("abc123"), "the code is a secret");
         assert!(Code::read(&secret("Opaque", &data)).is_none());
         assert!(

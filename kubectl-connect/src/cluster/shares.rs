@@ -91,8 +91,10 @@ fn find<'a>(
     let has_code =
         |share: &&EnvironmentShare| matches!(codes.of(share), Access::Granted(code) if code.is(target));
     let name = target.expose_secret();
-    if let Some(share) =
-        shares.iter().find(has_code).or_else(|| shares.iter().find(|share| share.name_any() == name))
+    let pasted =
+        |share: &&EnvironmentShare| matches!(codes.of(share), Access::Granted(code) if code.is_in(target));
+    let by_name = || shares.iter().find(|share| share.name_any() == name);
+    if let Some(share) = shares.iter().find(has_code).or_else(by_name).or_else(|| shares.iter().find(pasted))
     {
         return Ok(share);
     }
@@ -153,6 +155,7 @@ mod tests {
         for (target, name) in [
             ("abc123", "two"),
             ("ABC123", "two"),
+            ("`abc-123`.", "two"),
             ("one", "one"),
             ("demo", "two"),
             ("nightly", "new-1"),

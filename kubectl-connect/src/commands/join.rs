@@ -4,6 +4,7 @@
 //! whose API key is given.
 
 mod access;
+mod clock;
 mod command;
 mod environment;
 mod family;
@@ -12,13 +13,15 @@ mod news;
 pub mod refusal;
 mod view;
 
+use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use connect_hub::client::{Client, ClientOptions, JoinedShare};
-use connect_hub::join::{Join, JoinConfig, JoinEnd, JoinError, JoinEvent, LocalRoute, Recheck};
+use connect_hub::clock::Clock;
+use connect_hub::join::{Join, JoinConfig, JoinEnd, JoinError, JoinEvent, LocalRoute, Recheck, Timing};
 use connect_hub::tls;
 use connect_hub::url::{HubUrl, InsecureHttp};
-use jiff::Timestamp;
 use secrecy::ExposeSecret;
 
 use crate::cluster::Cluster;
@@ -31,6 +34,8 @@ use crate::settings::ClusterSettings;
 use crate::settings::join::{JoinSettings, Purpose};
 use crate::settings::through::Through;
 use access::Admission;
+use clock::HubClock;
+use environment::{Environment, Variables};
 use live::Board;
 use news::News;
 
@@ -44,6 +49,8 @@ const REDRAW: Duration = Duration::from_secs(1);
 struct Joined {
     join: Join,
     share: JoinedShare,
+    /// By which the share ends.
+    clock: Arc<HubClock>,
 }
 
 /// Where the story of a join is told: stdout, unless that belongs to a command or to the lines that were asked for.
@@ -68,6 +75,7 @@ impl Story {
 /// Joins, and stays until the end.
 pub async fn run(mut settings: JoinSettings, cluster: ClusterSettings, printer: Printer) -> Outcome<Exit> {
     let story = Story { printer, beside_stdout: settings.purpose != Purpose::Stay };
+    printer.hide(&settings.code);
     if let Some(warning) = &settings.warning {
         printer.talk(&format!("[!] {}\n", Clean::new(warning)));
     }
@@ -83,12 +91,12 @@ pub async fn run(mut settings: JoinSettings, cluster: ClusterSettings, printer: 
     };
     story
         .tell(&format!("🔗 Joining environment share: {}\n\n", Clean::new(settings.code.expose_secret())))?;
-    let Joined { mut join, share } = tokio::select! {
+    let Joined { mut join, share, clock } = tokio::select! {
         joined = enter(&settings, story) => joined?,
         () = interrupt::requested() => return story.tell(view::LEAVING).map(|()| Exit::Success),
     };
     let host = view::host(&settings.bind);
-    let variables = || environment::variables(join.routes(), &share, &settings.bind);
+    let variables = || variables(&join, &share, &settings.bind, printer);
     match &settings.purpose {
         Purpose::Stay => story.tell(&view::active(join.routes(), &share, &host))?,
         Purpose::PrintEnvironment => {
@@ -99,12 +107,20 @@ pub async fn run(mut settings: JoinSettings, cluster: ClusterSettings, printer: 
             let program = words.first().map(|word| word.to_string_lossy()).unwrap_or_default();
             story.tell(&view::ready_for(join.routes(), &program))?;
             let variables = variables();
-            let ended = command::run(&mut join, words, &variables, printer).await;
+            let ended = command::run(&mut join, words, &variables, &*clock, printer).await;
             let _ = tokio::time::timeout(GOODBYE, join.stop()).await;
             return ended;
         }
     }
-    stay(join, &host, story).await.map(|()| Exit::Success)
+    stay(join, &host, &*clock, story).await.map(|()| Exit::Success)
+}
+
+/// The routes as variables. What is not as one might expect is told.
+fn variables(join: &Join, share: &JoinedShare, bind: &[IpAddr], printer: Printer) -> Variables {
+    let is_set = |name: &str| std::env::var_os(name).is_some();
+    let Environment { variables, notes } = environment::environment(join.routes(), share, bind, &is_set);
+    notes.iter().for_each(|note| printer.talk(note));
+    variables
 }
 
 /// Opens the way to a hub inside a cluster.
@@ -128,7 +144,11 @@ async fn enter(settings: &JoinSettings, story: Story) -> Outcome<Joined> {
     let client =
         Client::new(settings.hub.clone(), options).map_err(|error| refusal::of_hub(&error, &settings.hub))?;
     let admission = access::admit(&client, settings).await?;
-    story.tell(&view::connected(&admission.share, Timestamp::now()))?;
+    let clock = Arc::new(HubClock::new(client.clock_offset()));
+    if let Some(warning) = clock.warning() {
+        story.printer.talk(&warning);
+    }
+    story.tell(&view::connected(&admission.share, clock.now(), admission.ends_silently))?;
     let Admission { mut share, identity, ends_silently } = admission;
     if !settings.only.is_empty() {
         share.routes.retain(|route| settings.only.contains(&route.service_name));
@@ -148,10 +168,11 @@ async fn enter(settings: &JoinSettings, story: Story) -> Outcome<Joined> {
         story.tell(&unreachable)?;
         return Err(no_tunnels(&share));
     }
-    let join = Join::start(config).await.map_err(|error| not_started(&error, settings))?;
+    let timing = Timing { clock: Arc::clone(&clock) as Arc<dyn Clock>, ..Timing::default() };
+    let join = Join::start_with(config, timing).await.map_err(|error| not_started(&error, settings))?;
     let host = view::host(&settings.bind);
     story.tell(&format!("{}{unreachable}", view::tunnels(join.routes(), &host)))?;
-    Ok(Joined { join, share })
+    Ok(Joined { join, share, clock })
 }
 
 /// What to listen for. A route without an id cannot be asked for.
@@ -198,7 +219,7 @@ fn not_started(error: &JoinError, settings: &JoinSettings) -> Failure {
 }
 
 /// Tells what happens until the share ends or the user leaves.
-async fn stay(mut join: Join, host: &str, story: Story) -> Outcome<()> {
+async fn stay(mut join: Join, host: &str, clock: &dyn Clock, story: Story) -> Outcome<()> {
     let printer = story.printer;
     let mut board = Board::default();
     let mut news = News::default();
@@ -219,7 +240,7 @@ async fn stay(mut join: Join, host: &str, story: Story) -> Outcome<()> {
         if let JoinEvent::Ended { reason } = event {
             return end(reason, story);
         }
-        if let Some(line) = news.line(&event, Timestamp::now()) {
+        if let Some(line) = news.line(&event, clock.now()) {
             printer.draw(&board.take_away());
             printer.talk(&line);
             draw(&mut board, &join, host, printer);
@@ -246,6 +267,7 @@ fn end(reason: JoinEnd, story: Story) -> Outcome<()> {
 mod tests {
     use super::*;
     use connect_hub::client::ShareRoute;
+    use jiff::Timestamp;
     use std::collections::BTreeMap;
     use uuid::Uuid;
 
@@ -254,6 +276,7 @@ mod tests {
             code: "abc123".into(),
             hub: connect_hub::url::HubUrl::parse("https://hub.example.com", Default::default())
                 .expect("valid"),
+            hub_is_assumed: false,
             api_key: None,
             extra_ca: None,
             label: "mia@laptop".into(),

@@ -10,11 +10,12 @@ use k8s_openapi::api::core::v1::{Namespace, Service};
 use kube::api::ListParams;
 use kube::config::Kubeconfig;
 use kube::{Api, ResourceExt};
+use secrecy::{ExposeSecret, SecretString};
 
 use super::line::Names;
 use super::{Candidate, PATIENCE};
 use crate::cluster::Cluster;
-use crate::cluster::codes::{self, Access};
+use crate::cluster::codes::{self, Access, Code};
 use crate::cluster::services;
 use crate::settings::ClusterSettings;
 use crate::views::ShareView;
@@ -94,12 +95,12 @@ async fn ask(names: Names, cluster: &Cluster) -> Option<Vec<Candidate>> {
         Names::LiveShares => Some(named(&live(shares(cluster).await?), title)),
         Names::Codes => {
             let shares = shares(cluster).await?;
-            codes(cluster, &shares).await
+            codes(cluster, &shares, Code::token).await
         }
         Names::LiveSharesAndCodes => {
             let shares = live(shares(cluster).await?);
             let mut all = named(&shares, title);
-            all.extend(codes(cluster, &shares).await.unwrap_or_default());
+            all.extend(codes(cluster, &shares, |code| code.code.clone()).await.unwrap_or_default());
             Some(all)
         }
         Names::Contexts | Names::Clusters | Names::Users => None,
@@ -117,13 +118,19 @@ fn live(mut shares: Vec<EnvironmentShare>) -> Vec<EnvironmentShare> {
     shares
 }
 
-/// The codes that can be joined with now, and whose Secrets the user may read.
-async fn codes(cluster: &Cluster, shares: &[EnvironmentShare]) -> Option<Vec<Candidate>> {
+/// The codes that can be joined with now, and whose Secrets the user may read, each as `word` has it.
+async fn codes(
+    cluster: &Cluster,
+    shares: &[EnvironmentShare],
+    word: impl Fn(&Code) -> SecretString,
+) -> Option<Vec<Candidate>> {
     let codes = in_time(codes::read_all(cluster, Some(cluster.namespace()), shares)).await?.ok()?;
     let now = Timestamp::now();
     let known = shares.iter().filter_map(|share| {
-        let view = ShareView::new(share, &codes.of(share), now);
-        Some(Candidate::new(view.code?.as_str(), share.name_any()))
+        let access = codes.of(share);
+        ShareView::new(share, &access, now).code?;
+        let Access::Granted(code) = access else { return None };
+        Some(Candidate::new(word(&code).expose_secret(), share.name_any()))
     });
     Some(known.collect())
 }

@@ -25,6 +25,10 @@ pub struct HubSettings {
     pub saved_key: Option<SecretString>,
     /// Where keys are kept.
     pub credentials: Credentials,
+    /// The hub that is meant when no flag names one; nothing when that cannot be used.
+    pub usual: Option<HubUrl>,
+    /// Whether nobody has named a hub, so that it is the default one.
+    pub is_assumed: bool,
     /// Something the user should know.
     pub warning: Option<String>,
 }
@@ -53,7 +57,10 @@ pub fn hub(args: HubArgs, file: ConfigFile, environment: Environment<'_>) -> Out
         allow_insecure_hub || environment("CONNECT_ALLOW_INSECURE").is_some_and(|text| is_yes(&text));
     let insecure = if allowed { InsecureHttp::Allowed } else { InsecureHttp::Refused };
     let file_url = found.file.hub_url.clone();
-    let hub = choose(hub, environment("CONNECT_HUB_URL"), file_url.clone(), insecure)?;
+    let variable = environment("CONNECT_HUB_URL");
+    let is_assumed = [&hub, &variable, &file_url].iter().all(|named| named.is_none());
+    let usual = choose(None, variable.clone(), file_url.clone(), InsecureHttp::Allowed).ok();
+    let hub = choose(hub, variable, file_url.clone(), insecure)?;
     let credentials = Credentials::at(config, environment);
     let kept = credentials.key_for(&hub)?;
     let of_the_file = found.file.api_key.filter(|_| {
@@ -65,6 +72,8 @@ pub fn hub(args: HubArgs, file: ConfigFile, environment: Environment<'_>) -> Out
         extra_ca: hub_ca_file.map(|path| read_ca(&path)).transpose()?,
         saved_key: kept.or(of_the_file),
         credentials,
+        usual,
+        is_assumed,
         warning: found.warning,
     })
 }

@@ -4,13 +4,15 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use connect_hub::url::HubUrl;
-use secrecy::{ExposeSecret, SecretString};
+use connect_hub::join_token::JoinToken;
+use connect_hub::url::{HubUrl, InsecureHttp};
+use secrecy::SecretString;
 
+use super::code;
 use super::hub::{self, ConfigFile, HubSettings};
 use super::through::{self, Through};
 use super::{Environment, config_file};
-use crate::cli::JoinArgs;
+use crate::cli::{HubArgs, JoinArgs};
 use crate::failure::{Failure, Outcome};
 
 /// Longest label sent to a hub, in characters: it is shown in lists.
@@ -19,10 +21,12 @@ const MAX_LABEL: usize = 100;
 /// What to join and how.
 #[derive(Debug)]
 pub struct JoinSettings {
-    /// The code, trimmed.
+    /// The code, as hubs write it.
     pub code: SecretString,
     /// The hub.
     pub hub: HubUrl,
+    /// Whether nobody has named that hub, so that the share may be at another one.
+    pub hub_is_assumed: bool,
     /// A key for hubs that want an account.
     pub api_key: Option<SecretString>,
     /// PEM certificates of a private CA.
@@ -59,8 +63,17 @@ pub enum Purpose {
 /// # Errors
 /// A value or a file that cannot be used.
 pub fn join(args: JoinArgs, environment: Environment<'_>) -> Outcome<JoinSettings> {
+    join_from(args, &mut code::stdin, environment)
+}
+
+fn join_from(
+    args: JoinArgs,
+    stdin: &mut dyn FnMut() -> std::io::Result<Vec<u8>>,
+    environment: Environment<'_>,
+) -> Outcome<JoinSettings> {
     let JoinArgs {
         code,
+        code_file,
         mut hub,
         api_key_file,
         label,
@@ -73,8 +86,12 @@ pub fn join(args: JoinArgs, environment: Environment<'_>) -> Outcome<JoinSetting
         exec,
         command,
     } = args;
+    no_lists(&only, &ports)?;
+    let token = code::read(code.as_ref(), code_file.as_deref(), stdin, environment)?;
+    let is_named = hub.hub.is_some() || token.hub.is_none();
+    go_where_it_says(&mut hub, &token)?;
     let mut through = None;
-    if through_cluster {
+    if through_cluster || token.through_cluster {
         let url = hub.hub.or_else(|| environment("CONNECT_HUB_URL"));
         let way = through::through(url.as_deref(), service)?;
         // Its name inside says which key is meant; the API server's connection keeps the code from being read.
@@ -82,19 +99,24 @@ pub fn join(args: JoinArgs, environment: Environment<'_>) -> Outcome<JoinSetting
         hub.allow_insecure_hub = true;
         through = Some(way);
     }
-    let HubSettings { hub, extra_ca, saved_key, warning, .. } =
+    let HubSettings { hub, extra_ca, saved_key, usual, is_assumed, warning, .. } =
         hub::hub(hub, ConfigFile::MustExist, environment)?;
     let api_key = match api_key_file {
         Some(path) => Some(config_file::read_secret(&path)?),
-        None => environment("CONNECT_API_KEY").map(SecretString::from).or(saved_key),
+        // Whoever makes a link chooses its hub: a key goes there only if the user has named that hub, too.
+        None => environment("CONNECT_API_KEY")
+            .filter(|_| is_named || usual.as_ref() == Some(&hub))
+            .map(SecretString::from)
+            .or(saved_key),
     };
     let ports = parse_ports(&ports)?;
     if let Some(route) = ports.keys().find(|route| !only.is_empty() && !only.contains(route)) {
         return Err(Failure::new(format!("--port names the route {route}, which --only leaves out")));
     }
     Ok(JoinSettings {
-        code: parse_code(&code)?,
+        code: token.code,
         hub,
+        hub_is_assumed: is_assumed,
         api_key,
         extra_ca,
         label: choose_label(label, environment),
@@ -122,11 +144,35 @@ fn parse_purpose(print_env: bool, exec: bool, command: Vec<OsString>) -> Outcome
     }
 }
 
-fn parse_code(typed: &SecretString) -> Outcome<SecretString> {
-    match typed.expose_secret().trim() {
-        "" => Err(Failure::new("The share code is empty").hint("Use: kubectl connect join CODE")),
-        code => Ok(code.into()),
+/// Goes to the hub that came with the code, as the line that it came in goes there.
+fn go_where_it_says(hub: &mut HubArgs, token: &JoinToken) -> Outcome<()> {
+    hub.allow_insecure_hub |= token.allows_insecure;
+    let Some(own) = &token.hub else { return Ok(()) };
+    if let Some(flag) = &hub.hub
+        && HubUrl::parse(flag, InsecureHttp::Allowed).is_ok_and(|named| named != *own)
+    {
+        return Err(Failure::new(format!("The code is for the hub {own}, but --hub names {flag}"))
+            .hint("Leave --hub out, or ask the share's owner for a code of that hub."));
     }
+    hub.hub = Some(own.to_string());
+    Ok(())
+}
+
+/// Routes have no comma in their names, and one flag takes one route.
+fn no_lists(only: &[String], ports: &[String]) -> Outcome<()> {
+    for (flag, values) in [("--only", only), ("--port", ports)] {
+        if let Some(list) = values.iter().find(|value| value.contains(',')) {
+            let each: Vec<String> = list
+                .split(',')
+                .map(str::trim)
+                .filter(|one| !one.is_empty())
+                .map(|one| format!("{flag} {one}"))
+                .collect();
+            return Err(Failure::new(format!("{flag} takes one route, and can be repeated"))
+                .hint(format!("Use: {}", each.join(" "))));
+        }
+    }
+    Ok(())
 }
 
 /// What was asked for, else user@host, else what is known of it.
@@ -188,6 +234,7 @@ mod tests {
     use crate::cli::{Cli, Command};
     use clap::Parser;
     use proptest::prelude::*;
+    use secrecy::ExposeSecret as _;
 
     fn parsed(arguments: &[&str], variables: &[(&str, &str)]) -> Outcome<JoinSettings> {
         let line = ["kubectl-connect", "join"].iter().chain(arguments);
@@ -195,7 +242,7 @@ mod tests {
             variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
         };
         match Cli::try_parse_from(line).expect("clap takes it").command {
-            Command::Join(args) => join(args, &environment),
+            Command::Join(args) => join_from(args, &mut || Ok(b"abc123\n".to_vec()), &environment),
             other => panic!("not join: {other:?}"),
         }
     }
@@ -232,6 +279,57 @@ mod tests {
             hub_and_key(&["c", "--hub", "https://flag"], &both),
             ("https://flag".into(), "pc_env".into())
         );
+    }
+
+    #[test]
+    fn a_code_that_names_its_hub_goes_there_and_nowhere_else() {
+        const LINK: &str = "https://hub.example.com/#abc123";
+        let at = |arguments: &[&str], variables: &[(&str, &str)]| {
+            let settings = parsed(arguments, variables).expect("valid");
+            assert_eq!(settings.code.expose_secret(), "abc123");
+            (settings.hub.to_string(), settings.hub_is_assumed)
+        };
+        let there = ("https://hub.example.com".to_owned(), false);
+        let elsewhere = [("CONNECT_HUB_URL", "https://other")];
+        assert_eq!(at(&[LINK], &[]), there);
+        assert_eq!(at(&[LINK], &elsewhere), there);
+        assert_eq!(at(&[], &[("CONNECT_CODE", LINK)]), there);
+        assert_eq!(at(&[LINK, "--hub", "https://HUB.example.com/"], &elsewhere), there);
+        assert_eq!(at(&["kubectl connect join abc123 --hub https://hub.example.com"], &[]), there);
+        assert_eq!(at(&["-"], &[]), (HubUrl::DEFAULT.into(), true));
+        assert_eq!(at(&["-"], &elsewhere), ("https://other".into(), false));
+        assert_eq!(at(&["-", "--hub", HubUrl::DEFAULT], &[]), (HubUrl::DEFAULT.into(), false));
+        assert_eq!(
+            parsed(&[LINK, "--hub", "https://other"], &[]).expect_err("contradictory").render(),
+            "[x] The code is for the hub https://hub.example.com, but --hub names https://other\n\
+             Leave --hub out, or ask the share's owner for a code of that hub.\n"
+        );
+        let insecure = parsed(&["http://hub.example.com/#abc123"], &[]).expect_err("refused").render();
+        assert!(insecure.contains("--allow-insecure-hub") && !insecure.contains("abc123"), "{insecure}");
+        let line = "kubectl connect join 'http://hub.example.com/#abc123' --allow-insecure-hub";
+        assert_eq!(at(&[line], &[]).0, "http://hub.example.com");
+        let through = parsed(&["http://hub.team.svc:3001/#abc123", "--through-cluster"], &[]).expect("valid");
+        assert_eq!(through.through.map(|through| through.namespace).as_deref(), Some("team"));
+    }
+
+    #[test]
+    fn a_key_of_the_environment_is_not_sent_to_a_hub_that_only_the_code_names() {
+        const LINK: &str = "https://hub.example.com/#abc123";
+        for (arguments, hub, is_sent) in [
+            ([LINK].as_slice(), None, false),
+            (&[LINK], Some("https://other"), false),
+            (&[LINK], Some("https://hub.example.com"), true),
+            (&[LINK, "--hub", "https://hub.example.com"], None, true),
+            (&["abc123"], None, true),
+            (&["https://hub.privateconnect.co/#abc123"], None, true),
+        ] {
+            let variables: Vec<_> = [("CONNECT_API_KEY", "pc_env")]
+                .into_iter()
+                .chain(hub.map(|hub| ("CONNECT_HUB_URL", hub)))
+                .collect();
+            let settings = parsed(arguments, &variables).expect("valid");
+            assert_eq!(settings.api_key.is_some(), is_sent, "{arguments:?} {hub:?}");
+        }
     }
 
     #[test]
@@ -278,6 +376,14 @@ mod tests {
             (
                 &["c", "--only", "api", "--port", "redis=1"],
                 "[x] --port names the route redis, which --only leaves out\n",
+            ),
+            (
+                &["c", "--only", "a,b"],
+                "[x] --only takes one route, and can be repeated\nUse: --only a --only b\n",
+            ),
+            (
+                &["c", "--port", "a=1, b=2"],
+                "[x] --port takes one route, and can be repeated\nUse: --port a=1 --port b=2\n",
             ),
             (
                 &["c", "--exec"],

@@ -1,5 +1,6 @@
 //! What `status` works with.
 
+use connect_hub::join_token::JoinToken;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::format::{self, Format};
@@ -39,13 +40,37 @@ pub fn status(args: StatusArgs) -> Outcome<StatusSettings> {
     Ok(StatusSettings { share, all_namespaces, selector: format::selector(selector)?, all, watch, format })
 }
 
-/// A code or a name, without the blanks that copying leaves around it.
+/// A code or a name, without the blanks that copying leaves around it; the code alone of a link or a line that was sent.
 ///
 /// # Errors
 /// Nothing is left.
 pub fn target(typed: &SecretString) -> Outcome<SecretString> {
-    match typed.expose_secret().trim() {
-        "" => Err(Failure::new("The name or code of the share is empty").hint(HINT_LIST)),
-        target => Ok(target.into()),
+    let text = typed.expose_secret().trim();
+    if text.is_empty() {
+        return Err(Failure::new("The name or code of the share is empty").hint(HINT_LIST));
+    }
+    match JoinToken::parse(text) {
+        Ok(token) if token.hub.is_some() || text.contains("connect join ") => Ok(token.code),
+        _ => Ok(text.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_sent_is_the_code_and_a_name_stays_a_name() {
+        for (typed, meant) in [
+            (" abc123\n", "abc123"),
+            ("https://hub.example.com/#ABC123", "abc123"),
+            ("'https://hub.example.com/open#abc123'", "abc123"),
+            ("kubectl connect join abc123", "abc123"),
+            ("pr-1234", "pr-1234"),
+            ("Sales demo (Q4)", "Sales demo (Q4)"),
+        ] {
+            assert_eq!(target(&typed.into()).expect("something").expose_secret(), meant, "{typed}");
+        }
+        assert!(target(&" ".into()).is_err());
     }
 }

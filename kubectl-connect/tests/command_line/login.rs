@@ -191,7 +191,7 @@ fn a_key_that_is_kept_goes_to_its_own_hub_and_to_no_other() {
     assert_eq!(
         stderr,
         format!(
-            "[x] The hub at {0} needs an account to join\nLog in once: kubectl connect login --hub {0}; \
+            "[x] The hub at {0} requires an account to join\nLog in once: kubectl connect login --hub {0}; \
              or give an API key: --api-key-file FILE, or CONNECT_API_KEY\n",
             other.url
         )

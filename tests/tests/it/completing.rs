@@ -53,7 +53,8 @@ async fn kubectl_offers_verbs_flags_and_the_names_of_the_right_namespace() -> Re
     ensure!(namespaces.iter().any(|name| name == namespace), "{namespaces:?}");
     assert_eq!(tab(&kubectl, &["unexpose", "-n", namespace, ""]).await?, ["api"]);
     assert_eq!(tab(&kubectl, &["expose", "-n", namespace, "ap"]).await?, ["api:8080"]);
-    assert_eq!(tab(&kubectl, &["join", "-n", namespace, ""]).await?, [shared.code.as_str()]);
+    let token = shared.join[2].trim_matches('\'');
+    assert_eq!(tab(&kubectl, &["join", "-n", namespace, ""]).await?, [token]);
     let revocable = tab(&kubectl, &["share", "-n", namespace, "--revoke", ""]).await?;
     let share = world.only_share().await?.metadata.name.unwrap_or_default();
     assert_eq!(revocable, [share.as_str(), shared.code.as_str()]);

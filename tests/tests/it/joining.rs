@@ -19,8 +19,7 @@ use rustix::termios::{Winsize, tcsetwinsize};
 use crate::world::{API, World};
 
 /// Asks the route `api` for nothing, with what bash has, and prints the first word of the answer.
-const ASK: &str =
-    r#"exec 3<>"/dev/tcp/$API_HOST/$API_PORT"; printf 'GET /bytes/0 HTTP/1.0\r\n\r\n' >&3; head -c 5 <&3"#;
+const ASK: &str = r#"exec 3<>"/dev/tcp/$CONNECT_API_HOST/$CONNECT_API_PORT"; printf 'GET /bytes/0 HTTP/1.0\r\n\r\n' >&3; head -c 5 <&3"#;
 
 /// A share of two routes, `api` and `other`, of which only the first has something behind it.
 struct Stage {
@@ -117,7 +116,10 @@ async fn the_environment_is_printed_alone_and_only_for_the_routes_that_were_want
     let port = number_after(&said, "PGPORT=").context("a port")?;
     assert_eq!(
         joined.stdout(),
-        format!("OTHER_HOST=127.0.0.1\nOTHER_PORT={port}\nPGHOST=127.0.0.1\nPGPORT={port}\n")
+        format!(
+            "CONNECT_OTHER_HOST=127.0.0.1\nCONNECT_OTHER_PORT={port}\nCONNECT_OTHER_URL=postgresql://127.0.0.1:{port}\n\
+             PGHOST=127.0.0.1\nPGPORT={port}\n"
+        )
     );
     ensure!(said.contains("[ok] 1 tunnel(s) active") && !said.contains("api"), "{said}");
     assert!(joined.terminate()?.success());

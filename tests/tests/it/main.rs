@@ -3,6 +3,7 @@
 mod bad_input;
 mod capped;
 mod chart;
+mod clock;
 mod command_line;
 mod completing;
 mod counts;

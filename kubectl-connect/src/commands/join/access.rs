@@ -4,7 +4,7 @@ use connect_hub::Error;
 use connect_hub::client::{Client, JoinedShare};
 use connect_hub::identity::Identity;
 
-use super::refusal;
+use super::{clock, refusal};
 use crate::failure::{Failure, Outcome};
 use crate::settings::join::JoinSettings;
 
@@ -23,18 +23,23 @@ pub struct Admission {
 
 /// Joins the share. Nothing counts as a join before the code and the names of routes are known to be right.
 pub async fn admit(client: &Client, settings: &JoinSettings) -> Outcome<Admission> {
-    let refused = |error: Error| refusal::of_hub(&error, client.url());
+    let elsewhere =
+        |failure| if settings.hub_is_assumed { refusal::perhaps_elsewhere(failure) } else { failure };
+    let refused = |error: Error| elsewhere(refusal::of_hub(&error, client.url()));
     let health = match client.health().await {
         Ok(health) => health,
         // Every hub answers this to everybody; what refuses it is something else.
         Err(Error::Rejected(rejection)) if matches!(rejection.status, 400 | 404 | 405) => {
-            return Err(no_hub(client));
+            return Err(elsewhere(no_hub(client)));
         }
-        Err(error) => return Err(refused(error)),
+        Err(error) => {
+            let clock = clock::behind_certificate(&error, client, settings).await;
+            return Err(clock.unwrap_or_else(|| refused(error)));
+        }
     };
     let is_open = health.features.has(ANONYMOUS_JOIN);
     if !is_open && settings.api_key.is_none() {
-        return Err(needs_account(client));
+        return Err(elsewhere(needs_account(client)));
     }
     let preview = client.preview(&settings.code).await.map_err(refused)?;
     let known: Vec<&str> = preview.routes.iter().map(|route| route.service_name.as_str()).collect();
@@ -51,7 +56,9 @@ pub async fn admit(client: &Client, settings: &JoinSettings) -> Outcome<Admissio
     check_names(settings, &routes)?;
     let given = joined.agent.map(|agent| agent.identity);
     let identity = given.or(own).ok_or_else(|| {
-        Failure::fault("The hub let us in without saying who we are to it: it is no hub we know")
+        Failure::fault(
+            "The hub let this machine in without credentials for it: it is not a hub that this version knows",
+        )
     })?;
     Ok(Admission { share: joined.share, identity, ends_silently: health.features.is_empty() })
 }
@@ -62,7 +69,7 @@ fn no_hub(client: &Client) -> Failure {
 }
 
 fn needs_account(client: &Client) -> Failure {
-    Failure::new(format!("The hub at {} needs an account to join", client.url()))
+    Failure::new(format!("The hub at {} requires an account to join", client.url()))
         .hint(format!(
             "Log in once: kubectl connect login --hub {}; or give an API key: --api-key-file FILE, or CONNECT_API_KEY",
             client.url()
@@ -96,6 +103,7 @@ mod tests {
         JoinSettings {
             code: "abc123".into(),
             hub: HubUrl::parse("https://hub.example.com", InsecureHttp::Refused).expect("valid"),
+            hub_is_assumed: false,
             api_key: None,
             extra_ca: None,
             label: "mia@laptop".into(),

@@ -10,8 +10,8 @@ use std::io::{ErrorKind, IsTerminal};
 use std::process::ExitStatus;
 use std::time::Duration;
 
+use connect_hub::clock::Clock;
 use connect_hub::join::{Join, JoinEnd, JoinEvent};
-use jiff::Timestamp;
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
@@ -21,6 +21,7 @@ use super::view;
 use crate::failure::{Exit, Failure, Outcome, words_of};
 use crate::interrupt::{Signal, Signals};
 use crate::printer::Printer;
+use crate::settings::code::VARIABLE as CODE_VARIABLE;
 
 /// How long a command that was told to end may take before it is killed: as long as `docker stop` and the like give.
 const GRACE: Duration = Duration::from_secs(10);
@@ -54,6 +55,7 @@ pub async fn run(
     join: &mut Join,
     words: &[OsString],
     variables: &Variables,
+    clock: &dyn Clock,
     printer: Printer,
 ) -> Outcome<Exit> {
     let mut signals = Signals::listen()?;
@@ -84,7 +86,7 @@ pub async fn run(
             running.end().await;
             return Err(share_ended(reason));
         }
-        if let Some(line) = news.line(&event, Timestamp::now()) {
+        if let Some(line) = news.line(&event, clock.now()) {
             printer.talk(&line);
         }
     }
@@ -126,7 +128,8 @@ impl Running {
     fn start(words: &[OsString], variables: &Variables) -> Outcome<Self> {
         let (program, arguments) = words.split_first().expect("settings demand a command");
         let mut command = Command::new(program);
-        command.args(arguments).envs(variables).kill_on_drop(true);
+        // The command has the routes; the code is not its business.
+        command.args(arguments).envs(variables).env_remove(CODE_VARIABLE).kill_on_drop(true);
         let has_own_group = cfg!(unix) && !std::io::stdin().is_terminal();
         #[cfg(unix)]
         if has_own_group {

@@ -35,6 +35,13 @@ pub fn of_hub(error: &Error, url: &HubUrl) -> Failure {
     }
 }
 
+/// The same failure at a hub that nobody has named: the share may be at another one.
+pub fn perhaps_elsewhere(failure: Failure) -> Failure {
+    failure.hint(
+        "If the share is at another hub, ask its owner for the link or the whole line that kubectl connect share printed: it names the hub.",
+    )
+}
+
 fn too_many(retry_after: Option<std::time::Duration>) -> Failure {
     match retry_after {
         Some(wait) => {

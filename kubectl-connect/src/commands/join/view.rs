@@ -14,15 +14,20 @@ use crate::sanitize::Clean;
 /// Printed when the user leaves.
 pub const LEAVING: &str = "\n👋 Disconnecting tunnels...\n";
 
-/// The share that was joined.
-pub fn connected(share: &JoinedShare, now: Timestamp) -> String {
+/// What the address of a MongoDB ends with: one that is a member of a replica set would send its client on to names that
+/// only the cluster knows.
+pub const MONGO_DIRECT: &str = "/?directConnection=true";
+
+/// The share that was joined. A hub that `rounds` ends can say no more than when it ends at the latest.
+pub fn connected(share: &JoinedShare, now: Timestamp, rounds: bool) -> String {
     let mut text = "[ok] Connected to shared environment!\n\n".to_owned();
     // The mark behind it is the operator's.
     let name = share.name.as_deref().map(|name| Mark::split(name).0);
     if let Some(name) = name.filter(|name| !name.is_empty()) {
         text.push_str(&format!("  Name: {}\n", Clean::new(name)));
     }
-    text.push_str(&format!("  Expires in {}\n\n", output::rest_in_words(share.expires_at, now)));
+    let latest = if rounds { " at the latest" } else { "" };
+    text.push_str(&format!("  Expires in {}{latest}\n\n", output::rest_in_words(share.expires_at, now)));
     text.push_str("  Establishing tunnels...\n\n");
     text
 }
@@ -88,7 +93,8 @@ fn example(route: &BoundRoute, usual_port: u16, host: &str) -> String {
         // mysql takes `localhost` for its own socket file.
         Family::Mysql if host == "localhost" => format!("mysql -h 127.0.0.1 -P {port}"),
         Family::Mysql => format!("mysql -h {host} -P {port}"),
-        Family::Mongo => format!("mongosh mongodb://{host}:{port}"),
+        // Quoted, or a shell would look for files of that name.
+        Family::Mongo => format!("mongosh \"mongodb://{host}:{port}{MONGO_DIRECT}\""),
         Family::Other => format!("{host}:{port}"),
     }
 }
@@ -120,6 +126,7 @@ pub fn ending(reason: JoinEnd) -> Result<&'static str, &'static str> {
     match reason {
         JoinEnd::Expired => Ok("\nShare expired.\n"),
         JoinEnd::Revoked => Ok("\nShare revoked.\n"),
+        JoinEnd::Over => Ok("\nShare ended: it has expired, was revoked, or has a new code.\n"),
         JoinEnd::ClosedByOwner => Ok("\nShare closed by its owner.\n"),
         JoinEnd::LostAccess => Err("The hub no longer lets this machine in"),
     }
@@ -172,10 +179,12 @@ mod tests {
             bound("api", 8080, 8080, "http"),
             bound("other", 0, 40000, "auto"),
             bound("mysql", 13306, 13306, "auto"),
+            bound("mongo", 27017, 27017, "auto"),
         ];
         let now = "2024-01-14T10:30:05Z".parse().expect("a time");
-        let text =
-            connected(&share, now) + &tunnels(&routes, "localhost") + &active(&routes, &share, "localhost");
+        let text = connected(&share, now, false)
+            + &tunnels(&routes, "localhost")
+            + &active(&routes, &share, "localhost");
         assert_eq!(
             text,
             "[ok] Connected to shared environment!\n\n  Name: staging-env\n  Expires in 24 hours\n\n  \
@@ -184,15 +193,25 @@ mod tests {
              [ok] redis → localhost:6379\n    \
              [ok] api → localhost:8080\n    \
              [ok] other → localhost:40000\n    \
-             [ok] mysql → localhost:13306\n\n\
-             [ok] 5 tunnel(s) active\n\n  Example connections:\n    \
+             [ok] mysql → localhost:13306\n    \
+             [ok] mongo → localhost:27017\n\n\
+             [ok] 6 tunnel(s) active\n\n  Example connections:\n    \
              • postgres: psql -h localhost -p 15432\n    \
              • redis: redis-cli -h localhost -p 6379\n    \
              • api: http://localhost:8080\n    \
              • other: localhost:40000\n    \
-             • mysql: mysql -h 127.0.0.1 -P 13306\n\n  \
+             • mysql: mysql -h 127.0.0.1 -P 13306\n    \
+             • mongo: mongosh \"mongodb://localhost:27017/?directConnection=true\"\n\n  \
              Press Ctrl+C to disconnect all tunnels\n\n"
         );
+    }
+
+    #[test]
+    fn a_hub_that_rounds_is_not_believed_to_the_hour() {
+        let end = "2024-01-14T11:30:00Z".parse().expect("a time");
+        let share = JoinedShare { id: None, name: None, expires_at: end, routes: Vec::new() };
+        let said = connected(&share, "2024-01-14T10:30:00Z".parse().expect("a time"), true);
+        assert!(said.contains("  Expires in 1 hour at the latest\n"), "{said}");
     }
 
     #[test]

@@ -6,6 +6,7 @@
 use connect_crds::{
     EnvironmentShare, ROTATE_ANNOTATION, ROTATED_ANNOTATION, SHARE_CODE_SECRET_TYPE, secret_key,
 };
+use connect_hub::join_token::join_command;
 use connect_hub::url::HubUrl;
 use jiff::Timestamp;
 use k8s_openapi::ByteString;
@@ -71,15 +72,6 @@ pub fn read(secret: &Secret, share: &EnvironmentShare) -> Option<CodeSecret> {
 /// The wish for a new code, if there was one.
 pub fn wanted_rotation(share: &EnvironmentShare) -> Option<&String> {
     share.annotations().get(ROTATE_ANNOTATION)
-}
-
-/// The command a teammate types: with `--hub` unless the hub is the default one.
-pub fn join_command(code: &str, hub: &HubUrl) -> String {
-    if hub.is_default() {
-        format!("kubectl connect join {code}")
-    } else {
-        format!("kubectl connect join {code} --hub {hub}")
-    }
 }
 
 /// The Secret as it should be.
@@ -176,7 +168,7 @@ mod tests {
         assert!(is_current(&written, &written));
         assert_eq!(
             text(&written, secret_key::JOIN_COMMAND).expect("set"),
-            "kubectl connect join k7mwx2pq9d --hub https://hub.example.com"
+            "kubectl connect join 'https://hub.example.com/#k7mwx2pq9d'"
         );
         assert_eq!(text(&written, secret_key::EXPIRATION_TIME).expect("set"), "2027-01-15T08:00:00Z");
         assert!(!format!("{read_back:?}").contains("k7mwx2pq9d"));
@@ -194,11 +186,5 @@ mod tests {
         );
         secret.metadata.owner_references.as_mut().expect("owned")[0].uid = "u-2".to_owned();
         assert!(read(&secret, &share()).is_none());
-    }
-
-    #[test]
-    fn the_default_hub_needs_no_flag() {
-        let hub = HubUrl::parse(HubUrl::DEFAULT, InsecureHttp::Refused).expect("a URL");
-        assert_eq!(join_command("abc234", &hub), "kubectl connect join abc234");
     }
 }

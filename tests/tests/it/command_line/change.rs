@@ -78,7 +78,7 @@ async fn a_new_code_makes_the_old_one_void() -> Result<()> {
 
   Your teammate can join with:
 
-    kubectl connect join abc123 --hub HUB
+    kubectl connect join 'HUB/#abc123'
 
   Routes being shared:
     • api → localhost:8080

@@ -29,7 +29,7 @@ async fn the_first_share() -> Result<()> {
 
   Your teammate can join with:
 
-    kubectl connect join abc123 --hub HUB
+    kubectl connect join 'HUB/#abc123'
 
   Routes being shared:
     • api → localhost:8080
@@ -90,7 +90,7 @@ async fn a_named_share() -> Result<()> {
 
   Your teammate can join with:
 
-    kubectl connect join xyz789 --hub HUB
+    kubectl connect join 'HUB/#xyz789'
 
   Routes being shared:
     • api → localhost:8080
@@ -219,7 +219,7 @@ async fn nothing_to_share() -> Result<()> {
 
   Your teammate can join with:
 
-    kubectl connect join abc123 --hub HUB
+    kubectl connect join 'HUB/#abc123'
 
   Routes being shared: (none)
 

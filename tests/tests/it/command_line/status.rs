@@ -36,7 +36,7 @@ Friendly name: PR-1234
 Namespace:     NAMESPACE
 State:         Joinable
 Code:          abc123
-Join with:     kubectl connect join abc123 --hub HUB
+Join with:     kubectl connect join 'HUB/#abc123'
 Expires:       in 4 hours ([..] GMT)
 
 Routes:
@@ -159,7 +159,7 @@ code: abc123
 creationTime: [..]
 displayName: PR|1234
 expirationTime: [..]
-joinCommand: kubectl connect join abc123 --hub HUB
+joinCommand: kubectl connect join 'HUB/#abc123'
 joinable: true
 joins:
   count: 0
@@ -196,7 +196,7 @@ exit 0
 | postgres | Auto | `localhost:5432` |
 
 ```shell
-kubectl connect join CODE --hub HUB
+kubectl connect join 'HUB/#CODE'
 ```
 
 The code: `kubectl connect status demo -n NAMESPACE`

@@ -26,7 +26,7 @@ async fn a_comment_for_a_pull_request() -> Result<()> {
 | postgres | Auto | `localhost:5432` |
 
 ```shell
-kubectl connect join CODE --hub HUB
+kubectl connect join 'HUB/#CODE'
 ```
 
 The code: `kubectl connect status SHARE -n NAMESPACE`
@@ -52,7 +52,7 @@ exit 0
 | postgres | Auto | `localhost:5432` |
 
 ```shell
-kubectl connect join abc123 --hub HUB
+kubectl connect join 'HUB/#abc123'
 ```
 
 Expires in 24 hours ([..] GMT)

@@ -1,0 +1,138 @@
+//! A teammate whose clock is wrong: the share ends by the hub's clock, and the wrong one is named.
+
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result, ensure};
+use connect_tests::plugin;
+use connect_tests::process::Process;
+use connect_tests::services::transfer::download;
+use connect_tests::toolchain::{product, script_tool};
+use connect_tests::wait::{PATIENTLY, eventually};
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rustls::pki_types::PrivatePkcs8KeyDer;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+
+use crate::world::World;
+
+/// The words of a join on a machine whose wall clock is off by this much; its other clocks are right, as they are in life.
+async fn join_at(offset: &str, home: &Path, words: &[&str]) -> Result<Command> {
+    let mut command = Command::new(script_tool("faketime").await?);
+    command.args(["--exclude-monotonic", "-f", offset]);
+    command.arg(product().await?.folder().join("kubectl-connect")).arg("join").args(words);
+    command.env("HOME", home).env_remove("KUBECONFIG");
+    Ok(command)
+}
+
+/// The link of the line that share printed, without its quotes.
+fn link(shared: &plugin::Shared) -> Result<&str> {
+    Ok(shared.join.get(2).context("a link")?.trim_matches('\''))
+}
+
+#[tokio::test]
+async fn a_wrong_clock_is_named_and_the_share_ends_by_the_hub_s() -> Result<()> {
+    let world = World::beside_a_hub("clock").await?;
+    let _api = world.exposed_api().await?;
+    let home = world.cluster.folder("clock-home")?;
+    for (offset, said_of_it) in [
+        ("+25h", Some("[!] This machine's clock is 25 hours ahead of the hub's.")),
+        ("-25h", Some("[!] This machine's clock is 25 hours behind the hub's.")),
+        ("+10s", None),
+    ] {
+        let shared = plugin::share(&world.kubectl, &["--expires", "4h"]).await?;
+        let command = join_at(offset, &home, &[link(&shared)?]).await?;
+        let mut joined = Process::start(&format!("clock{offset}"), command, &world.cluster.logs())?;
+        let port = joined
+            .printed("the route's port", PATIENTLY, |said| {
+                let (_, rest) = said.split_once("[ok] api → localhost:")?;
+                rest.split(|letter: char| !letter.is_ascii_digit()).next()?.parse::<u16>().ok()
+            })
+            .await?;
+        download(([127, 0, 0, 1], port).into(), "/bytes/1", |_| {}).await?.checksum()?;
+        ensure!(joined.stdout().contains("  Expires in 4 hours\n"), "{offset}: {}", joined.stdout());
+        let warning = "This machine's clock is";
+        assert_eq!(joined.stderr().contains(warning), said_of_it.is_some(), "{offset}: {}", joined.stderr());
+        ensure!(joined.stderr().contains(said_of_it.unwrap_or_default()), "{offset}: {}", joined.stderr());
+        plugin::revoke(&world.kubectl, &shared.code).await?;
+        ensure!(joined.end(PATIENTLY).await?.success(), "{offset}: {}", joined.stderr());
+    }
+    Ok(())
+}
+
+/// TLS before a hub, with a certificate that is valid from an hour ago until tomorrow. Gives its address and its CA.
+async fn tls_before(hub: &str) -> Result<(String, String)> {
+    let behind = hub.strip_prefix("http://").context("plain http")?.to_owned();
+    let now = std::time::SystemTime::now();
+    let hours = |count: u64| std::time::Duration::from_secs(count * 3600);
+    let mut params = CertificateParams::new(Vec::new())?;
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let ca_key = KeyPair::generate()?;
+    let ca = params.self_signed(&ca_key)?;
+    let issuer = Issuer::new(params, ca_key);
+    let mut params = CertificateParams::new(vec!["localhost".to_owned()])?;
+    (params.not_before, params.not_after) = ((now - hours(1)).into(), (now + hours(24)).into());
+    let key = KeyPair::generate()?;
+    let certificate = params.signed_by(&key, &issuer)?;
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_single_cert(
+            vec![certificate.der().clone()],
+            PrivatePkcs8KeyDer::from(key.serialize_der()).into(),
+        )?;
+    let (acceptor, listener) = (TlsAcceptor::from(Arc::new(config)), TcpListener::bind("127.0.0.1:0").await?);
+    let address = format!("https://localhost:{}", listener.local_addr()?.port());
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let (acceptor, behind) = (acceptor.clone(), behind.clone());
+            tokio::spawn(async move {
+                let mut outside = acceptor.accept(stream).await?;
+                let mut inside = TcpStream::connect(behind).await?;
+                tokio::io::copy_bidirectional(&mut outside, &mut inside).await
+            });
+        }
+    });
+    Ok((address, ca.pem()))
+}
+
+#[tokio::test]
+async fn a_certificate_that_a_wrong_clock_spoils_is_not_called_expired() -> Result<()> {
+    let world = World::beside_a_hub("clock-tls").await?;
+    let hub = world.hub.as_ref().context("there is one")?;
+    let (address, ca) = tls_before(hub.url()).await?;
+    let home = world.cluster.folder("clock-tls-home")?;
+    let ca_file = home.join("ca.pem");
+    std::fs::write(&ca_file, ca)?;
+    let token = format!("{address}/#abc123");
+    let words = [token.as_str(), "--hub-ca-file", ca_file.to_str().context("a path")?];
+    for (offset, sentence) in [
+        (
+            "+3d",
+            "its certificate is not valid at the time of this machine's clock, which is 3 days ahead of the hub's",
+        ),
+        (
+            "-3d",
+            "its certificate is not valid at the time of this machine's clock, which is 3 days behind the hub's",
+        ),
+        ("+0", ""),
+    ] {
+        let command = join_at(offset, &home, &words).await?;
+        let mut joining = Process::start(&format!("clock-tls{offset}"), command, &world.cluster.logs())?;
+        assert_eq!(joining.end(PATIENTLY).await?.code(), Some(1));
+        let expected = match sentence {
+            "" => "[x] Share not found or expired\nCheck the code and try again.\n".to_owned(),
+            sentence => format!(
+                "[x] Cannot trust the hub at {address}: {sentence}\nSet the date and time of this machine, and join again.\n"
+            ),
+        };
+        eventually("what it says", PATIENTLY, || async {
+            ensure!(joining.stderr() == expected, "{offset}: {}", joining.stderr());
+            Ok(())
+        })
+        .await?;
+    }
+    Ok(())
+}
