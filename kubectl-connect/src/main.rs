@@ -33,7 +33,8 @@ use printer::Printer;
 
 fn main() -> ExitCode {
     let printer = Printer::from_process();
-    if let Some(words) = completion::asked(std::env::args()) {
+    let typed = std::env::args_os().map(|word| word.to_string_lossy().into_owned());
+    if let Some(words) = completion::asked(typed) {
         return ExitCode::from(finish(completion::answer(&words, printer), printer).code());
     }
     let words = usage::join::without_repetition(usage::with_help(std::env::args_os().collect()));

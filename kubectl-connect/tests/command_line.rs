@@ -68,6 +68,20 @@ fn help_can_be_asked_for_as_a_verb() {
     assert_eq!(run(&["help", "share"]), run(&["share", "--help"]));
 }
 
+#[cfg(unix)]
+#[test]
+fn words_that_are_no_text_are_no_panic() {
+    use std::os::unix::ffi::OsStrExt as _;
+
+    for verb in ["share", "status", "expose", ""] {
+        let mut command = connect(if verb.is_empty() { &[] } else { std::slice::from_ref(&verb) });
+        let output = command.arg(std::ffi::OsStr::from_bytes(b"\xff\xfe")).output().expect("the binary starts");
+        let (stdout, stderr, code) = said(output);
+        assert_eq!((stdout.as_str(), code), ("", Some(1)), "{verb}");
+        assert!(stderr.starts_with("[x] ") && !stderr.contains("panicked"), "{verb}: {stderr}");
+    }
+}
+
 #[test]
 fn hints_name_the_help_of_the_verb() {
     for (line, help) in [
