@@ -75,7 +75,8 @@ fn words_that_are_no_text_are_no_panic() {
 
     for verb in ["share", "status", "expose", ""] {
         let mut command = connect(if verb.is_empty() { &[] } else { std::slice::from_ref(&verb) });
-        let output = command.arg(std::ffi::OsStr::from_bytes(b"\xff\xfe")).output().expect("the binary starts");
+        let output =
+            command.arg(std::ffi::OsStr::from_bytes(b"\xff\xfe")).output().expect("the binary starts");
         let (stdout, stderr, code) = said(output);
         assert_eq!((stdout.as_str(), code), ("", Some(1)), "{verb}");
         assert!(stderr.starts_with("[x] ") && !stderr.contains("panicked"), "{verb}: {stderr}");
