@@ -32,7 +32,7 @@ pub fn router(core: Arc<Core>) -> Router {
         .route("/v1/agents/heartbeat", post(agents::heartbeat))
         .route("/v1/agents/rotate-token", post(agents::rotate_token))
         .route("/v1/agents/online", get(agents::online))
-        .route("/v1/agents/{id}", get(agents::one))
+        .route("/v1/agents/{id}", get(agents::one).delete(agents::delete))
         .route("/v1/services", get(services::list))
         .route("/v1/services/register", post(services::register))
         .route("/v1/services/external", post(services::register_external))

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{
-    auth::Key,
+    auth::{Caller, Key},
     body::{Body, Segment},
     error::ApiError,
     services,
@@ -140,6 +140,23 @@ pub async fn one(
         services.iter().filter(|service| service.agent == Some(id)).map(services::columns).collect();
     row["workspace"] = json!({"id": workspace.id, "name": workspace.name});
     Ok(Json(row))
+}
+
+/// An agent takes itself away, with its services and what is left of its ended shares.
+pub async fn delete(
+    State(core): State<Arc<Core>>,
+    caller: Caller,
+    Segment(id): Segment,
+) -> Result<Json<Value>, ApiError> {
+    let agent = caller.agent;
+    if Uuid::parse_str(&id) != Ok(agent.id) {
+        return Err(ApiError::text(403, "An agent can be removed only as itself"));
+    }
+    let Some(services) = core.store.delete_agent(agent.id).await? else {
+        return Err(ApiError::text(409, "Agent has active shares"));
+    };
+    services.into_iter().for_each(|service| core.bridges.cut_service(service));
+    Ok(Json(json!({"success": true})))
 }
 
 /// An agent as rows tell it; online is who has a socket now.

@@ -8,15 +8,17 @@ use serde::Serialize;
 use crate::{core::Core, moment::Moment};
 
 /// What this hub does beyond the recorded one. Clients look for these names and assume nothing.
-const FEATURES: [&str; 11] = [
+const FEATURES: [&str; 13] = [
     "expires-at",
     "idempotency-key",
+    "share-keys",
     "grants",
     "joins",
     "anonymous-join",
     "empty-share",
     "update-share",
     "delete-service",
+    "delete-agent",
     "half-close",
     "e2e",
     "data-connections",

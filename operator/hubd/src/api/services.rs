@@ -112,6 +112,9 @@ async fn save(core: &Core, workspace: &Workspace, new: Option<NewService>) -> Re
             Ok(*service)
         }
         Saved::UnknownAgent => Err(ApiError::text(400, "Agent not found. Register the agent first.")),
+        Saved::OtherAgent => {
+            Err(ApiError::text(409, "Service name belongs to another agent of the workspace"))
+        }
         Saved::TooMany => {
             Err(ApiError::text(402, "Service limit reached. Delete services that are no longer needed."))
         }

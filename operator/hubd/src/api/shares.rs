@@ -71,6 +71,9 @@ pub async fn create(
             }
             Ok((StatusCode::CREATED, Json(created(&share))))
         }
+        Created::OtherAgent => {
+            Err(ApiError::text(409, "Idempotency key belongs to another agent of the workspace"))
+        }
         Created::UnknownService { route } => Err(unknown_service(&route)),
         Created::TooMany => {
             Err(ApiError::text(400, format!("A workspace has at most {SHARES_PER_WORKSPACE} active shares")))
@@ -112,6 +115,7 @@ pub async fn list(State(core): State<Arc<Core>>, caller: Caller) -> Result<Json<
             "joinCount": count,
             "createdAt": share.created_at,
             "id": share.id,
+            "idempotencyKey": share.idempotency_key,
             "joins": joins_told.collect::<Vec<_>>(),
             "lastJoinedAt": joins.first().map(|join| join.at),
         }));

@@ -148,6 +148,32 @@ impl Store {
         rows.map_err(doing("listing agents"))?.into_iter().map(AgentRow::try_from).collect()
     }
 
+    /// Forgets an agent with all that is its own, and says which services that were; `None` while it has a live share.
+    pub async fn delete_agent(&self, id: Uuid) -> Result<Option<Vec<Uuid>>, StoreError> {
+        let doing = doing("removing an agent");
+        let id = id.to_string();
+        let mut transaction = self.write.begin().await.map_err(doing)?;
+        let sql = "SELECT COUNT(*) FROM shares WHERE agent_id = $1 AND ended_at IS NULL AND expires_at > $2";
+        let live = sqlx::query_scalar::<_, i64>(sql).bind(&id).bind(Moment::now().millis());
+        if live.fetch_one(&mut *transaction).await.map_err(doing)? > 0 {
+            return Ok(None);
+        }
+        let services =
+            sqlx::query_scalar::<_, String>("SELECT id FROM services WHERE agent_id = $1").bind(&id);
+        let services = services.fetch_all(&mut *transaction).await.map_err(doing)?;
+        for sql in [
+            "DELETE FROM services WHERE agent_id = $1",
+            "DELETE FROM grants WHERE agent_id = $1",
+            // Routes, joins and grants of shares go with them.
+            "DELETE FROM shares WHERE agent_id = $1",
+            "DELETE FROM agents WHERE id = $1",
+        ] {
+            sqlx::query(sql).bind(&id).execute(&mut *transaction).await.map_err(doing)?;
+        }
+        transaction.commit().await.map_err(doing)?;
+        services.iter().map(|id| uuid(id, "a service's id")).collect::<Result<_, _>>().map(Some)
+    }
+
     /// Gives an agent a new token in place of `current`; false when somebody else was faster. The token that was `shown`
     /// counts until the new one is used.
     pub async fn replace_token(

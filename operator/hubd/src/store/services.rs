@@ -54,6 +54,8 @@ pub enum Saved {
     Done { service: Box<ServiceRow>, before: Option<Box<ServiceRow>> },
     /// No agent of the workspace has that id.
     UnknownAgent,
+    /// The name is another agent's.
+    OtherAgent,
     /// The workspace has as many as it may.
     TooMany,
     /// All tunnel ports are taken.
@@ -133,7 +135,8 @@ impl TryFrom<Columns> for ServiceRow {
 }
 
 impl Store {
-    /// Makes `new` known under its name, in place of what had it; id and tunnel port stay.
+    /// Makes `new` known under its name, in place of what had it; id and tunnel port stay. What an agent has is only its own to
+    /// replace, and what is external anybody's.
     pub async fn save_service(
         &self,
         workspace: &str,
@@ -150,6 +153,9 @@ impl Store {
             }
         }
         let before = find_by_name(&mut transaction, workspace, &new.name).await?;
+        if before.as_ref().is_some_and(|before| before.agent.is_some() && before.agent != new.agent) {
+            return Ok(Saved::OtherAgent);
+        }
         if before.is_none() {
             let count = sqlx::query_scalar::<_, i64>("SELECT COUNT(*) FROM services WHERE workspace_id = $1");
             if count.bind(workspace).fetch_one(&mut *transaction).await.map_err(doing)? >= i64::from(limit) {

@@ -20,6 +20,8 @@ pub struct ShareRow {
     pub name: Option<String>,
     pub expires_at: Moment,
     pub max_joins: Option<i64>,
+    /// By what its maker knows it.
+    pub idempotency_key: Option<String>,
     pub created_at: Moment,
     pub end: Option<EndReason>,
     pub routes: Vec<RouteRow>,
@@ -50,6 +52,8 @@ pub struct NewShare<'a> {
 pub enum Created {
     /// There it is: new, or made before with the same idempotency key.
     Done(ShareRow),
+    /// Another agent of the workspace has a live share with this idempotency key.
+    OtherAgent,
     /// A route names a service that the workspace does not have.
     UnknownService { route: String },
     /// The workspace has [`SHARES_PER_WORKSPACE`] live ones.
@@ -76,9 +80,9 @@ pub enum Changed {
 }
 
 pub(super) const COLUMNS: &str =
-    "id, code, workspace_id, agent_id, name, expires_at, max_joins, created_at, end_reason";
+    "id, code, workspace_id, agent_id, name, expires_at, max_joins, idempotency_key, created_at, end_reason";
 pub(super) type Columns =
-    (String, String, String, String, Option<String>, i64, Option<i64>, i64, Option<String>);
+    (String, String, String, String, Option<String>, i64, Option<i64>, Option<String>, i64, Option<String>);
 
 // === impl ShareRow ===
 
@@ -94,7 +98,8 @@ impl ShareRow {
     }
 
     pub(super) fn new(columns: Columns, routes: Vec<RouteRow>) -> Result<Self, StoreError> {
-        let (id, code, workspace, agent, name, expires_at, max_joins, created_at, end) = columns;
+        let (id, code, workspace, agent, name, expires_at, max_joins, idempotency_key, created_at, end) =
+            columns;
         let end =
             end.map(|text| EndReason::parse(&text).ok_or(StoreError::Corrupt { what: "the end of a share" }));
         Ok(Self {
@@ -105,6 +110,7 @@ impl ShareRow {
             name,
             expires_at: Moment::from_millis(expires_at),
             max_joins,
+            idempotency_key,
             created_at: Moment::from_millis(created_at),
             end: end.transpose()?,
             routes,
@@ -127,6 +133,15 @@ impl Store {
             }
         }
         let now = Moment::now();
+        if let Some(key) = new.idempotency_key {
+            let sql = "SELECT COUNT(*) FROM shares WHERE workspace_id = $1 AND idempotency_key = $2 AND agent_id <> $3 \
+                       AND ended_at IS NULL AND expires_at > $4";
+            let others = sqlx::query_scalar::<_, i64>(sql).bind(new.workspace).bind(key);
+            let others = others.bind(new.agent.to_string()).bind(now.millis());
+            if others.fetch_one(&mut *transaction).await.map_err(doing)? > 0 {
+                return Ok(Created::OtherAgent);
+            }
+        }
         let sql =
             "SELECT COUNT(*) FROM shares WHERE workspace_id = $1 AND ended_at IS NULL AND expires_at > $2";
         let live = sqlx::query_scalar::<_, i64>(sql).bind(new.workspace).bind(now.millis());

@@ -61,8 +61,18 @@ const UNTOLD: &[(&str, &str)] = &[
 ];
 
 /// Fields that this hub tells in addition, at most.
-const ADDED: &[&str] =
-    &["appReady", "dbConnected", "hub", "version", "features", "id", "state", "joins", "lastJoinedAt"];
+const ADDED: &[&str] = &[
+    "appReady",
+    "dbConnected",
+    "hub",
+    "version",
+    "features",
+    "id",
+    "state",
+    "joins",
+    "lastJoinedAt",
+    "idempotencyKey",
+];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_recorded_requests_are_answered_alike() {

@@ -201,6 +201,54 @@ async fn deleting_a_service_cuts_it_and_frees_its_port() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_service_is_replaced_by_its_own_agent_only() {
+    let hub = TestHub::start().await;
+    let (maker, colleague) = (hub.agent(KEY).await, hub.agent(KEY).await);
+    let id = hub.service(&maker, "shop/demo/db", "shared").await;
+    let body = |host: &str| json!({"name": "shop/demo/db", "targetHost": host, "targetPort": 5432});
+    let as_agent =
+        |agent: Uuid| json!({"agentId": agent, "name": "shop/demo/db", "targetHost": "h", "targetPort": 1});
+
+    let taken = hub.ask_as(&colleague, "POST", "/v1/services/register", Some(&as_agent(colleague.id))).await;
+    assert_eq!(
+        (taken.status, &taken.body["message"]),
+        (409, &json!("Service name belongs to another agent of the workspace"))
+    );
+    let external = hub.ask_as(&colleague, "POST", "/v1/services/external", Some(&body("elsewhere"))).await;
+    assert_eq!(external.status, 409, "{external:?}");
+    let again = hub.ask_as(&maker, "POST", "/v1/services/register", Some(&as_agent(maker.id))).await;
+    assert_eq!((again.status, &again.body["service"]["id"]), (201, &json!(id)));
+
+    // Another workspace has names of its own, and a name that is freed is anybody's.
+    let stranger = hub.agent(OTHER_KEY).await;
+    assert_ne!(hub.service(&stranger, "shop/demo/db", "shared").await, id);
+    hub.ask_as(&maker, "DELETE", &format!("/v1/services/{id}"), None).await;
+    hub.service(&colleague, "shop/demo/db", "shared").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_removes_itself_and_what_is_its_own() {
+    let hub = TestHub::start().await;
+    let (maker, colleague) = (hub.agent(KEY).await, hub.agent(KEY).await);
+    let (own, other) =
+        (hub.service(&maker, "own", "shared").await, hub.service(&colleague, "other", "shared").await);
+    let share = hub.share(&maker, &[own], json!({})).await;
+    let kept = hub.share(&colleague, &[other], json!({})).await;
+    let path = format!("/v1/agents/{}", maker.id);
+    assert_eq!(hub.ask_as(&colleague, "DELETE", &path, None).await.status, 403);
+    assert_eq!(hub.ask_as(&maker, "DELETE", &path, None).await.status, 409, "it has a share");
+
+    let code = |share: &Value| format!("/v1/env-shares/{}", share["code"].as_str().expect("a code"));
+    hub.join_as_guest(&share["code"]).await;
+    assert_eq!(hub.ask_as(&maker, "DELETE", &code(&share), None).await.status, 200);
+    assert_eq!(hub.ask_as(&maker, "DELETE", &path, None).await.status, 200);
+    assert_eq!(hub.ask_as(&maker, "GET", "/v1/env-shares", None).await.status, 401);
+    let services = hub.ask_as(&colleague, "GET", "/v1/services", None).await.body;
+    assert_eq!(services.as_array().map(Vec::len), Some(1), "{services}");
+    assert_eq!(hub.ask("GET", &code(&kept), &[], None).await.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_same_idempotency_key_makes_one_share() {
     let hub = TestHub::start().await;
     let (maker, colleague) = (hub.agent(KEY).await, hub.agent(KEY).await);
@@ -218,6 +266,17 @@ async fn the_same_idempotency_key_makes_one_share() {
     // ... and later, and not for another key or agent.
     assert_eq!(create(&id, "k1").await, a);
     assert_ne!(create(&id, "k2").await["code"], a["code"]);
+    assert_ne!(create(&other, "k3").await["code"], a["code"]);
+    // What it was made with is told to its maker, and its key is nobody else's while the share lives.
+    let listed = hub.ask_as(&maker, "GET", "/v1/env-shares", None).await.body;
+    let keys =
+        listed["shares"].as_array().expect("a list").iter().map(|share| share["idempotencyKey"].clone());
+    assert_eq!(keys.collect::<Vec<_>>(), [json!("k2"), json!("k1")]);
+    let foreign = [("x-api-key", KEY), ("x-agent-id", other.as_str()), ("idempotency-key", "k1")];
+    let taken = hub.ask("POST", "/v1/env-shares", &foreign, Some(&json!({}))).await;
+    assert_eq!(taken.status, 409, "{taken:?}");
+    let path = format!("/v1/env-shares/{}", a["code"].as_str().expect("a code"));
+    assert_eq!(hub.ask_as(&maker, "DELETE", &path, None).await.status, 200);
     assert_ne!(create(&other, "k1").await["code"], a["code"]);
     let bad = [("x-api-key", KEY), ("x-agent-id", id.as_str()), ("idempotency-key", "with space")];
     assert_eq!(hub.ask("POST", "/v1/env-shares", &bad, Some(&json!({}))).await.status, 400);
