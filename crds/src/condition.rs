@@ -80,6 +80,8 @@ pub mod reason {
     pub const INVALID_CREDENTIALS: &str = "InvalidCredentials";
     /// Stalled: the hub's plan allows no more services.
     pub const SERVICE_LIMIT_REACHED: &str = "ServiceLimitReached";
+    /// Stalled: what the object asks for at the hub belongs to another agent of the workspace.
+    pub const NAME_TAKEN: &str = "NameTaken";
     /// Stalled: the CustomResourceDefinitions are older than the operator.
     pub const CRD_OUTDATED: &str = "CRDOutdated";
 }

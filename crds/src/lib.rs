@@ -21,7 +21,7 @@ pub use environment_share::{
     RouteSelection, RouteStatus, Selector,
 };
 pub use expiry::{Expiry, InvalidExpiry};
-pub use mark::Mark;
+pub use mark::{Maker, Mark, Signature};
 pub use port::{LocalPort, PortRef};
 pub use service_expose::{
     HubRef, Protocol, Reach, ServiceExpose, ServiceExposeSpec, ServiceExposeStatus, ServiceRef,

@@ -3,7 +3,7 @@
 //! Served from the start, also while another replica leads: a waiting replica is ready to take over, and must not be
 //! restarted for waiting.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use axum::Router;
@@ -21,6 +21,8 @@ use crate::metrics::Metrics;
 pub struct Admin {
     /// Scopes whose caches are not filled yet. Ready at none: caches filled, or waiting for another replica's end.
     pub unfilled: Arc<AtomicUsize>,
+    /// Whether the API server has ever let us look at the Lease: without it, a replica that waits is ready for nothing.
+    pub answered: Arc<AtomicBool>,
     /// Everything that is counted, once this replica leads.
     pub metrics: Arc<OnceLock<Arc<Metrics>>>,
 }
@@ -39,7 +41,12 @@ pub async fn serve(listener: TcpListener, admin: Admin, stop: CancellationToken)
 }
 
 async fn readyz(State(admin): State<Admin>) -> (StatusCode, &'static str) {
-    if admin.unfilled.load(Ordering::Acquire) == 0 {
+    if !admin.answered.load(Ordering::Acquire) {
+        (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the API server does not answer, or does not let this operator in\n",
+        )
+    } else if admin.unfilled.load(Ordering::Acquire) == 0 {
         (StatusCode::OK, "ok\n")
     } else {
         (StatusCode::SERVICE_UNAVAILABLE, "starting\n")
@@ -54,5 +61,21 @@ async fn metrics(State(admin): State<Admin>) -> impl IntoResponse {
             (StatusCode::OK, [(header::CONTENT_TYPE, kind)], text)
         }
         Err(_) => (StatusCode::INTERNAL_SERVER_ERROR, [(header::CONTENT_TYPE, "text/plain")], String::new()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn nobody_is_ready_whom_the_api_server_has_not_answered() {
+        let admin = Admin::default();
+        let status = async || readyz(State(admin.clone())).await.0;
+        assert_eq!(status().await, StatusCode::SERVICE_UNAVAILABLE);
+        admin.answered.store(true, Ordering::Release);
+        assert_eq!(status().await, StatusCode::OK, "waiting for another replica's end");
+        admin.unfilled.store(1, Ordering::Release);
+        assert_eq!(status().await, StatusCode::SERVICE_UNAVAILABLE);
     }
 }

@@ -85,6 +85,11 @@ pub struct RunArgs {
     /// given several times; all that apply must be there
     #[arg(long, env = "CONNECT_REQUIRE_SERVICE_LABEL", value_name = "LABEL")]
     pub require_service_label: Vec<crate::target::RequiredLabel>,
+    /// Hubs that objects may name by a Secret (hubRef), separated by commas: hub.example.com, *.example.com, an IP address, each
+    /// with :PORT if only that port is meant, * for every public one. What is listed may be inside a network. Default: every
+    /// public hub, and none inside
+    #[arg(long, env = "CONNECT_ALLOWED_HUBS", value_name = "HOSTS", value_delimiter = ',')]
+    pub allowed_hubs: Vec<crate::allowed_hubs::HubPattern>,
     /// What shares have at the hub
     #[arg(long, value_enum, env = "CONNECT_SHARE_ISOLATION", default_value_t = ShareIsolation::Route)]
     pub share_isolation: ShareIsolation,

@@ -9,7 +9,9 @@ use kube::ResourceExt;
 use kube::runtime::reflector::ObjectRef;
 
 use crate::context::{Context, Stores};
-use crate::controllers::environment_share::{common_name, service_name};
+use crate::controllers::environment_share::{
+    old_service_name, own_common_name, own_service_name, without_maker,
+};
 use crate::tunnels::Hubs;
 use crate::watches::{Trigger, Triggers};
 
@@ -62,7 +64,7 @@ fn count(stores: &Stores, hubs: &Hubs) -> Counts {
         for route in hub.routes().carried() {
             let connections = i64::try_from(route.traffic.open()).unwrap_or(i64::MAX);
             if connections > 0 {
-                *open.entry(route.service).or_default() += connections;
+                *open.entry(without_maker(&route.service).to_owned()).or_default() += connections;
             }
         }
     }
@@ -73,15 +75,17 @@ fn count(stores: &Stores, hubs: &Hubs) -> Counts {
     for share in stores.shares.state() {
         let namespace = share.namespace().unwrap_or_default();
         for route in share.status.iter().flat_map(|status| &status.routes) {
-            if let Some(connections) = open.remove(&service_name(&share, &route.name)) {
-                *by_route.entry((namespace.clone(), route.name.clone())).or_default() += connections;
+            for name in [own_service_name(&share, &route.name), old_service_name(&share, &route.name)] {
+                if let Some(connections) = open.remove(&name) {
+                    *by_route.entry((namespace.clone(), route.name.clone())).or_default() += connections;
+                }
             }
         }
     }
     let mut counts = Counts::new();
     for expose in stores.exposes.state() {
         let (namespace, route) = (expose.namespace().unwrap_or_default(), expose.route_name().to_owned());
-        let in_common = open.get(&common_name(&namespace, &route)).copied().unwrap_or(0);
+        let in_common = open.get(&own_common_name(&namespace, &route)).copied().unwrap_or(0);
         let told = expose.status.as_ref().is_some_and(|status| status.service_id.is_some());
         let by_name = if told { open.get(&route).copied().unwrap_or(0) } else { 0 };
         let connections = by_route.remove(&(namespace, route)).unwrap_or(0) + in_common + by_name;

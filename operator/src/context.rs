@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use connect_crds::{EnvironmentShare, HubRef, PortRef, ServiceExpose};
+use connect_crds::{EnvironmentShare, HubRef, PortRef, ServiceExpose, secret_key};
 use connect_hub::url::InsecureHttp;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Secret, Service};
@@ -15,6 +15,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kube::api::{ListParams, ObjectMeta, PostParams};
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Api, Client, Resource, ResourceExt};
+use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
@@ -24,7 +25,7 @@ use crate::clock;
 use crate::cluster::{FIELD_MANAGER, call};
 use crate::connections::Connections;
 use crate::controllers::labelled_service;
-use crate::credentials::{HubSecretProblem, hex, hub_endpoint};
+use crate::credentials::{HubSecretProblem, hex, hub_endpoint, text};
 use crate::definitions::Definitions;
 use crate::error::Error;
 use crate::lease::Leadership;
@@ -36,6 +37,12 @@ use crate::tunnels::{HubConnection, Hubs};
 
 /// Label that an EndpointSlice carries with the name of its Service.
 pub const SERVICE_NAME_LABEL: &str = "kubernetes.io/service-name";
+
+/// Label that an EndpointSlice carries with the name of who keeps it.
+const MANAGED_BY_LABEL: &str = "endpointslice.kubernetes.io/managed-by";
+
+/// The cluster's own controller, which makes slices of a Service's selector.
+const SLICE_CONTROLLER: &str = "endpointslice-controller.k8s.io";
 
 /// Longest note of an Event, in characters; the API server takes 1,024 bytes.
 const MAX_NOTE: usize = 250;
@@ -49,6 +56,8 @@ pub struct Context {
     pub client: Client,
     /// The caches.
     pub stores: Stores,
+    /// The caches of all scopes, these among them.
+    pub all_stores: AllStores,
     /// The hubs.
     pub hubs: Arc<Hubs>,
     /// What may be dialled.
@@ -91,6 +100,9 @@ pub struct Stores {
     /// Secrets of type `connect.privateconnect.co/hub`.
     pub hub_secrets: Store<Secret>,
 }
+
+/// The caches of every scope.
+pub type AllStores = Arc<Mutex<Vec<Stores>>>;
 
 /// Ready addresses of headless Services, read when needed and forgotten when an EndpointSlice of the Service changes.
 #[derive(Debug, Default)]
@@ -141,7 +153,10 @@ impl Context {
         let Some(HubRef { name }) = hub_ref else { return Ok(self.hubs.own()) };
         let secret = self.stores.hub_secrets.get(&ObjectRef::new(name).within(namespace));
         let secret = secret.ok_or_else(|| HubSecretProblem::NotFound(name.clone()))?;
-        Ok(self.hubs.other(hub_endpoint(&secret, self.insecure)?))
+        let endpoint = hub_endpoint(&secret, self.insecure)?;
+        let judged = self.hubs.allowed().judge(&endpoint.url);
+        judged.map_err(|why| HubSecretProblem::NotAllowed { secret: name.clone(), why })?;
+        Ok(self.hubs.other(endpoint))
     }
 
     /// Where the connections of a ServiceExpose go.
@@ -184,6 +199,23 @@ impl Context {
     /// Forgets the object's failures at its hub.
     pub fn hub_answered<K: Resource<DynamicType = ()>>(&self, object: &K) {
         self.hub_backoff.succeeded(&object.uid().unwrap_or_default());
+    }
+
+    /// Whether there is such a share in any scope.
+    pub fn has_share(&self, is_it: impl Fn(&EnvironmentShare) -> bool) -> bool {
+        let scopes = self.all_stores.lock().unwrap_or_else(PoisonError::into_inner);
+        scopes.iter().any(|stores| stores.shares.find(|share| is_it(share)).is_some())
+    }
+
+    /// Whether the code stands in the Secret of another share, in any scope.
+    pub fn is_code_of_another(&self, share: &EnvironmentShare, code: &SecretString) -> bool {
+        let is_it = |secret: &Secret| {
+            let owners = secret.owner_references();
+            owners.iter().any(|owner| Some(&owner.uid) != share.metadata.uid.as_ref())
+                && text(secret, secret_key::CODE).is_some_and(|text| text == code.expose_secret())
+        };
+        let scopes = self.all_stores.lock().unwrap_or_else(PoisonError::into_inner);
+        scopes.iter().any(|stores| stores.codes.find(|secret| is_it(secret)).is_some())
     }
 
     /// Whether the share's object is not there any more, as far as the cache knows.
@@ -253,12 +285,27 @@ pub struct Notice {
     pub note: String,
 }
 
+/// Whether the cluster's own controller keeps this EndpointSlice for the Service. The label with the Service's name alone is no
+/// proof: nobody takes away a slice that somebody else has added. A Service without a selector, where such are allowed at all,
+/// has only what somebody else has added.
+fn is_of(service: &Service, slice: &EndpointSlice) -> bool {
+    let selector = service.spec.as_ref().and_then(|spec| spec.selector.as_ref());
+    if selector.is_none_or(std::collections::BTreeMap::is_empty) {
+        return true;
+    }
+    let is_owned = slice
+        .owner_references()
+        .iter()
+        .any(|owner| owner.kind == "Service" && Some(&owner.uid) == service.metadata.uid.as_ref());
+    is_owned && slice.labels().get(MANAGED_BY_LABEL).is_some_and(|manager| manager == SLICE_CONTROLLER)
+}
+
 /// The ready addresses in EndpointSlices for one port of a Service, sorted so that equal sets look equal.
 fn ready_addresses(service: &Service, wanted: &PortRef, slices: &[EndpointSlice]) -> Vec<SocketAddr> {
     let Some(service_port) = target::service_port(service, wanted) else { return Vec::new() };
     let name = service_port.name.as_deref().unwrap_or_default();
     let mut addresses = Vec::new();
-    for slice in slices {
+    for slice in slices.iter().filter(|slice| is_of(service, slice)) {
         let ports = slice.ports.as_deref().unwrap_or_default();
         let port = ports.iter().find(|port| port.name.as_deref().unwrap_or_default() == name);
         let Some(port) = port.and_then(|port| port.port).and_then(|port| u16::try_from(port).ok()) else {
@@ -284,20 +331,22 @@ mod tests {
     #[test]
     fn a_headless_services_ready_endpoints_are_found_by_the_ports_name() {
         let service: Service = serde_saphyr::from_str(
-            "{metadata: {name: db}, spec: {clusterIP: None, selector: {a: b}, ports: [{name: sql, port: 5432}, {name: web, port: 80}]}}",
+            "{metadata: {name: db, uid: u-1}, spec: {clusterIP: None, selector: {a: b}, ports: [{name: sql, port: 5432}, {name: web, port: 80}]}}",
         )
         .expect("fixture");
         let slices: Vec<EndpointSlice> = serde_saphyr::from_str(
             "
 - addressType: IPv4
-  metadata: {name: one}
+  metadata: &ours
+    labels: {endpointslice.kubernetes.io/managed-by: endpointslice-controller.k8s.io}
+    ownerReferences: [{apiVersion: v1, kind: Service, name: db, uid: u-1}]
   ports: [{name: web, port: 8080}, {name: sql, port: 15432}]
   endpoints:
   - {addresses: [10.2.0.9], conditions: {ready: true}}
   - {addresses: [10.2.0.8], conditions: {ready: false}}
   - {addresses: [10.2.0.7]}
 - addressType: IPv4
-  metadata: {name: two}
+  metadata: *ours
   ports: [{name: web, port: 8080}]
   endpoints: [{addresses: [10.2.0.1]}]
 ",
@@ -310,5 +359,40 @@ mod tests {
         );
         assert_eq!(ready_addresses(&service, &PortRef::number(80), &slices).len(), 3);
         assert!(ready_addresses(&service, &PortRef::number(1), &slices).is_empty());
+    }
+
+    #[test]
+    fn a_slice_that_somebody_has_added_is_not_dialled() {
+        let ours = "labels: {endpointslice.kubernetes.io/managed-by: endpointslice-controller.k8s.io}";
+        let owner = "ownerReferences: [{apiVersion: v1, kind: Service, name: db, uid: u-1}]";
+        let foreign_owner = "ownerReferences: [{apiVersion: v1, kind: Service, name: db, uid: u-2}]";
+        let other_kind = "ownerReferences: [{apiVersion: v1, kind: Pod, name: db, uid: u-1}]";
+        let somebody = "labels: {endpointslice.kubernetes.io/managed-by: somebody}";
+        let mirrored =
+            "labels: {endpointslice.kubernetes.io/managed-by: endpointslicemirroring-controller.k8s.io}";
+        let service = |selector: &str| -> Service {
+            let text = format!(
+                "{{metadata: {{name: db, uid: u-1}}, spec: {{clusterIP: None, {selector} ports: [{{port: 5432}}]}}}}"
+            );
+            serde_saphyr::from_str(&text).expect("fixture")
+        };
+        for (metadata, is_dialled) in [
+            (format!("{ours}, {owner}"), true),
+            (format!("{ours}, {foreign_owner}"), false),
+            (format!("{ours}, {other_kind}"), false),
+            (ours.to_owned(), false),
+            (owner.to_owned(), false),
+            (format!("{somebody}, {owner}"), false),
+            (format!("{mirrored}, {owner}"), false),
+            ("name: added".to_owned(), false),
+        ] {
+            let text = format!(
+                "{{addressType: IPv4, metadata: {{{metadata}}}, ports: [{{port: 1}}], endpoints: [{{addresses: [10.2.0.9]}}]}}"
+            );
+            let slices: Vec<EndpointSlice> = vec![serde_saphyr::from_str(&text).expect("fixture")];
+            let found = |selector| ready_addresses(&service(selector), &PortRef::number(5432), &slices).len();
+            assert_eq!(found("selector: {a: b},"), usize::from(is_dialled), "{metadata}");
+            assert_eq!(found(""), 1, "only allowed by --allow-selectorless-targets: {metadata}");
+        }
     }
 }

@@ -4,7 +4,7 @@
 //! a tool that keeps them in Git would make them again; but none keeps a finalizer that nobody is left to take off. The whole of it
 //! ends within a minute, also when no hub answers: what may be left there is then named in an Event.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
@@ -18,6 +18,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::allowed_hubs::AllowedHubs;
 use crate::args::{DrainArgs, ShareIsolation};
 use crate::backoff::Backoff;
 use crate::cluster;
@@ -29,9 +30,10 @@ use crate::error::{Error, chain};
 use crate::lease::{self, Leadership};
 use crate::metrics::Metrics;
 use crate::namespaces::Ending;
+use crate::origin::Origin;
 use crate::own_writes::OwnWrites;
 use crate::target::Policy;
-use crate::tunnels::Hubs;
+use crate::tunnels::{Home, Hubs};
 use crate::{hub_endpoint, insecure, scopes, watches};
 
 /// How long hubs may take to answer, all together. With the wait for the Lease and the caches it leaves a margin below a minute.
@@ -78,13 +80,12 @@ async fn drain(args: &DrainArgs) -> anyhow::Result<()> {
     let keeping = lease::keep(client.clone(), namespace.clone(), replica, leadership.clone(), stop.clone());
     // Not given back at the end: it runs out when the operator's Pods are gone.
     let keeping = tokio::spawn(keeping);
-    let hubs = Arc::new(Hubs::new(
-        client.clone(),
-        namespace,
-        hub_endpoint(&args.hub)?,
-        Memory::default(),
-        stop.clone(),
-    ));
+    let origin = Origin::read(&client, namespace).await;
+    let home = Home { client: client.clone(), namespace: namespace.clone(), origin };
+    // Whatever is at a hub was let there by the operator, and is only taken back here.
+    let anywhere = AllowedHubs { patterns: Vec::new(), loopback: true };
+    let own = hub_endpoint(&args.hub)?;
+    let hubs = Arc::new(Hubs::new(home, own, anywhere, Memory::default(), stop.clone()));
     let mut left = Left::default();
     // One for all scopes: many namespaces must not wait for the same silent hub again and again.
     let deadline = Instant::now() + HUB_PATIENCE;
@@ -136,6 +137,7 @@ async fn drain_scope(
     let definitions = Arc::new(Definitions::default());
     let context = Context {
         client: client.clone(),
+        all_stores: Arc::new(Mutex::new(vec![stores.clone()])),
         stores,
         hubs: hubs.clone(),
         policy: Policy::default(),

@@ -35,6 +35,9 @@ pub enum Error {
     /// An object lacks what the API server always sets.
     #[error("the object has no {0}")]
     Incomplete(&'static str),
+    /// An object names a hub to which the operator does not go.
+    #[error("{0}")]
+    HubNotAllowed(String),
     /// This replica is not the leader, or no longer.
     #[error("this replica does not hold the lease")]
     NotLeader,
@@ -48,6 +51,7 @@ impl Error {
             Error::Deadline { .. } => "ApiServerTimeout",
             Error::Hub { source, .. } => source.reason(),
             Error::Incomplete(_) => "IncompleteObject",
+            Error::HubNotAllowed(_) => "HubNotAllowed",
             Error::NotLeader => "NotLeader",
         }
     }

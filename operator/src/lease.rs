@@ -7,6 +7,7 @@
 //! long, or takes our place at the hub ([`Leadership::lose`]).
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -109,6 +110,7 @@ pub fn fenced(client: &Client, leadership: &Leadership) -> Client {
 /// Takes the Lease, waiting as long as another replica holds it. `pod` is the name of our Pod, where we have one: its container
 /// before us has ended, or there were no us, so nobody waits for that one's Lease to run out. `served` are the namespaces that
 /// we serve, none of them for all.
+/// `answered` is set once the API server has let us look at the Lease.
 ///
 /// # Errors
 /// Only when `stop` was asked for first ([`Error::NotLeader`]); failing calls are tried again.
@@ -118,13 +120,18 @@ pub async fn acquire(
     replica: &str,
     pod: Option<&str>,
     served: &[String],
+    answered: &AtomicBool,
     stop: &CancellationToken,
 ) -> Result<Leadership, Error> {
     let api: Api<Lease> = Api::namespaced(client.clone(), namespace);
     let mut seen: Option<(Option<MicroTime>, Instant)> = None;
     let mut told = false;
     loop {
-        match try_acquire(&api, replica, pod, served, &mut seen).await {
+        let tried = try_acquire(&api, replica, pod, served, &mut seen).await;
+        if tried.is_ok() {
+            answered.store(true, Ordering::Release);
+        }
+        match tried {
             Ok(true) => break,
             Ok(false) if !told => {
                 tracing::info!("another replica holds the lease; waiting for it");

@@ -11,6 +11,7 @@
 //! [`run`] wires it: lease, hub, watches, controllers, admin server; the first of them to end stops all.
 
 pub mod admin;
+pub mod allowed_hubs;
 pub mod args;
 pub mod backoff;
 pub mod clock;
@@ -25,9 +26,11 @@ pub mod embedded;
 pub mod error;
 pub mod faults;
 pub mod finalizer;
+pub mod hub_users;
 pub mod lease;
 pub mod metrics;
 pub mod namespaces;
+pub mod origin;
 pub mod own_writes;
 pub mod process;
 pub mod sweeper;
@@ -37,7 +40,7 @@ pub mod tunnels;
 pub mod watches;
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -52,19 +55,21 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::Admin;
+use crate::allowed_hubs::AllowedHubs;
 use crate::args::{ClusterArgs, Command, HubArgs, RunArgs};
 use crate::backoff::Backoff;
 use crate::connections::Connections;
-use crate::context::{Context, Endpoints};
+use crate::context::{AllStores, Context, Endpoints};
 use crate::credentials::HubEndpoint;
 use crate::definitions::Definitions;
 use crate::embedded::EmbeddedHub;
 use crate::lease::Leadership;
 use crate::metrics::Metrics;
 use crate::namespaces::Ending;
+use crate::origin::Origin;
 use crate::own_writes::OwnWrites;
 use crate::target::Policy;
-use crate::tunnels::{HubChange, Hubs};
+use crate::tunnels::{Home, HubChange, Hubs};
 use crate::watches::Filling;
 
 /// Bytes of a MiB.
@@ -101,7 +106,9 @@ async fn operate(args: RunArgs) -> anyhow::Result<()> {
     let namespace = args.cluster.namespace.clone();
     // Held before anything is written, and before the embedded hub is started: its state has one owner.
     let served = &args.cluster.watch_namespaces;
-    let Ok(leadership) = lease::acquire(&client, &namespace, &replica, pod.as_deref(), served, &stop).await
+    let answered = &admin.answered;
+    let Ok(leadership) =
+        lease::acquire(&client, &namespace, &replica, pod.as_deref(), served, answered, &stop).await
     else {
         return Ok(());
     };
@@ -145,7 +152,13 @@ async fn lead(
     };
     print_addresses(args, embedded.as_ref(), admin_address);
     let memory = Memory::new(usize::from(args.buffer_mib) * MIB);
-    let hubs = Arc::new(Hubs::new(client.clone(), &args.cluster.namespace, own, memory, stop.clone()));
+    let origin = tokio::select! {
+        () = stop.cancelled() => return Ok(()),
+        origin = Origin::read(&client, &args.cluster.namespace) => origin,
+    };
+    let home = Home { client: client.clone(), namespace: args.cluster.namespace.clone(), origin };
+    let allowed = AllowedHubs { patterns: args.allowed_hubs.clone(), loopback: args.allow_loopback_targets };
+    let hubs = Arc::new(Hubs::new(home, own, allowed, memory, stop.clone()));
     hubs.own();
     let definitions = Arc::new(Definitions::default());
     let metrics =
@@ -212,7 +225,9 @@ fn start_tasks(
     let mut tasks = JoinSet::new();
     let namespaces = &args.cluster.watch_namespaces;
     let scopes = scopes(&args.cluster);
-    let filling = Filling::new(admin.unfilled.clone(), scopes.len());
+    let all_stores = AllStores::default();
+    let count = scopes.len();
+    let filling = Filling::new(admin.unfilled.clone(), count);
     for scope in scopes {
         let (triggers, triggered) = watches::triggers(args.labelled_services);
         let endpoints = Arc::new(Endpoints::default());
@@ -222,6 +237,7 @@ fn start_tasks(
         let context = Arc::new(Context {
             client: base.client.clone(),
             stores,
+            all_stores: all_stores.clone(),
             hubs: base.hubs.clone(),
             policy: base.policy.clone(),
             isolation: args.share_isolation,
@@ -242,6 +258,16 @@ fn start_tasks(
     let (definitions, client) = (base.definitions.clone(), base.client.clone());
     tasks.spawn(async move {
         definitions.keep(&client).await;
+        Ok(())
+    });
+    let users = hub_users::run(
+        base.hubs.clone(),
+        hub_users::Scopes { stores: all_stores, of: count },
+        insecure(&args.hub),
+        base.leadership.clone(),
+    );
+    tasks.spawn(async move {
+        users.await;
         Ok(())
     });
     let sweeper =
@@ -272,6 +298,7 @@ async fn one_scope(
 ) -> anyhow::Result<()> {
     let stores = context.stores.clone();
     filling.wait(&stores, scope.as_deref()).await?;
+    context.all_stores.lock().unwrap_or_else(PoisonError::into_inner).push(stores.clone());
     let watches::Triggered { exposes_rx, shares_rx, services_rx } = triggered;
     let exposes = controllers::run(
         stores.exposes.clone(),

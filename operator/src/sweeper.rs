@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use connect_crds::condition::{find, kind, reason};
-use connect_crds::{EnvironmentShare, Mark};
+use connect_crds::{EnvironmentShare, Mark, Signature};
 use connect_hub::client::{Closing, ShareRow};
 use jiff::{SignedDuration, Timestamp};
 use kube::api::ListParams;
@@ -55,10 +55,13 @@ async fn sweep(
 ) -> Result<(), Error> {
     let suspects = hub.with_directory(|directory| {
         let old = |rows: &[ShareRow]| rows.iter().all(|row| now.duration_since(row.created_at) > MIN_AGE);
+        // What another operator has made is that one's to close, even if we are the same agent.
+        let maker = hub.maker();
+        let is_ours = |signature: &Signature| signature.maker.is_none() || signature.maker == maker;
         directory
             .all_shares()
-            .filter(|(_, rows)| old(rows))
-            .map(|(mark, rows)| (mark.clone(), rows.to_vec()))
+            .filter(|(signature, rows)| is_ours(signature) && old(rows))
+            .map(|(signature, rows)| (signature.mark.clone(), rows.to_vec()))
             .collect::<Vec<_>>()
     });
     if suspects.is_empty() {
@@ -74,8 +77,8 @@ async fn sweep(
             point("closing an orphaned share", api.close_share(agent, &row.code, Closing::Removed))
                 .await
                 .map_err(|source| Error::Hub { doing: "closing an orphaned share", source })?;
+            hub.with_directory(|directory| directory.forget(row));
         }
-        hub.with_directory(|directory| directory.forget(&mark));
         tracing::info!(hub = %hub.url(), %mark, "closed a share that no object owns");
     }
     Ok(())
@@ -96,9 +99,13 @@ async fn owned_marks(client: &Client, namespaces: &[String]) -> Result<HashMap<M
                 Err(_) if is_planted(Bug::SweepsOnPartialLists) => break,
                 page => page?,
             };
-            owned.extend(
-                page.items.iter().filter_map(|share| Some((Mark::of(&share.uid()?), !has_ended(share)))),
-            );
+            for share in &page.items {
+                let Some(mark) = share.uid().map(|uid| Mark::of(&uid)) else { continue };
+                // Several objects may have one mark in its old form; it is owned while any of them lives.
+                for mark in [mark.in_old_form(), mark] {
+                    *owned.entry(mark).or_default() |= !has_ended(share);
+                }
+            }
             match page.metadata.continue_.filter(|token| !token.is_empty()) {
                 Some(token) => params = params.continue_token(&token),
                 None => break,

@@ -77,8 +77,10 @@ pub async fn follow_hubs(hubs: Arc<Hubs>, triggers: Triggers, stores: Stores) {
     loop {
         match changes.recv().await {
             Ok(HubChange::Share(mark)) => {
-                let is_it = |share: &EnvironmentShare| share.uid().is_some_and(|uid| Mark::of(&uid) == mark);
-                if let Some(share) = stores.shares.find(is_it) {
+                // More than one may be meant by a mark of an earlier version.
+                let is_it =
+                    |share: &EnvironmentShare| share.uid().is_some_and(|uid| mark.may_be(&Mark::of(&uid)));
+                for share in stores.shares.state_filter(|share| is_it(share)) {
                     triggers.share(Trigger::One(ObjectRef::from_obj(&*share))).await;
                 }
             }

@@ -101,6 +101,12 @@ impl Client {
         self.keyed(Method::POST, "register agent", "/v1/agents/register").json(&body).done().await
     }
 
+    /// Takes an agent away with its services and ended shares; only hubs with the feature `delete-agent` can.
+    pub async fn remove_agent(&self, agent: Uuid) -> Result<(), Error> {
+        let path = format!("/v1/agents/{agent}");
+        self.as_agent(Method::DELETE, "remove agent", &path, agent).done().await
+    }
+
     /// Checks the credentials. Proves nothing about the agent's socket.
     pub async fn heartbeat(&self, identity: &Identity) -> Result<(), Error> {
         let body = wire::Credentials { agent_id: identity.agent_id, token: identity.token.expose_secret() };
@@ -240,7 +246,7 @@ impl Client {
 /// no text that a user typed can reach another endpoint. Case does not matter: hubs write codes in lower case.
 fn share_path(call: &'static str, code: &SecretString, rest: &str) -> Result<String, Error> {
     let code = code.expose_secret().trim();
-    if code.is_empty() || !code.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+    if !is_code(code) {
         let message = "Share not found".to_owned();
         return Err(Error::Rejected(Rejection { status: 404, call, message, retry_after: None }));
     }

@@ -1,5 +1,6 @@
 //! The address of a hub, checked once: after `HubUrl::parse` nobody asks again whether it is safe to send a key there.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::net::IpAddr;
 
@@ -86,6 +87,19 @@ impl HubUrl {
         &self.text
     }
 
+    /// The address as one word of a command line that people paste into a shell: quoted when anything in it means something there.
+    pub fn in_shell(&self) -> Cow<'_, str> {
+        // A URL holds no NUL, the only thing that cannot be quoted.
+        shlex::try_quote(&self.text).unwrap_or_default()
+    }
+
+    /// Its host, an address without brackets, and its port.
+    #[must_use]
+    pub fn host_and_port(&self) -> (String, u16) {
+        let Endpoint { host, port, .. } = self.endpoint("");
+        (host, port)
+    }
+
     /// Whether this is the hub that is meant when none is named.
     pub fn is_default(&self) -> bool {
         self.text == Self::DEFAULT
@@ -161,6 +175,27 @@ mod tests {
 
     fn parse(text: &str) -> Result<HubUrl, InvalidHubUrl> {
         HubUrl::parse(text, InsecureHttp::Refused)
+    }
+
+    #[test]
+    fn a_shell_reads_every_address_as_one_word_and_runs_nothing() {
+        let plain = "https://hub.example.com:3001/prefix";
+        assert_eq!(parse(plain).expect("a URL").in_shell(), plain);
+        for text in [
+            "https://hub.example.com/$(touch${IFS}gone)",
+            "https://hub.example.com/`id`",
+            "https://hub.example.com/a;reboot",
+            "https://hub.example.com/a&b|c",
+            "https://hub.example.com/'$(id)'",
+            "https://hub.example.com/!x*~(y)",
+            "https://[::1]:3001",
+        ] {
+            let url = parse(text).expect("a URL");
+            let script = format!("printf %s {}", url.in_shell());
+            let said = std::process::Command::new("sh").args(["-c", &script]).output().expect("a shell");
+            assert_eq!(String::from_utf8_lossy(&said.stdout), url.as_str(), "{script}");
+            assert!(said.stderr.is_empty() && said.status.success(), "{script}");
+        }
     }
 
     #[test]

@@ -27,7 +27,7 @@ use kube::ResourceExt;
 use kube::runtime::controller::Action;
 
 pub use drain::let_go;
-pub use names::{common_name, object_of, service_name, share_key};
+pub use names::{object_of, old_service_name, own_common_name, own_service_name, share_key, without_maker};
 
 use crate::context::Context;
 use crate::controllers::RESYNC;

@@ -36,8 +36,13 @@ const STATES: [&str; 6] = [
 ];
 
 /// Why a human is needed.
-const STALLED: [&str; 4] =
-    [reason::INVALID_CREDENTIALS, reason::SERVICE_LIMIT_REACHED, reason::HUB_REJECTED, reason::CRD_OUTDATED];
+const STALLED: [&str; 5] = [
+    reason::INVALID_CREDENTIALS,
+    reason::SERVICE_LIMIT_REACHED,
+    reason::NAME_TAKEN,
+    reason::HUB_REJECTED,
+    reason::CRD_OUTDATED,
+];
 
 /// Caches and queues of all scopes.
 #[derive(Default)]

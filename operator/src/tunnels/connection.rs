@@ -11,6 +11,7 @@ mod upkeep;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
+use connect_crds::Maker;
 use connect_hub::client::{Client, Deleted, Features};
 use connect_hub::tunnel::routes::Routes;
 use connect_hub::tunnel::{Memory, Tunnel};
@@ -18,6 +19,7 @@ use connect_hub::url::HubUrl;
 use tokio::sync::{broadcast, watch};
 use uuid::Uuid;
 
+use crate::allowed_hubs::AllowedHubs;
 use crate::backoff::Backoff;
 use crate::clock::Wall;
 use crate::credentials::HubEndpoint;
@@ -34,6 +36,8 @@ const THIS: &str = "hub";
 /// A hub, its tunnel, and what it said it has.
 pub struct HubConnection {
     endpoint: HubEndpoint,
+    /// Where it may lead, for a hub that an object has named.
+    allowed: Option<Arc<AllowedHubs>>,
     client: OnceLock<Client>,
     calls: Arc<HubCalls>,
     memory: Memory,
@@ -59,6 +63,7 @@ pub struct HubConnection {
 #[derive(Clone, Debug)]
 struct Entered {
     agent: Uuid,
+    maker: Maker,
     features: Features,
 }
 
@@ -68,12 +73,14 @@ impl HubConnection {
     /// Not connected yet; [`Self::run`] does that.
     pub fn new(
         endpoint: HubEndpoint,
+        allowed: Option<Arc<AllowedHubs>>,
         calls: Arc<HubCalls>,
         memory: Memory,
         changes_tx: broadcast::Sender<HubChange>,
     ) -> Self {
         Self {
             endpoint,
+            allowed,
             client: OnceLock::new(),
             calls,
             memory,
@@ -109,6 +116,12 @@ impl HubConnection {
 
     fn agent(&self) -> Option<Uuid> {
         self.entered.read().unwrap_or_else(PoisonError::into_inner).as_ref().map(|entered| entered.agent)
+    }
+
+    /// Who we are in the names of what we make there; `None` until the hub was entered.
+    pub fn maker(&self) -> Option<Maker> {
+        let entered = self.entered.read().unwrap_or_else(PoisonError::into_inner);
+        entered.as_ref().map(|entered| entered.maker.clone())
     }
 
     /// The HTTP API and who we are there; `None` until the hub was entered.

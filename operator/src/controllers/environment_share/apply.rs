@@ -111,9 +111,10 @@ async fn open(
         }
         let services = &register_services(share, &valid.routes, found, hub, (client, agent)).await?;
         free_services(share, &valid.routes, found, hub).await?;
-        Keeper { share, valid, found, ends_at, services, hub, client, agent }.settle().await
+        let keeper = Keeper { share, valid, found, ends_at, services, hub, context, client, agent };
+        Ok((keeper.settle().await?, services.clone()))
     };
-    let settled = match at_hub.await {
+    let (settled, services) = match at_hub.await {
         Ok(settled) => settled,
         Err(error) => return Ok(failed(share, found, hub, &error, context)),
     };
@@ -128,8 +129,9 @@ async fn open(
             return Ok(Done { ended_at_hub: Some(over), ..Done::default() });
         }
     };
-    let names: Vec<String> = valid.routes.iter().map(|route| route.name.clone()).collect();
-    let wanted = code_secret::manifest(share, &row.code, hub.public_url(), ends_at, &names, found.isolation);
+    let names = valid.routes.iter().map(|route| route.name.clone());
+    let routes: Vec<_> = names.zip(services).collect();
+    let wanted = code_secret::manifest(share, &row.code, hub.public_url(), ends_at, &routes, found.isolation);
     if is_planted(Bug::LogsTheCode) {
         tracing::debug!(code = row.code.expose_secret(), "shared");
     }

@@ -40,7 +40,7 @@ pub async fn cleanup(share: &EnvironmentShare, context: &Context) -> Result<Acti
         }
         let mark = Mark::of(&share.uid().unwrap_or_default());
         let note = format!(
-            "gave up telling the hub that the share has ended, so a share named \"... #{mark}\" may be left there; nothing is carried for it any more: {}",
+            "gave up telling the hub that the share has ended, so a share (its mark is {mark}) may be left there; nothing is carried for it any more: {}",
             problem.message
         );
         context

@@ -14,6 +14,7 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::api::ObjectMeta;
 use kube::{Resource, ResourceExt};
 use secrecy::{ExposeSecret, SecretString};
+use uuid::Uuid;
 
 use crate::args::ShareIsolation;
 use crate::cluster::FIELD_MANAGER;
@@ -21,6 +22,9 @@ use crate::credentials::text;
 
 /// Annotation with the names of the shared routes, separated by commas.
 const ROUTES_ANNOTATION: &str = "connect.privateconnect.co/routes";
+
+/// Annotation with the hub's ids of the services that they lead to, separated by commas.
+const SERVICES_ANNOTATION: &str = "connect.privateconnect.co/services";
 
 /// Annotation of a share whose services at the hub are not its own.
 const ISOLATION_ANNOTATION: &str = "connect.privateconnect.co/share-isolation";
@@ -43,6 +47,9 @@ pub struct CodeSecret {
     pub hub_url: Option<String>,
     /// Names of the shared routes.
     pub routes: Vec<String>,
+    /// The hub's ids of the services that the routes lead to, in their order; earlier versions did not note them. Only ever
+    /// compared: whoever may write the Secret could have written any.
+    pub services: Option<Vec<Uuid>>,
     /// The wish for a new code that this code answers.
     pub rotation: Option<String>,
     /// What the share was opened with.
@@ -58,11 +65,13 @@ pub fn read(secret: &Secret, share: &EnvironmentShare) -> Option<CodeSecret> {
         return None;
     }
     let routes = secret.annotations().get(ROUTES_ANNOTATION).map(String::as_str).unwrap_or_default();
+    let services = secret.annotations().get(SERVICES_ANNOTATION);
     let is_shared = secret.annotations().get(ISOLATION_ANNOTATION).is_some_and(|value| value == SHARED);
     Some(CodeSecret {
         code: SecretString::from(text(secret, secret_key::CODE)?),
         hub_url: text(secret, secret_key::HUB_URL),
         routes: routes.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect(),
+        services: services.map(|ids| ids.split(',').filter_map(|id| id.parse().ok()).collect()),
         rotation: secret.annotations().get(ROTATED_ANNOTATION).cloned(),
         isolation: if is_shared { ShareIsolation::Shared } else { ShareIsolation::Route },
         uid: secret.uid(),
@@ -80,7 +89,7 @@ pub fn manifest(
     code: &SecretString,
     hub: &HubUrl,
     ends_at: Timestamp,
-    routes: &[String],
+    routes: &[(String, Uuid)],
     isolation: ShareIsolation,
 ) -> Secret {
     let name = share.name_any();
@@ -98,8 +107,12 @@ pub fn manifest(
     if name.len() <= MAX_LABEL_VALUE {
         labels.insert(SHARE_LABEL.to_owned(), name);
     }
-    let mut annotations =
-        std::collections::BTreeMap::from([(ROUTES_ANNOTATION.to_owned(), routes.join(","))]);
+    let (names, services): (Vec<&str>, Vec<String>) =
+        routes.iter().map(|(name, service)| (name.as_str(), service.to_string())).unzip();
+    let mut annotations = std::collections::BTreeMap::from([
+        (ROUTES_ANNOTATION.to_owned(), names.join(",")),
+        (SERVICES_ANNOTATION.to_owned(), services.join(",")),
+    ]);
     if let Some(rotation) = wanted_rotation(share) {
         annotations.insert(ROTATED_ANNOTATION.to_owned(), rotation.clone());
     }
@@ -156,11 +169,13 @@ mod tests {
         let hub = HubUrl::parse("https://hub.example.com", InsecureHttp::Refused).expect("a URL");
         let end = Timestamp::from_second(1_800_000_000).expect("a date");
         let code = SecretString::from("k7mwx2pq9d");
-        let routes = ["api".to_owned(), "postgres".to_owned()];
+        let (one, other) = (Uuid::from_u128(1), Uuid::from_u128(2));
+        let routes = [("api".to_owned(), one), ("postgres".to_owned(), other)];
         let written = manifest(&share(), &code, &hub, end, &routes, ShareIsolation::Route);
         let read_back = read(&written, &share()).expect("complete");
         assert_eq!(read_back.code.expose_secret(), "k7mwx2pq9d");
         assert_eq!(read_back.routes, ["api", "postgres"]);
+        assert_eq!(read_back.services, Some(vec![one, other]));
         assert_eq!(read_back.isolation, ShareIsolation::Route);
         let common = manifest(&share(), &code, &hub, end, &routes, ShareIsolation::Shared);
         assert_eq!(read(&common, &share()).expect("complete").isolation, ShareIsolation::Shared);

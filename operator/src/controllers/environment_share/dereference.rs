@@ -5,21 +5,22 @@
 use std::sync::Arc;
 
 use connect_crds::condition::Verdict;
-use connect_crds::{EnvironmentShare, Mark, ServiceExpose};
+use connect_crds::{EnvironmentShare, Maker, Mark, ServiceExpose};
 use connect_hub::client::ShareRow;
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
 use kube::runtime::reflector::ObjectRef;
+use secrecy::ExposeSecret;
 
 use super::code_secret::{self, CodeSecret};
-use super::names::{is_common_name, service_prefix, share_key};
+use super::names::{is_common_name, is_service_of, share_key};
 use super::validate::over;
 use crate::args::ShareIsolation;
 use crate::context::Context;
 use crate::credentials::HubSecretProblem;
 use crate::error::Error;
 use crate::target::{Problem, Target};
-use crate::tunnels::{HubConnection, HubState, KnownService};
+use crate::tunnels::{HubConnection, HubState, KnownService, signature_of};
 
 /// What the spec names, as it is now.
 pub struct Found {
@@ -31,8 +32,10 @@ pub struct Found {
     pub stored_secret: Option<Arc<Secret>>,
     /// What that Secret says.
     pub code: Option<CodeSecret>,
-    /// Shares with this object's mark at the hub, oldest first.
+    /// This object's shares at the hub, oldest first.
     pub rows: Vec<ShareRow>,
+    /// Who we are in names at the hub, once it was entered.
+    pub maker: Option<Maker>,
     /// What the share has at the hub.
     pub isolation: ShareIsolation,
     /// Services at the hub that are this share's or, in common with others, its namespace's; by their names there.
@@ -57,15 +60,18 @@ pub async fn dereference(share: &EnvironmentShare, context: &Context) -> Result<
         exposes.push((expose, target));
     }
     let (secret, code) = code_of(share, context).unzip();
-    let rows = match &hub {
-        Ok(hub) => hub.with_directory(|directory| directory.shares(&Mark::of(&uid)).to_vec()),
-        Err(_) => Vec::new(),
+    let maker = hub.as_ref().ok().and_then(|hub| hub.maker());
+    let rows = match (&hub, &maker) {
+        (Ok(hub), Some(maker)) => rows_of(share, &uid, hub, maker, code.as_ref(), context),
+        _ => Vec::new(),
     };
-    let below = |prefix: &str| match &hub {
-        Ok(hub) => hub.with_directory(|directory| directory.services_below(prefix)),
-        Err(_) => Vec::new(),
+    let services_that = |is_wanted: &dyn Fn(&str, &Maker) -> bool| match (&hub, &maker) {
+        (Ok(hub), Some(maker)) => {
+            hub.with_directory(|directory| directory.services_that(|name| is_wanted(name, maker)))
+        }
+        _ => Vec::new(),
     };
-    let mut services = below(&service_prefix(share));
+    let mut services = services_that(&|name, maker| is_service_of(share, name, maker));
     // A share keeps what it was opened with; services of its own say so as well, should its Secret be gone.
     let isolation = match &code {
         Some(code) => code.isolation,
@@ -74,8 +80,7 @@ pub async fn dereference(share: &EnvironmentShare, context: &Context) -> Result<
     };
     let mut has_strangers = false;
     if isolation == ShareIsolation::Shared {
-        services = below(&format!("{namespace}/"));
-        services.retain(|(name, _)| is_common_name(&namespace, name));
+        services = services_that(&|name, maker| is_common_name(&namespace, name, maker));
         has_strangers = hub.as_ref().is_ok_and(|hub| strangers(share, hub, context));
     }
     let hub = hub.map(|hub| {
@@ -89,11 +94,42 @@ pub async fn dereference(share: &EnvironmentShare, context: &Context) -> Result<
         stored_secret: secret,
         code,
         rows,
+        maker,
         isolation,
         services,
         has_strangers,
         outdated,
     })
+}
+
+/// The shares at the hub that are this object's. A mark in its old form does not say that for certain: there the code in the
+/// object's Secret does, and without one that nobody else can be meant.
+fn rows_of(
+    share: &EnvironmentShare,
+    uid: &str,
+    hub: &HubConnection,
+    maker: &Maker,
+    code: Option<&CodeSecret>,
+    context: &Context,
+) -> Vec<ShareRow> {
+    let mark = Mark::of(uid);
+    let mut rows = hub.with_directory(|directory| directory.shares(&mark, maker));
+    let is_certain = |row: &ShareRow| signature_of(row).is_some_and(|signature| !signature.mark.is_old());
+    let is_ours =
+        |row: &ShareRow| code.is_some_and(|code| code.code.expose_secret() == row.code.expose_secret());
+    if rows.iter().any(|row| !is_certain(row) && !is_ours(row)) {
+        let is_contested = context.has_share(|other| {
+            other
+                .metadata
+                .uid
+                .as_deref()
+                .is_some_and(|other| other != uid && mark.in_old_form().may_be(&Mark::of(other)))
+        });
+        rows.retain(|row| {
+            is_certain(row) || is_ours(row) || !(is_contested || context.is_code_of_another(share, &row.code))
+        });
+    }
+    rows
 }
 
 /// The code's Secret, when it is this share's, and what it says.

@@ -76,7 +76,7 @@ async fn tell_the_hub(share: &EnvironmentShare, context: &Context, deadline: Ins
 async fn abandon(share: &EnvironmentShare, context: &Context, why: &str) {
     let mark = Mark::of(&share.uid().unwrap_or_default());
     let note = format!(
-        "uninstalled without telling the hub, so a share named \"... #{mark}\" may be left there; nothing is carried for it any more: {why}"
+        "uninstalled without telling the hub, so a share (its mark is {mark}) may be left there; nothing is carried for it any more: {why}"
     );
     context.tell(share, Notice { warning: true, reason: "HubCleanupAbandoned", action: "Drain", note }).await;
 }

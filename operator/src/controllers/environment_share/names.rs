@@ -1,13 +1,28 @@
 //! What a share is called: at the data plane, and its routes at the hub.
+//!
+//! Hubs know services by name and let whoever registers a name have it. So every name ends with `@` and who made it: two clusters
+//! with the same manifests and the same key never name the same service. Earlier versions wrote names without that end; rows
+//! of ours with such a name are used for as long as they are there, and never made anew.
 
-use connect_crds::EnvironmentShare;
+use connect_crds::{EnvironmentShare, Maker};
 use connect_hub::tunnel::routes::ShareKey;
 use kube::ResourceExt;
 use kube::runtime::reflector::ObjectRef;
 use sha2::{Digest, Sha256};
 
+use crate::credentials::hex;
+
 /// Longest name of a service that hubs take, in characters.
 const MAX_SERVICE_NAME: usize = 100;
+
+/// Characters of `@` and a maker behind it.
+const MAKER_LENGTH: usize = 17;
+
+/// Longest name without its maker.
+const MAX_OWN_NAME: usize = MAX_SERVICE_NAME - MAKER_LENGTH;
+
+/// Bytes of the hash that stands for a name which is too long: 64 bits, as in marks.
+const HASH_BYTES: usize = 8;
 
 /// The share's name at the data plane: namespace, name and UID, so that a successor of the same name is another share.
 pub fn share_key(share: &EnvironmentShare) -> ShareKey {
@@ -22,38 +37,98 @@ pub fn object_of(ShareKey(key): &ShareKey) -> Option<ObjectRef<EnvironmentShare>
     Some(ObjectRef::new(name).within(namespace))
 }
 
-/// What all hub services of a share begin with.
-pub fn service_prefix(share: &EnvironmentShare) -> String {
-    let full = format!("{}/{}/", share.namespace().unwrap_or_default(), share.name_any());
-    // Names in Kubernetes may be longer than a hub takes; then a hash stands for the whole.
+/// The name without who made it: what the same route is called by every operator.
+pub fn without_maker(name: &str) -> &str {
+    name.rsplit_once('@').map_or(name, |(own, _)| own)
+}
+
+fn made_by(maker: &Maker, own: &str) -> String {
+    format!("{own}@{maker}")
+}
+
+/// The part of a service's name that its maker chose, if it is `maker`'s.
+fn own_part<'a>(maker: &Maker, name: &'a str) -> Option<&'a str> {
+    name.rsplit_once('@').filter(|(_, made_by)| *made_by == maker.to_string()).map(|(own, _)| own)
+}
+
+/// The name of a route's service at the hub: every share has its own, so that a connection is known to belong to it.
+pub fn service_name(share: &EnvironmentShare, route: &str, maker: &Maker) -> String {
+    made_by(maker, &own_service_name(share, route))
+}
+
+/// As [`service_name`], without who made it. Names in Kubernetes may be longer than a hub takes; then a hash stands for
+/// namespace and share.
+pub fn own_service_name(share: &EnvironmentShare, route: &str) -> String {
+    let full = format!("{}{route}", full_prefix(share));
+    if full.len() <= MAX_OWN_NAME { full } else { format!("{}{route}", hashed_prefix(share)) }
+}
+
+/// Whether this is the name of a service of the share, by whatever version of ours it was made.
+pub fn is_service_of(share: &EnvironmentShare, name: &str, maker: &Maker) -> bool {
+    match own_part(maker, name) {
+        Some(own) => own.starts_with(&full_prefix(share)) || own.starts_with(&hashed_prefix(share)),
+        None => !name.contains('@') && name.starts_with(&old_prefix(share)),
+    }
+}
+
+/// The name that earlier versions gave to a route's service.
+pub fn old_service_name(share: &EnvironmentShare, route: &str) -> String {
+    format!("{}{route}", old_prefix(share))
+}
+
+fn full_prefix(share: &EnvironmentShare) -> String {
+    format!("{}/{}/", share.namespace().unwrap_or_default(), share.name_any())
+}
+
+/// No namespace begins with this character.
+fn hashed_prefix(share: &EnvironmentShare) -> String {
+    format!("~{}/", hex(&Sha256::digest(full_prefix(share).as_bytes())[..HASH_BYTES]))
+}
+
+fn old_prefix(share: &EnvironmentShare) -> String {
+    let full = full_prefix(share);
     const ROOM: usize = MAX_SERVICE_NAME - 64;
     if full.len() <= ROOM {
         return full;
     }
-    let hash = crate::credentials::hex(&Sha256::digest(full.as_bytes())[..4]);
+    let hash = hex(&Sha256::digest(full.as_bytes())[..4]);
     let kept: String = full.chars().take(ROOM - hash.len() - 2).collect();
     format!("{kept}~{hash}/")
 }
 
-/// The name of a route's service at the hub: every share has its own, so that a connection is known to belong to it.
-pub fn service_name(share: &EnvironmentShare, route: &str) -> String {
-    format!("{}{route}", service_prefix(share))
+/// The name at the hub of a service that all shares of a route have in common.
+pub fn common_name(namespace: &str, route: &str, maker: &Maker) -> String {
+    made_by(maker, &own_common_name(namespace, route))
 }
 
-/// The name at the hub of a service that all shares of a route have in common.
-pub fn common_name(namespace: &str, route: &str) -> String {
-    let full = format!("{namespace}/{route}");
-    if full.len() <= MAX_SERVICE_NAME {
+/// As [`common_name`], without who made it.
+pub fn own_common_name(namespace: &str, route: &str) -> String {
+    shortened(format!("{namespace}/{route}"), MAX_OWN_NAME, HASH_BYTES)
+}
+
+/// The name that earlier versions gave to such a service.
+pub fn old_common_name(namespace: &str, route: &str) -> String {
+    shortened(format!("{namespace}/{route}"), MAX_SERVICE_NAME, 4)
+}
+
+fn shortened(full: String, longest: usize, hash_bytes: usize) -> String {
+    if full.len() <= longest {
         return full;
     }
-    let hash = crate::credentials::hex(&Sha256::digest(full.as_bytes())[..4]);
-    let kept: String = full.chars().take(MAX_SERVICE_NAME - hash.len() - 1).collect();
+    let hash = hex(&Sha256::digest(full.as_bytes())[..hash_bytes]);
+    let kept: String = full.chars().take(longest - hash.len() - 1).collect();
     format!("{kept}~{hash}")
 }
 
-/// Whether this is the name of a service in common of the namespace. Those of single shares have another slash.
-pub fn is_common_name(namespace: &str, name: &str) -> bool {
-    name.strip_prefix(namespace)
+/// Whether this is the name of a service in common of the namespace, by whatever version of ours it was made. Those of single
+/// shares have another slash.
+pub fn is_common_name(namespace: &str, name: &str, maker: &Maker) -> bool {
+    let own = match own_part(maker, name) {
+        Some(own) => own,
+        None if name.contains('@') => return false,
+        None => name,
+    };
+    own.strip_prefix(namespace)
         .and_then(|rest| rest.strip_prefix('/'))
         .is_some_and(|route| !route.contains('/'))
 }
@@ -69,6 +144,10 @@ mod tests {
         share
     }
 
+    fn maker() -> Maker {
+        Maker::of("cluster", "agent")
+    }
+
     #[test]
     fn an_object_is_found_again_by_its_key() {
         let object = object_of(&share_key(&share("shop", "demo"))).expect("well formed");
@@ -76,16 +155,35 @@ mod tests {
     }
 
     #[test]
-    fn hub_service_names_fit_and_differ() {
+    fn hub_service_names_fit_differ_and_are_known_again() {
         let long = "n".repeat(63);
-        let names: std::collections::HashSet<String> =
-            [share("shop", "demo"), share("shop", &long), share(&long, "demo"), share(&long, &long)]
-                .iter()
-                .flat_map(|share| [service_name(share, "postgres"), service_name(share, &"r".repeat(63))])
-                .collect();
+        let shares = [share("shop", "demo"), share("shop", &long), share(&long, "demo"), share(&long, &long)];
+        let mut names = std::collections::HashSet::new();
+        for one in &shares {
+            for route in ["postgres", &"r".repeat(63)] {
+                let name = service_name(one, route, &maker());
+                assert!(name.len() <= MAX_SERVICE_NAME, "{name}");
+                for other in &shares {
+                    let is_its = std::ptr::eq(one, other);
+                    assert_eq!(is_service_of(other, &name, &maker()), is_its, "{name}");
+                    assert_eq!(is_service_of(other, &old_service_name(one, route), &maker()), is_its);
+                }
+                names.insert(name);
+            }
+        }
         assert_eq!(names.len(), 8);
-        assert!(names.iter().all(|name| name.len() <= MAX_SERVICE_NAME), "{names:?}");
-        assert!(names.contains("shop/demo/postgres"));
+        assert!(names.contains(&format!("shop/demo/postgres@{}", maker())));
+    }
+
+    #[test]
+    fn nothing_of_another_operator_is_taken_for_ours() {
+        let other = Maker::of("copy", "agent");
+        let name = service_name(&share("shop", "demo"), "postgres", &other);
+        assert_ne!(name, service_name(&share("shop", "demo"), "postgres", &maker()));
+        assert!(!is_service_of(&share("shop", "demo"), &name, &maker()));
+        assert!(!is_common_name("shop", &common_name("shop", "postgres", &other), &maker()));
+        assert_eq!(without_maker(&name), "shop/demo/postgres");
+        assert_eq!(without_maker("shop/demo/postgres"), "shop/demo/postgres");
     }
 
     #[test]
@@ -93,15 +191,22 @@ mod tests {
         let long = "n".repeat(63);
         for namespace in ["shop", &long] {
             for route in ["postgres", &"r".repeat(63)] {
-                let name = common_name(namespace, route);
-                assert!(name.len() <= MAX_SERVICE_NAME && is_common_name(namespace, &name), "{name}");
-                assert!(!is_common_name("sho", &name));
+                for name in [common_name(namespace, route, &maker()), old_common_name(namespace, route)] {
+                    assert!(
+                        name.len() <= MAX_SERVICE_NAME && is_common_name(namespace, &name, &maker()),
+                        "{name}"
+                    );
+                    assert!(!is_common_name("sho", &name, &maker()));
+                }
             }
             for share in [share(namespace, "demo"), share(namespace, &long)] {
-                let name = service_name(&share, "postgres");
-                assert!(!is_common_name(namespace, &name), "{name}");
+                for name in [service_name(&share, "postgres", &maker()), old_service_name(&share, "postgres")]
+                {
+                    assert!(!is_common_name(namespace, &name, &maker()), "{name}");
+                }
             }
         }
-        assert_ne!(common_name(&long, &"r".repeat(63)), common_name(&long, &"r".repeat(62)));
+        let (one, other) = ("r".repeat(63), "r".repeat(62));
+        assert_ne!(common_name(&long, &one, &maker()), common_name(&long, &other, &maker()));
     }
 }

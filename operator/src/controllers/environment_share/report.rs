@@ -121,7 +121,7 @@ fn verdicts(share: &EnvironmentShare, valid: &Validated, found: &Found, done: &D
     let accepted = accepted(valid, found, done);
     let resolved = resolved(valid, found);
     let active = active(share, valid, done, &accepted, &resolved);
-    let mut ready = ready(valid, done, &active);
+    let mut ready = ready(valid, found, done, &active);
     if valid.over.is_some() && share.spec.ttl_seconds_after_finished.is_some() && is_tracked(share) {
         ready.message.push_str("; ttlSecondsAfterFinished is ignored, because a GitOps tool manages this object and would create it again");
     }
@@ -222,7 +222,7 @@ fn active(
 
 /// Whether the hub is as the object asks. A share that has ended as asked is Ready: tools that wait for readiness read
 /// `Ready=False` as "never finished".
-fn ready(valid: &Validated, done: &Done, active: &Verdict) -> Verdict {
+fn ready(valid: &Validated, found: &Found, done: &Done, active: &Verdict) -> Verdict {
     match (valid.over, &done.problem) {
         // That an expired share is closed at the hub as well is tidiness: its code ends there by the same clock.
         (Some(Over::Expired), _) => Verdict::yes(kind::READY, reason::EXPIRED, active.message.clone()),
@@ -239,9 +239,25 @@ fn ready(valid: &Validated, done: &Done, active: &Verdict) -> Verdict {
         (None, None) if done.ended_at_hub.is_some() => {
             Verdict::yes(kind::READY, active.reason, active.message.clone())
         }
-        (None, None) if done.shared => Verdict::yes(kind::READY, reason::SHARED, "the share is at the hub"),
+        (None, None) if done.shared => {
+            let at_hub = "the share is at the hub";
+            let message = if shows_all_to_all(found) {
+                format!("{at_hub}; {OWN_WORKSPACE}")
+            } else {
+                at_hub.to_owned()
+            };
+            Verdict::yes(kind::READY, reason::SHARED, message)
+        }
         (None, None) => Verdict::no(kind::READY, reason::PENDING, active.message.clone()),
     }
+}
+
+/// What is said of hubs that do not keep the agents of a workspace apart.
+const OWN_WORKSPACE: &str = "this hub lets every agent of its workspace reach and share what any of them exposes, so the operator wants a workspace of its own";
+
+/// Whether other agents of the workspace may reach what this one exposes: at hubs without grants.
+fn shows_all_to_all(found: &Found) -> bool {
+    found.hub.as_ref().is_ok_and(|(hub, _)| hub.entered().is_some() && !hub.has("grants"))
 }
 
 /// What has changed and is worth an Event. Pure; each thing is said once, because it is found by comparing two states.

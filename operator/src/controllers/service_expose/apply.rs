@@ -56,6 +56,11 @@ pub async fn apply(
     if !expose.finalizers().iter().any(|name| name == FINALIZER) {
         finalizer::add(expose, context).await?;
     }
+    if hub.with_directory(|directory| directory.is_foreign(expose.route_name())) {
+        // A hub that has no owners of names would hand the other's connections to us.
+        let problem = Some(HubProblem::name_taken(hub.url(), expose.route_name()));
+        return Ok(Done { problem, look_again: Some(context.hub_retry(expose)), ..Done::default() });
+    }
     match register(expose, valid, hub).await {
         Ok(done) => {
             context.hub_answered(expose);

@@ -10,6 +10,8 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::time::Instant;
 
 use super::{HubConnection, THIS};
+use crate::backoff::Backoff;
+use crate::error::Error;
 use crate::faults::{point, quick};
 use crate::tunnels::HubChange;
 use crate::tunnels::directory::{Difference, Directory, KnownService};
@@ -21,6 +23,45 @@ const REFRESH_EVERY: Duration = Duration::from_secs(60);
 
 /// How long a tunnel may be down before its objects say so: a hub's restart is not news.
 const TUNNEL_GRACE: Duration = Duration::from_secs(5);
+
+/// When the agent is made known to its hub again, after the hub has said that it does not know it.
+#[derive(Default)]
+struct Repair {
+    due: Option<Instant>,
+    /// Grows while it does not help: a key that is really bad is tried every half minute.
+    backoff: Backoff,
+}
+
+impl Repair {
+    /// Soon, and later each time.
+    fn plan(&mut self) {
+        if self.due.is_none() {
+            self.due = Some(Instant::now() + self.backoff.failed(THIS));
+        }
+    }
+
+    async fn is_due(&self) {
+        match self.due {
+            Some(due) => tokio::time::sleep_until(due).await,
+            None => std::future::pending().await,
+        }
+    }
+
+    fn is_tried(&mut self) {
+        self.due = None;
+    }
+
+    /// The hub knows us.
+    fn is_over(&mut self) {
+        self.due = None;
+        self.backoff.succeeded(THIS);
+    }
+}
+
+/// Whether the hub does not know the agent that asks, or the key.
+fn is_unknown(error: &connect_hub::Error) -> bool {
+    matches!(error.status(), Some(401 | 403))
+}
 
 impl HubConnection {
     /// Never ends by itself.
@@ -35,6 +76,7 @@ impl HubConnection {
             tokio::time::interval_at(Instant::now() + quick(REFRESH_EVERY), quick(REFRESH_EVERY));
         refresh.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut down_since = Some(Instant::now());
+        let mut repair = Repair::default();
         loop {
             let grace_over = async {
                 match down_since {
@@ -57,16 +99,54 @@ impl HubConnection {
                     self.pass_on(end);
                     continue;
                 }
+                () = repair.is_due() => {
+                    self.repair(&mut token, client, &mut repair).await;
+                    continue;
+                }
                 _ = refresh.tick() => {}
             }
             let state = tunnel_state.borrow_and_update().clone();
             down_since = self.follow(&state, down_since);
-            if matches!(state, TunnelState::Connected { .. }) {
-                match self.refresh().await {
-                    true => refresh.reset(),
-                    false => refresh.reset_after(self.backoff.failed(THIS)),
+            match &state {
+                TunnelState::Connected { .. } => {
+                    match self.refresh().await {
+                        Ok(()) => {
+                            repair.is_over();
+                            refresh.reset();
+                        }
+                        Err(error) => {
+                            refresh.reset_after(self.backoff.failed(THIS));
+                            if is_unknown(&error) {
+                                repair.plan();
+                            }
+                        }
+                    }
+                    token.rotate_when_due(&state, client).await;
                 }
-                token.rotate_when_due(&state, client).await;
+                TunnelState::Refused { .. } => repair.plan(),
+                _ => {}
+            }
+        }
+    }
+
+    /// Makes us known again at a hub that does not know us. What it has of ours is read again when the tunnel is up.
+    async fn repair(&self, token: &mut AgentToken, client: &Client, repair: &mut Repair) {
+        repair.is_tried();
+        let known = async {
+            // It may be another version of the hub that has been set up again.
+            let entering = |source| Error::Hub { doing: "entering the hub", source };
+            let features = point("reading the health", client.health()).await.map_err(entering)?.features;
+            token.make_known_again(client).await?;
+            Ok::<_, Error>(features)
+        };
+        match known.await {
+            Ok(features) => {
+                self.is_entered_as(token, features);
+                tracing::info!(hub = %self.url(), agent = %token.agent(), "made the agent known again at the hub");
+            }
+            Err(error) => {
+                self.say(HubState::Down(HubProblem::of_entering(self.url(), &error)));
+                repair.plan();
             }
         }
     }
@@ -75,19 +155,18 @@ impl HubConnection {
     fn follow(&self, state: &TunnelState, down_since: Option<Instant>) -> Option<Instant> {
         match state {
             TunnelState::Connected { .. } => None,
-            TunnelState::Refused { .. } => {
-                self.say(self.tunnel_verdict(state));
-                None
+            // That the hub does not know us may be over in a moment: see `repair`.
+            TunnelState::Refused { .. } | TunnelState::Connecting { .. } | TunnelState::Stopped => {
+                match self.state() {
+                    HubState::Ready | HubState::Starting => down_since.or_else(|| Some(Instant::now())),
+                    HubState::Down(_) => None,
+                }
             }
-            TunnelState::Connecting { .. } | TunnelState::Stopped => match self.state() {
-                HubState::Ready | HubState::Starting => down_since.or_else(|| Some(Instant::now())),
-                HubState::Down(_) => None,
-            },
         }
     }
 
     /// Reads the lists and says whether the hub is ready; tells only those whom a difference concerns.
-    async fn refresh(&self) -> bool {
+    async fn refresh(&self) -> Result<(), connect_hub::Error> {
         match self.read_lists().await {
             Ok(difference) => {
                 self.backoff.succeeded(THIS);
@@ -104,26 +183,30 @@ impl HubConnection {
                         self.tell(HubChange::Hub);
                     }
                 }
-                true
+                Ok(())
             }
             Err(error) => {
                 self.say(HubState::Down(self.problem(&error)));
-                false
+                Err(error)
             }
         }
     }
 
     /// Replaces what is known by what the hub lists, and says how it differs.
-    pub(super) async fn read_lists(&self) -> Result<Difference, connect_hub::Error> {
+    ///
+    /// # Errors
+    /// The hub refused or did not answer.
+    pub async fn read_lists(&self) -> Result<Difference, connect_hub::Error> {
         let Some((client, agent)) = self.entered() else { return Ok(Difference::None) };
         self.unanswered.store(false, Ordering::Release);
         let services = point("listing services", client.services()).await?;
         let shares = point("listing shares", client.shares(agent)).await?;
-        let ours = services
-            .into_iter()
-            .filter(|row| row.agent_id == Some(agent))
-            .map(|row| (row.name, KnownService { id: row.id, tunnel_port: row.tunnel_port }));
-        let fresh = Directory::new(ours, shares);
+        let (ours, foreign): (Vec<_>, Vec<_>) =
+            services.into_iter().partition(|row| row.agent_id == Some(agent));
+        let ours =
+            ours.into_iter().map(|row| (row.name, KnownService { id: row.id, tunnel_port: row.tunnel_port }));
+        let foreign = foreign.into_iter().map(|row| row.name).collect();
+        let fresh = Directory::new(ours, shares).beside(foreign);
         Ok(self.with_directory(|directory| {
             let difference = fresh.difference(directory);
             *directory = fresh;
@@ -182,9 +265,8 @@ impl HubConnection {
         match state {
             TunnelState::Connected { .. } => HubState::Ready,
             TunnelState::Refused { message } => HubState::Down(HubProblem::token_refused(hub, message)),
-            TunnelState::Connecting { last_error, .. } => {
-                let why = last_error.as_deref().unwrap_or("the connection was lost");
-                HubState::Down(HubProblem::unreachable(hub, why))
+            TunnelState::Connecting { last_error, reason } => {
+                HubState::Down(HubProblem::tunnel_down(hub, last_error.as_deref(), reason))
             }
             TunnelState::Stopped => HubState::Down(HubProblem::unreachable(hub, "the tunnel has stopped")),
         }

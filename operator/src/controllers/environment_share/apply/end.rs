@@ -10,8 +10,10 @@ use uuid::Uuid;
 use super::Done;
 use super::secret::delete_secret;
 use super::services::{free_services, has_services_to_free};
+use super::share::idempotency_key;
 use crate::args::ShareIsolation;
 use crate::context::Context;
+use crate::controllers::environment_share::code_secret::{CodeSecret, wanted_rotation};
 use crate::controllers::environment_share::dereference::Found;
 use crate::controllers::environment_share::names::share_key;
 use crate::controllers::environment_share::validate::Over;
@@ -75,11 +77,7 @@ pub async fn close_at_hub(
             .unwrap_or_else(|| HubProblem::unreachable(hub.url(), "not connected yet")));
     };
     let told = async {
-        // A code that is not in the hub's list any more may still be one: lists are up to a minute old.
-        if let Some(code) = unlisted_code(found, hub) {
-            revoke(client, agent, code, closing).await?;
-        }
-        close_rows(share, &found.rows, hub, (client, agent), closing).await?;
+        close_rows(&rows_to_close(share, found, hub).await?, hub, (client, agent), closing).await?;
         free_services(share, &[], found, hub).await
     };
     told.await.map_err(|error| hub.problem(&error))
@@ -105,15 +103,16 @@ pub async fn retire_code(
     (client, agent): (&Client, Uuid),
 ) -> Result<(), connect_hub::Error> {
     let Some(old) = &found.code else { return Ok(()) };
-    revoke(client, agent, &old.code, Closing::Revoked).await?;
-    hub.with_directory(|directory| {
-        let mark = Mark::of(&share.uid().unwrap_or_default());
-        directory.forget(&mark);
-        let others = found.rows.iter().filter(|row| row.code.expose_secret() != old.code.expose_secret());
-        for row in others {
-            directory.remember(row.clone());
-        }
-    });
+    let mut rows = rows_to_close(share, found, hub).await?;
+    let is_known = |row: &ShareRow| row.code.expose_secret() == old.code.expose_secret();
+    let uid = share.uid().unwrap_or_default();
+    let new_key = idempotency_key(found.maker.as_ref(), &uid, wanted_rotation(share));
+    let is_new = |row: &ShareRow| row.idempotency_key.as_ref() == Some(&new_key);
+    // A Secret that speaks of none of our shares has been written by somebody else, or by us before an answer was lost: then all
+    // that were not made for the new code are old.
+    let knows_one = rows.iter().any(is_known);
+    rows.retain(|row| if knows_one { is_known(row) } else { !is_new(row) });
+    close_rows(&rows, hub, (client, agent), Closing::Revoked).await?;
     // After the hub, which would let the old code in again; a hub that cuts nothing itself leaves that to us.
     for (_, known) in &found.services {
         hub.routes().remove(known.id);
@@ -121,12 +120,31 @@ pub async fn retire_code(
     Ok(())
 }
 
-/// The Secret's code, if it is of this hub and no listed share has it.
-fn unlisted_code<'a>(found: &'a Found, hub: &HubConnection) -> Option<&'a SecretString> {
-    let code =
-        found.code.as_ref().filter(|code| code.hub_url.as_deref() == Some(hub.public_url().as_str()))?;
-    let listed = found.rows.iter().any(|row| row.code.expose_secret() == code.code.expose_secret());
-    (!listed).then_some(&code.code)
+/// What is to be closed at the hub: the shares that it has under this object's signature, and nothing else. The code in the
+/// Secret alone closes nothing, because whoever may write the Secret could have written another's there; one that the hub does
+/// not list only makes us read the list again, which is up to a minute old.
+async fn rows_to_close(
+    share: &EnvironmentShare,
+    found: &Found,
+    hub: &HubConnection,
+) -> Result<Vec<ShareRow>, connect_hub::Error> {
+    let is_listed = |code: &CodeSecret| {
+        found.rows.iter().any(|row| row.code.expose_secret() == code.code.expose_secret())
+    };
+    let is_of_this_hub = |code: &&CodeSecret| code.hub_url.as_deref() == Some(hub.public_url().as_str());
+    let Some(unlisted) = found.code.as_ref().filter(is_of_this_hub).filter(|code| !is_listed(code)) else {
+        return Ok(found.rows.clone());
+    };
+    hub.read_lists().await?;
+    let mut rows = found.rows.clone();
+    if let Some(maker) = &found.maker {
+        let mark = Mark::of(&share.uid().unwrap_or_default());
+        let listed = hub.with_directory(|directory| directory.shares(&mark, maker));
+        rows.extend(
+            listed.into_iter().filter(|row| row.code.expose_secret() == unlisted.code.expose_secret()),
+        );
+    }
+    Ok(rows)
 }
 
 /// Closes the shares of these rows.
@@ -134,7 +152,6 @@ fn unlisted_code<'a>(found: &'a Found, hub: &HubConnection) -> Option<&'a Secret
 /// # Errors
 /// The hub refused or did not answer.
 pub async fn close_rows(
-    share: &EnvironmentShare,
     rows: &[ShareRow],
     hub: &HubConnection,
     (client, agent): (&Client, Uuid),
@@ -142,9 +159,8 @@ pub async fn close_rows(
 ) -> Result<(), connect_hub::Error> {
     for row in rows {
         revoke(client, agent, &row.code, closing).await?;
+        hub.with_directory(|directory| directory.forget(row));
     }
-    let mark = Mark::of(&share.uid().unwrap_or_default());
-    hub.with_directory(|directory| directory.forget(&mark));
     Ok(())
 }
 

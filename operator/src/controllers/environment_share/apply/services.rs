@@ -9,17 +9,29 @@ use uuid::Uuid;
 
 use crate::args::ShareIsolation;
 use crate::controllers::environment_share::dereference::Found;
-use crate::controllers::environment_share::names::{common_name, service_name, share_key};
+use crate::controllers::environment_share::names::{
+    common_name, old_common_name, old_service_name, service_name, share_key,
+};
 use crate::controllers::environment_share::validate::{Route, Validated};
 use crate::faults::{Bug, is_planted, point};
 use crate::tunnels::{HubConnection, KnownService, service_key};
 
-/// The name of a route's service at the hub.
-fn name_at_hub(share: &EnvironmentShare, found: &Found, route: &str) -> String {
-    match found.isolation {
-        ShareIsolation::Route => service_name(share, route),
-        ShareIsolation::Shared => common_name(&share.namespace().unwrap_or_default(), route),
-    }
+/// The name of a route's service at the hub; `None` while it is not known who we are there. One that an earlier version has
+/// made is used for as long as it is ours: a share's routes lead to its id.
+fn name_at_hub(share: &EnvironmentShare, found: &Found, route: &str) -> Option<String> {
+    let maker = found.maker.as_ref()?;
+    let namespace = share.namespace().unwrap_or_default();
+    let (old, new) = match found.isolation {
+        ShareIsolation::Route => (old_service_name(share, route), service_name(share, route, maker)),
+        ShareIsolation::Shared => (old_common_name(&namespace, route), common_name(&namespace, route, maker)),
+    };
+    let is_there = |name: &str| found.services.iter().any(|(known, _)| known == name);
+    Some(if is_there(&old) && !is_there(&new) { old } else { new })
+}
+
+/// Whether the service with this name at the hub is the route's.
+fn is_at_hub(share: &EnvironmentShare, found: &Found, route: &Route, name: &str) -> bool {
+    name_at_hub(share, found, &route.name).is_some_and(|wanted| wanted == name)
 }
 
 /// Tells the data plane the share's end and where its known services lead now. Costs no call, so it is done whatever the hub's
@@ -31,8 +43,8 @@ pub fn follow_services(share: &EnvironmentShare, valid: &Validated, found: &Foun
     }
     hold_services(share, &valid.routes, valid.ends_at, found, hub);
     for (name, known) in &found.services {
-        match valid.routes.iter().find(|route| name_at_hub(share, found, &route.name) == *name) {
-            Some(route) => hub.routes().set(known.id, dial_route(share, found, route, *known)),
+        match valid.routes.iter().find(|route| is_at_hub(share, found, route, name)) {
+            Some(route) => hub.routes().set(known.id, dial_route(share, found, route, name, *known)),
             None if found.isolation == ShareIsolation::Route => hub.routes().remove(known.id),
             // Another share's.
             None => {}
@@ -48,21 +60,26 @@ pub fn hold_services(
     found: &Found,
     hub: &HubConnection,
 ) {
-    if found.isolation == ShareIsolation::Shared {
-        let names = routes.iter().map(|route| name_at_hub(share, found, &route.name)).collect();
+    if found.isolation == ShareIsolation::Shared && found.maker.is_some() {
+        let names = routes.iter().filter_map(|route| name_at_hub(share, found, &route.name)).collect();
         hub.uses_in_common(&share_key(share), ends_at, names);
     }
 }
 
-fn dial_route(share: &EnvironmentShare, found: &Found, route: &Route, known: KnownService) -> DialRoute {
-    let name = name_at_hub(share, found, &route.name);
+fn dial_route(
+    share: &EnvironmentShare,
+    found: &Found,
+    route: &Route,
+    name: &str,
+    known: KnownService,
+) -> DialRoute {
     let key = match found.isolation {
         ShareIsolation::Route => share_key(share),
-        ShareIsolation::Shared => service_key(&name),
+        ShareIsolation::Shared => service_key(name),
     };
     DialRoute {
         share: Some(key),
-        name,
+        name: name.to_owned(),
         tunnel_port: known.tunnel_port,
         protocol: route.protocol.as_hub_str().to_owned(),
         targets: route.target.as_ref().map(|target| target.addresses.clone()).unwrap_or_default(),
@@ -86,7 +103,8 @@ pub async fn register_services(
     };
     let mut ids = Vec::with_capacity(routes.len());
     for route in routes {
-        let name = name_at_hub(share, found, &route.name);
+        // A hub that is entered knows who we are.
+        let Some(name) = name_at_hub(share, found, &route.name) else { return Ok(Vec::new()) };
         let known = match hub.with_directory(|directory| directory.service(&name)) {
             Some(known) => known,
             None => {
@@ -104,7 +122,7 @@ pub async fn register_services(
                 known
             }
         };
-        hub.routes().set(known.id, dial_route(share, found, route, known));
+        hub.routes().set(known.id, dial_route(share, found, route, &name, known));
         ids.push(known.id);
     }
     Ok(ids)
@@ -123,7 +141,7 @@ pub async fn free_services(
     match found.isolation {
         ShareIsolation::Route => {
             for (name, known) in &found.services {
-                if !routes.iter().any(|route| service_name(share, &route.name) == *name) {
+                if !routes.iter().any(|route| is_at_hub(share, found, route, name)) {
                     hub.free_service(name, *known).await?;
                 }
             }
@@ -149,6 +167,25 @@ pub fn has_services_to_free(found: &Found, hub: &HubConnection) -> bool {
                 !found.has_strangers && found.services.iter().any(|(name, _)| !hub.is_used(name))
             }
         }
+}
+
+/// Whether the share's routes at the hub lead to other services than those that are there for them now: the hub has lost some, or
+/// an operator of an earlier version elsewhere has taken them.
+pub fn have_moved(share: &EnvironmentShare, routes: &[Route], found: &Found, services: &[Uuid]) -> bool {
+    let Some(code) = &found.code else { return false };
+    if code.routes.len() != routes.len() || routes.iter().any(|route| !code.routes.contains(&route.name)) {
+        return false; // other routes, which are sent anyway
+    }
+    let lead_to = |route: &String| match &code.services {
+        Some(noted) => {
+            code.routes.iter().position(|name| name == route).and_then(|at| noted.get(at).copied())
+        }
+        None => {
+            let name = name_at_hub(share, found, route)?;
+            found.services.iter().find(|(known, _)| *known == name).map(|(_, known)| known.id)
+        }
+    };
+    routes.iter().zip(services).any(|(route, id)| lead_to(&route.name) != Some(*id))
 }
 
 /// The port that the hub is told a route leads to.

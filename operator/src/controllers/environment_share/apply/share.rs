@@ -1,6 +1,6 @@
 //! Exactly one share at the hub for one object: found, made, changed.
 
-use connect_crds::{EnvironmentShare, Mark, Membership};
+use connect_crds::{EnvironmentShare, Maker, Mark, Membership, Signature};
 use connect_hub::client::{Client, Closing, NewRoute, NewShare, ShareChange, ShareEnd, ShareRow, ShareState};
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
@@ -8,13 +8,14 @@ use secrecy::ExposeSecret;
 use uuid::Uuid;
 
 use super::end::close_rows;
-use super::services::target_port;
+use super::services::{have_moved, target_port};
 use crate::clock;
+use crate::context::Context;
 use crate::controllers::environment_share::code_secret::wanted_rotation;
 use crate::controllers::environment_share::dereference::Found;
 use crate::controllers::environment_share::validate::{HUB_LONGEST, Over, Route, Validated};
 use crate::faults::{Bug, is_planted, point};
-use crate::tunnels::{HubConnection, hub_share_name};
+use crate::tunnels::{HubConnection, hub_share_name, signature_of};
 
 /// The most hours that such a hub takes.
 const HOURS_CAP: i64 = HUB_LONGEST.as_hours();
@@ -52,6 +53,8 @@ pub struct Keeper<'a> {
     pub services: &'a [Uuid],
     /// The hub.
     pub hub: &'a HubConnection,
+    /// Where other shares are known.
+    pub context: &'a Context,
     /// Its API.
     pub client: &'a Client,
     /// Who we are there.
@@ -66,24 +69,26 @@ impl Keeper<'_> {
     /// # Errors
     /// The hub refused or did not answer.
     pub async fn settle(&self) -> Result<Settled, connect_hub::Error> {
-        let Self { share, valid, found, hub, client, agent, .. } = *self;
+        let Self { share, valid, found, hub, client, agent, context, .. } = *self;
         if valid.limit_reached && !hub.has("grants") {
-            close_rows(share, &found.rows, hub, (client, agent), Closing::Revoked).await?;
+            close_rows(&found.rows, hub, (client, agent), Closing::Revoked).await?;
             return Ok(Settled::Limit);
         }
         let Some(keep) = self.row_to_keep(clock::now()) else { return self.create().await };
         for (_, extra) in found.rows.iter().enumerate().filter(|(index, _)| *index != keep) {
-            if is_planted(Bug::KeepsDuplicates) {
+            // What stands in another share's Secret is not for this one to close, whatever the hub calls it.
+            if is_planted(Bug::KeepsDuplicates) || context.is_code_of_another(share, &extra.code) {
                 continue;
             }
             point("closing a duplicate", client.revoke_share(agent, &extra.code)).await?;
+            hub.with_directory(|directory| directory.forget(extra));
         }
         let mut row = found.rows[keep].clone();
         if hub.has("update-share") {
             row = self.update(row).await?;
         }
         hub.with_directory(|directory| {
-            directory.forget(&self.mark());
+            directory.forget(&row);
             directory.remember(row.clone());
         });
         Ok(Settled::Open(row))
@@ -100,22 +105,37 @@ impl Keeper<'_> {
         let lasting = |row: &ShareRow| renewal_due(row, self.ends_at, self.hub).is_none_or(|due| now < due);
         let rows = || self.found.rows.iter().enumerate().filter(|(_, row)| lasting(row));
         let is_known = |row: &ShareRow| Some(row.code.expose_secret()) == known;
-        if self.valid.rotates {
-            return rows().find(|(_, row)| !is_known(row)).map(|(index, _)| index);
+        if self.valid.rotates || (self.have_moved() && !self.hub.has("update-share")) {
+            return rows().find(|(_, row)| !is_known(row) && self.is_open(row)).map(|(index, _)| index);
         }
         let (index, _) = rows().find(|(_, row)| is_known(row)).or_else(|| rows().next())?;
         Some(index)
     }
 
-    fn mark(&self) -> Mark {
-        Mark::of(&self.share.uid().unwrap_or_default())
+    /// Whether the share of this row was not closed since the row was read.
+    fn is_open(&self, row: &ShareRow) -> bool {
+        let Signature { maker: Some(maker), mark } = self.signature() else { return true };
+        let listed = self.hub.with_directory(|directory| directory.shares(&mark, &maker));
+        listed.iter().any(|listed| listed.code.expose_secret() == row.code.expose_secret())
+    }
+
+    /// Whether the routes at the hub lead elsewhere than they should.
+    fn have_moved(&self) -> bool {
+        have_moved(self.share, &self.valid.routes, self.found, self.services)
+    }
+
+    /// What the share at the hub is to be known by.
+    fn signature(&self) -> Signature {
+        Signature { maker: self.found.maker.clone(), mark: Mark::of(&self.share.uid().unwrap_or_default()) }
     }
 
     async fn create(&self) -> Result<Settled, connect_hub::Error> {
         let Self { share, valid, hub, ends_at, .. } = *self;
         let uid = share.uid().unwrap_or_default();
-        let name =
-            hub_share_name(share.spec.display_name.as_deref().unwrap_or(&share.name_any()), &self.mark());
+        // People see the name; a hub that tells the key of a share needs nothing there to know it again.
+        let signature = (!hub.has("share-keys")).then(|| self.signature());
+        let friendly = share.spec.display_name.clone().unwrap_or_else(|| share.name_any());
+        let name = hub_share_name(&friendly, signature.as_ref());
         let now = clock::now();
         let end = if hub.has("expires-at") {
             ShareEnd::At(ends_at)
@@ -125,7 +145,8 @@ impl Keeper<'_> {
         let new =
             NewShare { name: Some(name.clone()), end, max_joins: self.max_joins(), routes: self.routes() };
         let knows_keys = hub.has("idempotency-key") && !is_planted(Bug::CreatesBlindly);
-        let key = knows_keys.then(|| idempotency_key(&uid, wanted_rotation(share)));
+        let key =
+            knows_keys.then(|| idempotency_key(self.found.maker.as_ref(), &uid, wanted_rotation(share)));
         if key.is_none()
             && let Some(row) = self.made_unheard().await?
         {
@@ -142,6 +163,7 @@ impl Keeper<'_> {
             code: made.code,
             id: made.id,
             name: Some(name),
+            idempotency_key: key.filter(|_| hub.has("share-keys")),
             expires_at: made.expires_at,
             route_count: valid.routes.len() as u64,
             join_count: 0,
@@ -158,7 +180,9 @@ impl Keeper<'_> {
             return Ok(None);
         }
         self.hub.catch_up().await?;
-        let rows = self.hub.with_directory(|directory| directory.shares(&self.mark()).to_vec());
+        let Signature { maker: Some(maker), mark } = self.signature() else { return Ok(None) };
+        let mut rows = self.hub.with_directory(|directory| directory.shares(&mark, &maker));
+        rows.retain(|row| signature_of(row).is_some_and(|signature| !signature.mark.is_old()));
         let seen = |row: &ShareRow| {
             self.found.rows.iter().any(|seen| seen.code.expose_secret() == row.code.expose_secret())
         };
@@ -173,7 +197,7 @@ impl Keeper<'_> {
         let had = found.code.as_ref().map(|code| code.routes.as_slice()).unwrap_or_default();
         let others =
             had.len() != valid.routes.len() || valid.routes.iter().any(|route| !had.contains(&route.name));
-        let rerouted = valid.membership == Membership::Live && others;
+        let rerouted = (valid.membership == Membership::Live && others) || self.have_moved();
         if (!differs && !rerouted) || is_planted(Bug::ExtendsOnlyHere) {
             return Ok(row);
         }
@@ -205,11 +229,12 @@ impl Keeper<'_> {
     }
 }
 
-/// What makes two creations one: the object, and which of its codes is meant.
-fn idempotency_key(uid: &str, rotation: Option<&String>) -> String {
+/// What makes two creations one: who makes it, the object, and which of its codes is meant.
+pub fn idempotency_key(maker: Option<&Maker>, uid: &str, rotation: Option<&String>) -> String {
+    let maker = maker.map(|maker| format!("{maker}.")).unwrap_or_default();
     match rotation {
-        Some(rotation) => format!("{uid}.{}", Mark::of(rotation)),
-        None => uid.to_owned(),
+        Some(rotation) => format!("{maker}{uid}.{}", Mark::of(rotation)),
+        None => format!("{maker}{uid}"),
     }
 }
 
