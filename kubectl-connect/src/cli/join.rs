@@ -39,8 +39,8 @@ Exit codes with a command: its own; 128 + the signal that ended it; and
 Environment:
   CONNECT_CODE            the share code, when it is given in no other way
   CONNECT_HUB_URL         the hub, when neither --hub nor the code names it
-  CONNECT_API_KEY         an API key, for hubs that require an account; not for a hub that only
-                          the code names
+  CONNECT_API_KEY         an API key, for hubs that require an account; sent only to the hub of
+                          CONNECT_API_KEY_HUB, else of CONNECT_HUB_URL or the config file, else the default
   CONNECT_ALLOW_INSECURE  true allows http to a hub on another machine";
 
 /// Shown under the help of `login`.

@@ -50,7 +50,7 @@ pub async fn run(settings: LoginSettings, printer: Printer) -> Outcome<()> {
     let workspace = workspace.map(|name| format!(" (workspace {})", Clean::new(&name))).unwrap_or_default();
     printer.data(&format!("[ok] Logged in to {hub}{workspace}\n"))?;
     printer.talk(&format!("  The key is saved in {}\n", Clean::new(&path.to_string_lossy())));
-    printer.talk(&format!("  Join with: kubectl connect join CODE --hub {hub}\n"));
+    printer.talk(&format!("  Join with: kubectl connect join CODE --hub {}\n", hub.in_shell()));
     Ok(())
 }
 
@@ -90,7 +90,7 @@ async fn confirm_in_browser(client: &Client, label: &str, printer: Printer) -> O
         return Err(Failure::new(format!("The hub at {} cannot log in with a browser", client.url())).hint(
             format!(
                 "Use an API key instead: kubectl connect login --hub {} --api-key-stdin < FILE",
-                client.url()
+                client.url().in_shell()
             ),
         ));
     };

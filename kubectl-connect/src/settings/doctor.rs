@@ -1,9 +1,9 @@
 //! What `doctor` works with.
 
 use connect_hub::url::{HubUrl, InsecureHttp};
-use secrecy::SecretString;
 
 use super::credentials::Credentials;
+use super::hub::MeantKey;
 use super::{Environment, invalid_namespace, is_label};
 use crate::cli::{DoctorArgs, ReportArg};
 use crate::failure::{Failure, Outcome};
@@ -15,8 +15,8 @@ pub struct DoctorSettings {
     pub operator_namespace: String,
     /// A hub that is to be checked, besides those that the cluster speaks of.
     pub hub: Option<HubUrl>,
-    /// An API key of the operator's hub, where one was given.
-    pub api_key: Option<SecretString>,
+    /// The API key of the environment.
+    pub api_key: Option<MeantKey>,
     /// Keys that `login` has kept.
     pub credentials: Credentials,
     /// How it is printed; for people, if nothing is said.
@@ -34,7 +34,7 @@ pub fn doctor(args: DoctorArgs, environment: Environment<'_>) -> Outcome<DoctorS
     if !is_label(&operator_namespace) {
         return Err(invalid_namespace("--operator-namespace", &operator_namespace));
     }
-    let api_key = environment("CONNECT_API_KEY").map(SecretString::from);
+    let api_key = MeantKey::of(environment, None);
     let credentials = Credentials::at(None, environment);
     Ok(DoctorSettings { operator_namespace, hub, api_key, credentials, form: output })
 }

@@ -78,6 +78,37 @@ pub fn hub(args: HubArgs, file: ConfigFile, environment: Environment<'_>) -> Out
     })
 }
 
+/// The key in `CONNECT_API_KEY`, and the hub that it is meant for. A hub that somebody else has named, in a command line to be
+/// pasted, never gets it.
+#[derive(Clone, Debug)]
+pub struct MeantKey {
+    key: SecretString,
+    hub: HubUrl,
+}
+
+impl MeantKey {
+    /// Meant for the hub of `CONNECT_API_KEY_HUB`, else for the `usual` one of environment and config file, else for the default.
+    pub fn of(environment: Environment<'_>, usual: Option<&HubUrl>) -> Option<Self> {
+        let key = environment("CONNECT_API_KEY").filter(|key| !key.trim().is_empty())?;
+        let hub = match environment("CONNECT_API_KEY_HUB") {
+            Some(text) => HubUrl::parse(&text, InsecureHttp::Allowed).ok()?,
+            None => match (usual, environment("CONNECT_HUB_URL")) {
+                (Some(usual), _) => usual.clone(),
+                (None, named) => {
+                    let text = named.unwrap_or_else(|| HubUrl::DEFAULT.to_owned());
+                    HubUrl::parse(&text, InsecureHttp::Allowed).ok()?
+                }
+            },
+        };
+        Some(Self { key: key.into(), hub })
+    }
+
+    /// The key, if it is meant for this hub.
+    pub fn meant_for(self, hub: &HubUrl) -> Option<SecretString> {
+        (self.hub == *hub).then_some(self.key)
+    }
+}
+
 /// The flag wins over the environment, that over the config file, that over the default.
 fn choose(
     flag: Option<String>,
@@ -111,4 +142,51 @@ fn read_ca(path: &Path) -> Outcome<Vec<u8>> {
 
 fn is_yes(text: &str) -> bool {
     YES.iter().any(|yes| text.trim().eq_ignore_ascii_case(yes))
+}
+
+#[cfg(test)]
+mod tests {
+    use secrecy::ExposeSecret;
+
+    use super::*;
+
+    #[test]
+    fn the_key_of_the_environment_goes_only_to_the_hub_that_it_is_meant_for() {
+        const KEY: (&str, &str) = ("CONNECT_API_KEY", "pc_env");
+        for (variables, hub, is_sent) in [
+            ([KEY].as_slice(), HubUrl::DEFAULT, true),
+            (&[KEY], "https://evil.example", false),
+            (&[KEY], "https://hub.privateconnect.co.evil.example", false),
+            (&[KEY], "https://hub.privateconnect.co:444", false),
+            (&[KEY, ("CONNECT_HUB_URL", "https://own.example")], "https://own.example", true),
+            (&[KEY, ("CONNECT_HUB_URL", "https://own.example/")], "https://own.example", true),
+            (&[KEY, ("CONNECT_HUB_URL", "https://own.example")], HubUrl::DEFAULT, false),
+            (&[KEY, ("CONNECT_HUB_URL", "https://own.example")], "https://own.example/evil", false),
+            (&[KEY, ("CONNECT_API_KEY_HUB", "https://own.example")], "https://own.example", true),
+            (&[KEY, ("CONNECT_API_KEY_HUB", "https://own.example")], HubUrl::DEFAULT, false),
+            (
+                &[
+                    KEY,
+                    ("CONNECT_API_KEY_HUB", "https://own.example"),
+                    ("CONNECT_HUB_URL", "https://evil.example"),
+                ],
+                "https://evil.example",
+                false,
+            ),
+            (&[KEY, ("CONNECT_API_KEY_HUB", "not a URL")], HubUrl::DEFAULT, false),
+            (&[("CONNECT_API_KEY", " ")], HubUrl::DEFAULT, false),
+            (&[], HubUrl::DEFAULT, false),
+        ] {
+            let environment = |name: &str| {
+                variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
+            };
+            let hub = HubUrl::parse(hub, InsecureHttp::Refused).expect("a URL");
+            let sent = MeantKey::of(&environment, None).and_then(|key| key.meant_for(&hub));
+            assert_eq!(
+                sent.is_some_and(|key| key.expose_secret() == "pc_env"),
+                is_sent,
+                "{variables:?} {hub}"
+            );
+        }
+    }
 }

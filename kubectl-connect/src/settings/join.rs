@@ -9,7 +9,7 @@ use connect_hub::url::{HubUrl, InsecureHttp};
 use secrecy::SecretString;
 
 use super::code;
-use super::hub::{self, ConfigFile, HubSettings};
+use super::hub::{self, ConfigFile, HubSettings, MeantKey};
 use super::through::{self, Through};
 use super::{Environment, config_file};
 use crate::cli::{HubArgs, JoinArgs};
@@ -88,7 +88,6 @@ fn join_from(
     } = args;
     no_lists(&only, &ports)?;
     let token = code::read(code.as_ref(), code_file.as_deref(), stdin, environment)?;
-    let is_named = hub.hub.is_some() || token.hub.is_none();
     go_where_it_says(&mut hub, &token)?;
     let mut through = None;
     if through_cluster || token.through_cluster {
@@ -103,11 +102,8 @@ fn join_from(
         hub::hub(hub, ConfigFile::MustExist, environment)?;
     let api_key = match api_key_file {
         Some(path) => Some(config_file::read_secret(&path)?),
-        // Whoever makes a link chooses its hub: a key goes there only if the user has named that hub, too.
-        None => environment("CONNECT_API_KEY")
-            .filter(|_| is_named || usual.as_ref() == Some(&hub))
-            .map(SecretString::from)
-            .or(saved_key),
+        // Whoever makes a link, or a command line to be pasted, chooses its hub: a key goes to the hub that it is meant for.
+        None => MeantKey::of(environment, usual.as_ref()).and_then(|key| key.meant_for(&hub)).or(saved_key),
     };
     let ports = parse_ports(&ports)?;
     if let Some(route) = ports.keys().find(|route| !only.is_empty() && !only.contains(route)) {
@@ -277,7 +273,7 @@ mod tests {
         assert_eq!(hub_and_key(&["c"], &both), ("https://env".into(), "pc_env".into()));
         assert_eq!(
             hub_and_key(&["c", "--hub", "https://flag"], &both),
-            ("https://flag".into(), "pc_env".into())
+            ("https://flag".into(), String::new())
         );
     }
 
@@ -319,7 +315,8 @@ mod tests {
             ([LINK].as_slice(), None, false),
             (&[LINK], Some("https://other"), false),
             (&[LINK], Some("https://hub.example.com"), true),
-            (&[LINK, "--hub", "https://hub.example.com"], None, true),
+            (&[LINK, "--hub", "https://hub.example.com"], None, false),
+            (&["abc123", "--hub", "https://hub.example.com"], None, false),
             (&["abc123"], None, true),
             (&["https://hub.privateconnect.co/#abc123"], None, true),
         ] {

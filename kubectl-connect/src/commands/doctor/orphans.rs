@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use connect_crds::{EMBEDDED_HUB_SECRET, IDENTITY_SECRET, Mark, secret_key};
+use connect_crds::{EMBEDDED_HUB_SECRET, IDENTITY_SECRET, Mark, Signature, secret_key};
 use connect_hub::client::{Client, ClientOptions, ShareRow};
 use connect_hub::tls;
 use connect_hub::url::{HubUrl, InsecureHttp};
@@ -44,8 +44,12 @@ pub(super) async fn look(cluster: &Cluster, settings: &DoctorSettings, hubs: &BT
 }
 
 fn judge(rows: &[ShareRow], owned: &BTreeSet<Mark>) -> Check {
-    let name = |row: &ShareRow| row.name.clone().unwrap_or_default();
-    let is_orphan = |row: &&ShareRow| Mark::in_name(&name(row)).is_none_or(|mark| !owned.contains(&mark));
+    let name = |row: &ShareRow| Mark::shown(row.name.as_deref().unwrap_or_default()).to_owned();
+    let is_owned = |mark: &Mark| owned.iter().any(|whole| mark.may_be(whole));
+    let is_orphan = |row: &&ShareRow| {
+        let signature = Signature::of_row(row.idempotency_key.as_deref(), row.name.as_deref());
+        signature.is_none_or(|signature| !is_owned(&signature.mark))
+    };
     let orphans: Vec<String> = rows
         .iter()
         .filter(is_orphan)
@@ -89,11 +93,12 @@ async fn entry(
     let url = identity.and_then(|identity| parse(&text(&identity, secret_key::HUB_URL)?));
     let url = url.ok_or_else(|| Check::ok("the operator's identity names no hub"))?;
     let kept = settings.credentials.key_for(&url).map_err(|failure| Check::of(&failure))?;
-    match settings.api_key.clone().or(kept) {
+    let given = settings.api_key.clone().and_then(|key| key.meant_for(&url));
+    match given.or(kept) {
         Some(key) => Ok(Entry { agent, key, urls: vec![url] }),
         None => Err(Check::warning(
             format!("what hub {url} holds for the operator cannot be asked without an API key"),
-            format!("Log in once: kubectl connect login --hub {url}"),
+            format!("Log in once: kubectl connect login --hub {}", url.in_shell()),
         )),
     }
 }

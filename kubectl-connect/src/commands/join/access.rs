@@ -72,7 +72,7 @@ fn needs_account(client: &Client) -> Failure {
     Failure::new(format!("The hub at {} requires an account to join", client.url()))
         .hint(format!(
             "Log in once: kubectl connect login --hub {}; or give an API key: --api-key-file FILE, or CONNECT_API_KEY",
-            client.url()
+            client.url().in_shell()
         ))
 }
 

@@ -21,8 +21,8 @@ pub const MONGO_DIRECT: &str = "/?directConnection=true";
 /// The share that was joined. A hub that `rounds` ends can say no more than when it ends at the latest.
 pub fn connected(share: &JoinedShare, now: Timestamp, rounds: bool) -> String {
     let mut text = "[ok] Connected to shared environment!\n\n".to_owned();
-    // The mark behind it is the operator's.
-    let name = share.name.as_deref().map(|name| Mark::split(name).0);
+    // What is behind it is the operator's.
+    let name = share.name.as_deref().map(Mark::shown);
     if let Some(name) = name.filter(|name| !name.is_empty()) {
         text.push_str(&format!("  Name: {}\n", Clean::new(name)));
     }

@@ -152,6 +152,9 @@ impl Blocking {
             reason::SERVICE_LIMIT_REACHED => {
                 "Remove services at the hub, or choose another plan or another --hub."
             }
+            reason::NAME_TAKEN => {
+                "Choose another name, or give each operator a workspace of its own at the hub."
+            }
             reason::CRD_OUTDATED => "Install the CustomResourceDefinitions of the operator's version.",
             reason::JOIN_LIMIT_REACHED => {
                 "Raise spec.maxJoins, or give the share a new code: kubectl connect rotate NAME"
