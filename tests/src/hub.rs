@@ -90,6 +90,11 @@ impl Hub {
         &self.key_file
     }
 
+    /// The folder of its state.
+    pub fn data(&self) -> &Path {
+        &self.data
+    }
+
     /// The process's id.
     pub fn id(&self) -> u32 {
         self.process.id()

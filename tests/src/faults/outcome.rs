@@ -155,11 +155,16 @@ impl AtHub {
         let name = |row: &Value| text(&row["name"]).split(" #").next().unwrap_or_default().to_owned();
         let end = |row: &Value| Some((name(row), row["expiresAt"].as_str()?.parse().ok()?));
         Ok(Self {
-            services: ours.map(|row| text(&row["name"])).collect(),
+            services: ours.map(|row| own_name(&text(&row["name"]))).collect(),
             shares: shares.iter().map(|row| (name(row), text(&row["code"]))).collect(),
             ends: shares.iter().filter_map(end).collect(),
         })
     }
+}
+
+/// A service's name without who made it, which is another in every life.
+fn own_name(name: &str) -> String {
+    name.split('@').next().unwrap_or_default().to_owned()
 }
 
 async fn ask(stage: &Stage, path: &str, agent: &str) -> Result<Value> {

@@ -147,12 +147,16 @@ async fn every_write_and_call_in_the_sources_has_its_plans() -> Result<()> {
 }
 
 /// Points that no life without faults passes, and who else does.
-const ELSEWHERE: [(&str, &str); 12] = [
+const ELSEWHERE: [(&str, &str); 16] = [
     ("closing a duplicate", "Trial::DoubledAtPlainHub"),
     ("closing an orphaned share", "the soak"),
     ("listing EnvironmentShares", "Trial::PartialList"),
     ("taking the lease", "every plan that ends the operator"),
     ("renewing the lease", "every life that lasts for more than two seconds"),
+    ("checking the agent", "the tests of hubs that have forgotten us"),
+    ("listing identity Secrets", "the tests of rewritten hub Secrets"),
+    ("deleting the identity Secret", "the tests of rewritten hub Secrets"),
+    ("deleting the old identity Secret", "the unit tests of identities"),
     ("reading EndpointSlices", "the tests of headless Services"),
     ("reading the embedded hub's key", "the tests with an embedded hub"),
     ("creating the embedded hub's key", "the tests with an embedded hub"),
