@@ -10,15 +10,21 @@ use connect_hub::client::ShareRow;
 use secrecy::ExposeSecret;
 use uuid::Uuid;
 
-/// Longest name of a share that hubs take, in characters.
+/// Longest name of a share that hubs take. Ours counts characters, as the custom resource does; those of the vendor count
+/// UTF-16 units, of which an emoji has two.
 const MAX_SHARE_NAME: usize = 100;
 
 /// The name of an object's share at the hub: what people call it, cut to fit, and behind it the signature at hubs that have no
 /// better place for it.
 pub fn hub_share_name(display_name: &str, signature: Option<&Signature>) -> String {
     let suffix = signature.map(|signature| format!(" {signature}")).unwrap_or_default();
-    let room = MAX_SHARE_NAME - suffix.len();
-    let mut name: String = display_name.chars().take(room).collect();
+    let mut room = MAX_SHARE_NAME - suffix.len();
+    let fits = |letter: &char| {
+        let left = room.checked_sub(if signature.is_some() { letter.len_utf16() } else { 1 });
+        room = left.unwrap_or(0);
+        left.is_some()
+    };
+    let mut name: String = display_name.chars().take_while(fits).collect();
     name.push_str(&suffix);
     name
 }
@@ -244,12 +250,13 @@ mod tests {
     #[test]
     fn a_signature_is_found_again_in_the_name_it_was_put_into() {
         let signature = signed(&Mark::of("3f0c2b1e-0000-4000-8000-000000000001"));
-        for display in ["", "PR-1234", "#deadbeef", &"x".repeat(200), &"ü".repeat(99)] {
+        for display in ["", "PR-1234", "#deadbeef", &"x".repeat(200), &"ü".repeat(99), &"😀".repeat(100)] {
             let name = hub_share_name(display, Some(&signature));
-            assert!(name.chars().count() <= MAX_SHARE_NAME);
+            assert!(name.encode_utf16().count() <= MAX_SHARE_NAME);
             assert_eq!(Signature::in_name(&name), Some(signature.clone()), "{display}");
         }
         assert_eq!(hub_share_name("demo", None), "demo");
+        assert_eq!(hub_share_name(&"😀".repeat(101), None), "😀".repeat(MAX_SHARE_NAME));
     }
 
     #[test]
