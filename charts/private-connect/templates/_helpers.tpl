@@ -172,6 +172,12 @@ a name is for whatever reaches it.
 {{- end -}}
 {{- end -}}
 
+{{/* How many proxies stand in front of the embedded hub: the Ingress or the Gateway that the chart makes is one. */}}
+{{- define "private-connect.trustedProxies" -}}
+{{- $hub := .Values.embeddedHub -}}
+{{- max (int $hub.trustedProxies) (ternary 1 0 (or $hub.ingress.enabled $hub.gateway.enabled)) -}}
+{{- end -}}
+
 {{/* Values that are each right and wrong together. */}}
 {{- define "private-connect.check" -}}
 {{- if and .Values.policies.enabled .Values.watchNamespaces -}}

@@ -267,6 +267,29 @@ async fn the_operator_knows_every_argument() -> Result<()> {
 }
 
 #[tokio::test]
+async fn the_embedded_hub_knows_how_many_proxies_stand_in_front_of_it() -> Result<()> {
+    let helm = Helm::new().await?;
+    let embedded = "embeddedHub.enabled=true,embeddedHub.publicUrl=https://hub.example.com";
+    let gateway = "embeddedHub.gateway.enabled=true,embeddedHub.gateway.parentRefs[0].name=public";
+    for (more, expected) in [
+        ("", None),
+        ("embeddedHub.trustedProxies=2", Some("2")),
+        ("embeddedHub.ingress.enabled=true", Some("1")),
+        ("embeddedHub.ingress.enabled=true,embeddedHub.trustedProxies=0", Some("1")),
+        ("embeddedHub.ingress.enabled=true,embeddedHub.trustedProxies=2", Some("2")),
+        (gateway, Some("1")),
+    ] {
+        let settings = format!("{embedded},{more}");
+        let objects = helm.objects("default", &["--set", settings.trim_end_matches(',')]).await?;
+        let container = &the(&objects, "Deployment")?["spec"]["template"]["spec"]["containers"][0];
+        let mut flags = container["args"].as_array().into_iter().flatten().filter_map(Value::as_str);
+        let said = flags.find_map(|flag| flag.strip_prefix("--hub-trusted-proxies="));
+        ensure!(said == expected, "{more}: {said:?}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn values_that_cannot_work_are_refused_with_a_sentence() -> Result<()> {
     let helm = Helm::new().await?;
     let rows = [
