@@ -142,7 +142,61 @@ mod tests {
         work.now_or_never().expect("every byte is there")
     }
 
+    /// The committed corpus of frames.
+    fn corpus() -> Vec<Vec<u8>> {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/corpus/frames");
+        let files = std::fs::read_dir(folder).expect("is there");
+        files.map(|file| std::fs::read(file.expect("readable").path()).expect("readable")).collect()
+    }
+
+    /// Reads `stream`, of which `early` bytes have come before; an open is the end of what was taken.
+    fn check(stream: &[u8], early: usize) -> Result<(), TestCaseError> {
+        let (early, mut later) = stream.split_at(early.min(stream.len()));
+        let mut reader = FrameReader { early: early.to_vec() };
+        let Some(read) = reader.open(&mut later).now_or_never() else {
+            return Err(TestCaseError::fail("waits though the end has come"));
+        };
+        if let Ok(OpenFrame { open, bytes }) = read {
+            let taken = stream.len() - reader.early.len() - later.len();
+            prop_assert!(stream[..taken].ends_with(&bytes));
+            prop_assert!(bytes.len() <= HEADER_BYTES + DATA_MESSAGE_BYTES);
+            prop_assert_eq!(
+                serde_json::from_slice::<Open>(&bytes[HEADER_BYTES..]).expect("read before"),
+                open
+            );
+        }
+        let mut idle = FrameReader { early: stream.to_vec() };
+        let quiet = idle.is_quiet();
+        prop_assert_eq!(quiet, idle.early.len() < HEADER_BYTES && PING.starts_with(&idle.early));
+        Ok(())
+    }
+
+    #[test]
+    fn the_corpus_is_read_or_refused_wherever_it_is_cut() {
+        for frame in corpus() {
+            for early in 0..=frame.len() {
+                check(&frame, early).expect("as it should be");
+            }
+        }
+    }
+
     proptest! {
+        #[test]
+        fn changes_of_the_corpus_are_read_or_refused(
+            file in any::<prop::sample::Index>(),
+            changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..6),
+            more in prop::collection::vec(any::<u8>(), 0..20),
+            early in 0..120_usize,
+        ) {
+            let mut frame = file.get(&corpus()).clone();
+            for (at, byte) in changes {
+                let at = at.index(frame.len());
+                frame[at] = byte;
+            }
+            frame.extend(more);
+            check(&frame, early)?;
+        }
+
         #[test]
         fn any_bytes_are_an_open_or_an_error_and_no_byte_beyond_is_taken(
             pings in 0..4_usize,
