@@ -21,6 +21,7 @@ use axum::{
 };
 
 use crate::{core::Core, limits::REQUEST_TIMEOUT};
+pub use auth::client_address;
 pub use error::ApiError;
 
 /// Everything that is answered over HTTP.

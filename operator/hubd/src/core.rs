@@ -38,7 +38,7 @@ impl Core {
             agents: Agents::default(),
             bridges: Bridges::new(limits.stall),
             ends: Ends::default(),
-            attempts: Attempts::new(limits.failures_per_address, limits.failures_per_code),
+            attempts: Attempts::new(&limits),
             limits,
         })
     }
@@ -80,6 +80,18 @@ impl Core {
         for session in granted.into_iter().flat_map(|agent| self.agents.all_of(agent)) {
             tell_new_end(&session, share, end);
         }
+    }
+
+    /// Makes room in a share that has all the agents it may: the guest goes who has been away for longest. Whether there was
+    /// one.
+    pub async fn dismiss_absent_guest(&self, share: Uuid) -> Result<bool, StoreError> {
+        let guests = self.store.guests(share).await?;
+        let Some(absent) = guests.into_iter().find(|guest| !self.agents.is_online(*guest)) else {
+            return Ok(false);
+        };
+        tracing::info!(%share, guest = %absent, "a guest who is away made room for somebody new");
+        self.store.forget_guest(share, absent).await?;
+        Ok(true)
     }
 
     /// Tells everybody who joined and has not been told, and sees guests out.

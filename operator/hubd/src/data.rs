@@ -65,6 +65,7 @@ pub async fn upgrade(
     mut request: Request,
 ) -> Result<Response, ApiError> {
     let (role, session) = admitted(&core, request.headers())?;
+    wire.prove();
     let upgrade = request.extensions_mut().remove::<OnUpgrade>().ok_or_else(must_upgrade)?;
     let waiting = session.data.wait_here().ok_or(ApiError::Busy { wait: RETRY_AFTER })?;
     tokio::spawn(async move {

@@ -11,7 +11,13 @@ use tokio::{sync::Notify, time::Instant};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::{core::Core, error_chain, limits::ENDED_SHARE_LIFE, moment::Moment, store::StoreError};
+use crate::{
+    core::Core,
+    error_chain,
+    limits::{ENDED_GUEST_LIFE, ENDED_SHARE_LIFE},
+    moment::Moment,
+    store::StoreError,
+};
 
 /// How often the wall clock is looked at, whatever the next end is.
 const CLOCK_CHECK: Duration = Duration::from_millis(500);
@@ -110,12 +116,16 @@ pub async fn run(core: Arc<Core>, stop: CancellationToken) {
 }
 
 async fn clean(core: Arc<Core>) {
-    match core.store.forget_ended_shares(Moment::now().before(ENDED_SHARE_LIFE)).await {
+    let now = Moment::now();
+    match core.store.forget_ended_shares(now.before(ENDED_SHARE_LIFE)).await {
         Ok(0) => {}
         Ok(forgotten) => tracing::info!(forgotten, "forgot shares that ended long ago"),
         Err(error) => {
             tracing::error!(error = error_chain(&error), "cannot forget shares that ended long ago");
         }
+    }
+    if let Err(error) = core.store.forget_guests(now.before(ENDED_GUEST_LIFE)).await {
+        tracing::error!(error = error_chain(&error), "cannot forget guests whose shares have ended");
     }
 }
 

@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! control  request -> api -> store                      -> ends (timer) -> core.expire -> bridges cut, agents told
+//! in       connection -> places (who makes room) -> wire (pace) -> request
 //! data     socket -> wire (gate) -> agents::events -> bridges (lane) -> wire (window) -> socket
 //! fast     upgrade -> data (open: the same rights) -> bridge -> relay, both sides beside their sockets
 //! ```
@@ -17,6 +18,7 @@ mod data;
 mod ends;
 mod limits;
 mod moment;
+mod places;
 mod quiet;
 mod secret;
 mod serve;
@@ -43,6 +45,7 @@ use crate::{
         MAX_PAYLOAD, PING_INTERVAL, PING_TIMEOUT, SOCKET_PACKETS, STOP_TIMEOUT, UNPROVEN_SOCKET,
         WEBSOCKET_READ_BUFFER,
     },
+    places::Places,
     serve::Server,
     store::Store,
 };
@@ -125,6 +128,8 @@ impl Hub {
             kill: kill.clone(),
             tasks: tasks.clone(),
             budget: Arc::default(),
+            places: Places::new(core.limits.trusted_proxies > 0),
+            trusted_proxies: core.limits.trusted_proxies,
         };
         tasks.spawn(server.run(listener));
         tracing::info!(%address, data = %data.display(), "hub is listening");

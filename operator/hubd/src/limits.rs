@@ -8,8 +8,28 @@ pub const BODY_BYTES: usize = 100 * 1024;
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 /// The head of the next request on a kept connection; below the 90 s after which common clients drop it themselves.
 pub const KEEP_ALIVE: Duration = Duration::from_secs(75);
-/// A TLS handshake; a peer that needs longer is not one of ours.
-pub const TLS_HANDSHAKE: Duration = Duration::from_secs(10);
+/// The head of a request: ours have some hundred bytes, and proxies add as many. A longer one is refused with 431.
+pub const HEAD_BYTES: usize = 8 * 1024;
+/// A head, from its first byte; the first one of a connection from its acceptance, a TLS handshake included. A peer that needs
+/// longer is not one of ours.
+pub const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// What may come before a TLS session is established: a greeting and a few hundred bytes, with the largest keys 2 KB.
+pub const HANDSHAKE_BYTES: usize = 8 * 1024;
+/// How long a peer that we write an answer to may take to read [`WRITE_STEP`] of it, or the rest.
+pub const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Less than this in [`WRITE_TIMEOUT`] is slower than any line that people work over.
+pub const WRITE_STEP: usize = 16 * 1024;
+/// A body from somebody who shows no key: a label, an id, a token.
+pub const OPEN_BODY_BYTES: usize = 4 * 1024;
+/// How long it may take.
+pub const OPEN_BODY_TIMEOUT: Duration = Duration::from_secs(10);
+/// Requests without a key over one connection, the last of which closes it: their answers are small, and so together less
+/// than 16 KiB, also if nobody reads them. For a proxy that keeps connections it is one more connection now and then.
+pub const ANONYMOUS_REQUESTS: usize = 16;
+/// Connections of those who have not proven who they are, all together. Each costs at most 16 KiB: 32 MiB.
+pub const UNPROVEN_CONNECTIONS: usize = 2_048;
+/// Those of one address (IPv6: one /64): an office whose people all join at once, and half of all.
+pub const UNPROVEN_PER_ADDRESS: usize = 1_024;
 /// Open TCP connections, all peers together: two for each of ten thousand idle streams and for each of as many agents.
 pub const CONNECTIONS: usize = 40_960;
 /// What a stop waits for open requests and sockets before it drops them.
@@ -22,13 +42,14 @@ pub const PING_INTERVAL: Duration = Duration::from_secs(25);
 /// ... and gives the answer 20 s.
 pub const PING_TIMEOUT: Duration = Duration::from_secs(20);
 /// A websocket that has not proven who it is by then is closed, so that nobody parks unknown ones.
-pub const UNPROVEN_SOCKET: Duration = Duration::from_secs(30);
-/// What a websocket that has not proven who it is may send: some join packets. A megabyte each would add up.
-pub const UNPROVEN_BYTES: usize = 64 * 1024;
+pub const UNPROVEN_SOCKET: Duration = Duration::from_secs(10);
+/// What a websocket that has not proven who it is may send: some join packets.
+pub const UNPROVEN_BYTES: usize = 8 * 1024;
 /// How often one websocket may join the namespace: a client that is refused tries a few times, not for ever.
-pub const JOINS_PER_SOCKET: usize = 64;
-/// Read buffer of a websocket: most of a usual 44 KB frame in one call.
-pub const WEBSOCKET_READ_BUFFER: usize = 32 * 1024;
+pub const JOINS_PER_SOCKET: usize = 16;
+/// Read buffer of a websocket. All of it is memory in use from the first read on, also for sockets that rest and for those that
+/// have proven nothing; the payload of a larger frame gets a buffer of its size.
+pub const WEBSOCKET_READ_BUFFER: usize = 8 * 1024;
 /// Packets queued in the Socket.IO library for one socket. A full queue would make its ping fail and the socket die, so
 /// this lies above all that we ever put there: the window, and one close for every bridge.
 pub const SOCKET_PACKETS: usize = 65_536;
@@ -89,7 +110,8 @@ pub const TOKEN_LIFE: Duration = Duration::from_secs(30 * 24 * 3600);
 pub const TOKEN_WARNING: Duration = Duration::from_secs(7 * 24 * 3600);
 /// How long after its end a token still opens a socket; recorded.
 pub const TOKEN_GRACE: Duration = Duration::from_secs(24 * 3600);
-/// The range of tunnel ports; recorded. They are names here: nothing listens on them.
+/// The range of tunnel ports; recorded. They are names here, nothing listens on them, and each workspace has its own: a
+/// service for which none is left has none.
 pub const TUNNEL_PORTS: std::ops::RangeInclusive<i64> = 23_000..=23_999;
 /// Agents of one workspace.
 pub const AGENTS_PER_WORKSPACE: i64 = 10_000;
@@ -97,12 +119,22 @@ pub const AGENTS_PER_WORKSPACE: i64 = 10_000;
 pub const SHARES_PER_WORKSPACE: i64 = 10_000;
 /// Routes of one share; as many as a body of 100 KiB carries.
 pub const ROUTES_PER_SHARE: usize = 500;
-/// Joins of one share, so that a leaked code cannot fill the disk.
-pub const JOINS_PER_SHARE: i64 = 10_000;
+/// The most that `maxJoins` may ask for; what the custom resource allows.
+pub const MAX_JOINS: i64 = 1_000_000;
+/// Agents that may join one share. When there are as many, a newcomer takes the
+/// place of the guest who has been away for longest.
+pub const AGENTS_PER_SHARE: i64 = 10_000;
+/// Joins of one share that are remembered, the newest, so that a code in many hands does not fill the disk; they are counted
+/// for ever.
+pub const JOINS_KEPT: i64 = 500;
 /// The longest share: a hundred years, to keep dates within four digits of a year.
 pub const SHARE_HOURS: i64 = 876_000;
 /// Diagnostics kept for each service; recorded.
 pub const DIAGNOSTICS_PER_SERVICE: i64 = 20;
+/// Ended shares of one workspace that are remembered, the newest: making and revoking does not fill the disk.
+pub const ENDED_SHARES_PER_WORKSPACE: i64 = 1_000;
+/// How long a guest is remembered whose shares have all ended: what is told and asked at the end is over by then.
+pub const ENDED_GUEST_LIFE: Duration = Duration::from_secs(3600);
 /// How long an ended share is remembered; the recorded hub's own figure.
 pub const ENDED_SHARE_LIFE: Duration = Duration::from_secs(30 * 24 * 3600);
 
@@ -111,7 +143,13 @@ pub const ENDED_SHARE_LIFE: Duration = Duration::from_secs(30 * 24 * 3600);
 pub const FAILURES_PER_ADDRESS: u32 = 20;
 /// Failed previews and joins of one code in [`ATTEMPT_WINDOW`], from anywhere.
 pub const FAILURES_PER_CODE: u32 = 10;
-/// The time over which failures are counted, and so the longest that anybody is kept out.
+/// Codes looked up each second for those who have failed too often, all together: a right code among theirs is let in, and a
+/// guesser needs decades. See `attempts`.
+pub const LOOKUPS_BEYOND: u32 = 1_000;
+/// New agents from one address (IPv6: one /64) that join in [`ATTEMPT_WINDOW`]: a CI farm behind one address, but not one
+/// holder of a code who wants to use it up.
+pub const JOINS_PER_ADDRESS: u32 = 600;
+/// The time over which failures and joins are counted, and so the longest that anybody is kept out.
 pub const ATTEMPT_WINDOW: Duration = Duration::from_secs(600);
 /// Addresses and codes that are remembered; 10,000 entries are about 1 MiB. The oldest makes room.
 pub const ATTEMPT_ENTRIES: usize = 10_000;
@@ -133,6 +171,8 @@ pub struct Limits {
     pub failures_per_address: u32,
     /// Failed previews and joins of one code in ten minutes.
     pub failures_per_code: u32,
+    /// New agents that join from one address in ten minutes.
+    pub joins_per_address: u32,
 }
 
 impl Default for Limits {
@@ -146,6 +186,7 @@ impl Default for Limits {
             stall: Duration::from_secs(10),
             failures_per_address: FAILURES_PER_ADDRESS,
             failures_per_code: FAILURES_PER_CODE,
+            joins_per_address: JOINS_PER_ADDRESS,
         }
     }
 }

@@ -14,7 +14,7 @@ mod shares;
 
 pub use agents::{AgentRow, Registered};
 pub use ends::EndReason;
-pub use joins::{Access, Joined, Joiner};
+pub use joins::{Access, JoinOutcome, Joined, Joiner};
 pub use keys::{KeyRow, Workspace};
 pub use routes::{NewRoute, RouteRow};
 pub use services::{NewService, Reach, Saved, ServiceRow};
@@ -154,6 +154,7 @@ fn migrator() -> Migrator {
     let files = [
         (1, "first", include_str!("../migrations/0001_first.sql")),
         (2, "previous token", include_str!("../migrations/0002_previous_token.sql")),
+        (3, "limits", include_str!("../migrations/0003_limits.sql")),
     ];
     let migration = |(version, name, sql): (i64, &'static str, &'static str)| {
         Migration::new(version, name.into(), MigrationType::Simple, sql.into_sql_str(), false)
@@ -195,6 +196,38 @@ mod tests {
         assert!(store.is_alive().await);
         store.close().await;
         assert!(!store.is_alive().await);
+    }
+
+    #[tokio::test]
+    async fn data_of_the_time_before_keep_their_ports_and_their_counts() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = prepare(folder.path()).expect("is ours");
+        let options = SqliteConnectOptions::new().filename(&path).foreign_keys(true);
+        let old = SqlitePoolOptions::new().max_connections(1).connect_with(options).await.expect("opens");
+        let all = migrator();
+        let first = all.iter().filter(|migration| migration.version <= 2).cloned().collect::<Vec<_>>();
+        Migrator::with_migrations(first).run(&old).await.expect("makes the tables");
+        for sql in [
+            "INSERT INTO workspaces VALUES ('w', 'team', 1)",
+            "INSERT INTO agents (id, label, token_hash, token_expires_at, created_at, last_seen_at, connected_at) \
+             VALUES ('00000000-0000-4000-8000-000000000001', '', '', 1, 1, 1, 1)",
+            "INSERT INTO services (id, workspace_id, agent_id, name, target_host, target_port, tunnel_port, protocol, reach, \
+             status, created_at) VALUES ('00000000-0000-4000-8000-000000000002', 'w', \
+             '00000000-0000-4000-8000-000000000001', 's', 'h', 1, 23007, 'tcp', 'shared', 'UNKNOWN', 1)",
+            "INSERT INTO shares (id, code, workspace_id, agent_id, expires_at, created_at) VALUES \
+             ('00000000-0000-4000-8000-000000000003', 'c', 'w', '00000000-0000-4000-8000-000000000001', 1, 1)",
+            "INSERT INTO joins VALUES ('j', '00000000-0000-4000-8000-000000000003', 'a', '', 1)",
+        ] {
+            sqlx::query(sql).execute(&old).await.expect("writes");
+        }
+        old.close().await;
+
+        let store = Store::open(folder.path()).await.expect("opens");
+        let services = store.services("w").await.expect("reads");
+        assert_eq!(services.iter().map(|service| service.tunnel_port).collect::<Vec<_>>(), [Some(23_007)]);
+        let counts =
+            sqlx::query_scalar::<_, i64>("SELECT join_count FROM shares").fetch_one(&store.read).await;
+        assert_eq!(counts.expect("reads"), 1);
     }
 
     #[tokio::test]

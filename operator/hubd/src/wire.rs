@@ -6,17 +6,19 @@
 //!   long as *we* do not read, the answer is given here on the peer's behalf.
 //! - **The window**: what is handed to the library is counted in bytes and given back when TCP has taken it. So its
 //!   queue stays short (a full one would kill the session at its next ping), and a receiver that takes nothing is seen.
+//! - **The pace**: a peer that takes its time is given some, and no more ([`pace`]).
 //! - **The budget**: both are counted over the whole hub. While that is too much, senders are held up early and a receiver gets
 //!   the next event when it has taken the last: slower for all, and bounded however many connections take nothing.
 
 mod frames;
 mod io;
+mod pace;
 
-pub use io::WireIo;
+pub use io::{Tcp, WireIo, patient};
 
 use std::{
     collections::VecDeque,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
@@ -28,7 +30,11 @@ use std::{
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use crate::limits::{FEED_HIGH, FEED_LOW, FEED_UNDER_PRESSURE, HUB_QUEUE, WINDOW_BYTES};
+use self::pace::Stage;
+use crate::{
+    limits::{ANONYMOUS_REQUESTS, FEED_HIGH, FEED_LOW, FEED_UNDER_PRESSURE, HUB_QUEUE, WINDOW_BYTES},
+    places::{Place, Seat},
+};
 
 /// What the handlers of one connection and its socket share.
 #[derive(Debug)]
@@ -37,6 +43,13 @@ pub struct Wire {
     pub peer: SocketAddr,
     /// Cancelled when the connection is to go.
     closed: CancellationToken,
+    /// Its place among those who have not proven who they are.
+    seat: Arc<Seat>,
+    stage: Stage,
+    /// Whether the present request showed a key or a ticket.
+    known: AtomicBool,
+    /// Requests that showed none.
+    anonymous: AtomicUsize,
     /// Set when a 101 is about to be written: after its head come frames.
     upgrading: AtomicBool,
     gate: Mutex<Gate>,
@@ -56,6 +69,8 @@ pub struct Wire {
     pub sessions: AtomicUsize,
     /// How often the namespace was joined over it.
     pub joins: AtomicUsize,
+    /// Proofs that are being looked at.
+    pub proofs: AtomicUsize,
 }
 
 /// Bytes in the whole hub that wait for their receivers, or for TCP to take them.
@@ -90,10 +105,14 @@ pub enum NoWindow {
 // === impl Wire ===
 
 impl Wire {
-    pub fn new(peer: SocketAddr, closed: CancellationToken, budget: Arc<Budget>) -> Self {
+    pub fn new(peer: SocketAddr, place: &Place, budget: Arc<Budget>) -> Self {
         Self {
             peer,
-            closed,
+            closed: place.closed(),
+            seat: place.seat.clone(),
+            stage: Stage::default(),
+            known: AtomicBool::new(false),
+            anonymous: AtomicUsize::new(0),
             upgrading: AtomicBool::new(false),
             gate: Mutex::default(),
             gated: AtomicBool::new(false),
@@ -105,6 +124,7 @@ impl Wire {
             taken: AtomicU64::new(0),
             sessions: AtomicUsize::new(0),
             joins: AtomicUsize::new(0),
+            proofs: AtomicUsize::new(0),
         }
     }
 
@@ -117,6 +137,36 @@ impl Wire {
     /// Cancelled when the connection is to go.
     pub fn closed(&self) -> CancellationToken {
         self.closed.clone()
+    }
+
+    /// A request of so many bytes has come, from `address` as far as is known.
+    pub fn asked(&self, bytes: u64, address: IpAddr) {
+        self.known.store(false, Ordering::Release);
+        self.seat.ask(address);
+        self.stage.asked(bytes);
+    }
+
+    /// The answer to it is about to be written; whether it must be the last one over this connection, because whoever
+    /// says nothing of itself does not get to ask for ever and read nothing.
+    pub fn answered(&self) -> bool {
+        self.stage.answered();
+        !self.known.load(Ordering::Acquire)
+            && self.anonymous.fetch_add(1, Ordering::AcqRel) + 1 >= ANONYMOUS_REQUESTS
+    }
+
+    /// The present request, or the socket, has shown who it is of.
+    pub fn prove(&self) {
+        self.known.store(true, Ordering::Release);
+        self.seat.prove();
+    }
+
+    fn is_proven(&self) -> bool {
+        self.sessions.load(Ordering::Acquire) > 0
+    }
+
+    /// Whether it is our turn to say who the peer is: what that takes is not its fault.
+    fn is_being_proven(&self) -> bool {
+        self.proofs.load(Ordering::Acquire) > 0
     }
 
     /// Says that the next response is a 101.

@@ -65,8 +65,10 @@ impl ConnectHandler<LocalAdapter, ()> for AgentNamespace {
             return;
         }
         let core = self.0.clone();
+        wire.proofs.fetch_add(1, Ordering::AcqRel);
         tokio::spawn(async move {
             greet(&core, socket, auth, &slot, &wire).await;
+            wire.proofs.fetch_sub(1, Ordering::AcqRel);
             if slot.get().is_none() {
                 tokio::time::sleep(UNPROVEN_SOCKET).await;
                 if wire.sessions.load(Ordering::Acquire) == 0 {

@@ -85,6 +85,7 @@ impl Session {
         ticket: Ticket,
     ) -> Self {
         wire.sessions.fetch_add(1, Ordering::AcqRel);
+        wire.prove();
         Self {
             agent,
             workspace,

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::{
     auth::{Caller, Key},
-    body::{Body, Segment},
+    body::{Body, OpenBody, Segment},
     error::ApiError,
     services,
     validation::Fields,
@@ -62,7 +62,7 @@ pub async fn register(
     }
 }
 
-pub async fn heartbeat(State(core): State<Arc<Core>>, Body(body): Body) -> Result<Created, ApiError> {
+pub async fn heartbeat(State(core): State<Arc<Core>>, OpenBody(body): OpenBody) -> Result<Created, ApiError> {
     let mut fields = Fields::of(&body);
     let (id, token) = (fields.uuid("agentId"), fields.string("token", TOKEN_MIN, TOKEN_MAX));
     fields.finish()?;
@@ -78,7 +78,10 @@ pub async fn heartbeat(State(core): State<Arc<Core>>, Body(body): Body) -> Resul
 
 /// An expired token may still be rotated: its agent was away, and nobody else has it. A guest's may not, for it ends
 /// with what it was made for.
-pub async fn rotate_token(State(core): State<Arc<Core>>, Body(body): Body) -> Result<Created, ApiError> {
+pub async fn rotate_token(
+    State(core): State<Arc<Core>>,
+    OpenBody(body): OpenBody,
+) -> Result<Created, ApiError> {
     let mut fields = Fields::of(&body);
     let (id, token) = (fields.uuid("agentId"), fields.string("currentToken", TOKEN_MIN, TOKEN_MAX));
     fields.finish()?;

@@ -48,7 +48,9 @@ impl FromRequestParts<Arc<Core>> for Key {
         let key =
             header(&parts.headers, KEY_HEADER).ok_or_else(|| ApiError::guard(401, "Missing API key"))?;
         let workspace = core.store.workspace_of(key).await?;
-        workspace.map(Self).ok_or_else(|| ApiError::guard(401, "Invalid API key"))
+        let workspace = workspace.ok_or_else(|| ApiError::guard(401, "Invalid API key"))?;
+        proven(parts);
+        Ok(Self(workspace))
     }
 }
 
@@ -64,6 +66,7 @@ impl FromRequestParts<Arc<Core>> for Caller {
         if agent.workspace.as_ref() != Some(&workspace.id) {
             return Err(ApiError::unauthorized());
         }
+        proven(parts);
         Ok(Self { workspace, agent })
     }
 }
@@ -87,8 +90,20 @@ impl FromRequestParts<Arc<Core>> for From {
             .extensions
             .get::<Arc<Wire>>()
             .ok_or_else(|| ApiError::text(500, "Internal server error"))?;
-        let address = forwarded(&parts.headers, core.limits.trusted_proxies).unwrap_or(wire.peer.ip());
+        let address = client_address(&parts.headers, core.limits.trusted_proxies, wire.peer.ip());
         std::future::ready(Ok(Self(address))).await
+    }
+}
+
+/// From where a request comes: as our own `proxies` say, or else who the TCP connection is from.
+pub fn client_address(headers: &HeaderMap, proxies: usize, peer: IpAddr) -> IpAddr {
+    forwarded(headers, proxies).unwrap_or(peer)
+}
+
+/// Lets the connection of a request keep its place.
+fn proven(parts: &Parts) {
+    if let Some(wire) = parts.extensions.get::<Arc<Wire>>() {
+        wire.prove();
     }
 }
 

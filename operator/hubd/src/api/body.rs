@@ -11,36 +11,53 @@ use axum::{
 use serde_json::Value;
 
 use super::error::ApiError;
-use crate::limits::BODY_BYTES;
+use crate::limits::{BODY_BYTES, OPEN_BODY_BYTES, OPEN_BODY_TIMEOUT};
 
 /// A parsed body.
 #[derive(Debug)]
 pub struct Body(pub Value);
 
+/// A parsed body of somebody who has shown no key: a few words, and soon.
+#[derive(Debug)]
+pub struct OpenBody(pub Value);
+
 impl<S: Sync> FromRequest<S> for Body {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, ApiError> {
-        let content_type = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-        let is_json = content_type.is_some_and(|text| text.trim_start().starts_with("application/json"));
-        let bytes = to_bytes(request.into_body(), BODY_BYTES).await.map_err(|error| {
-            let too_large = std::error::Error::source(&error)
-                .is_some_and(|source| source.to_string().contains("length limit"));
-            if too_large {
-                ApiError::text(413, "request entity too large")
-            } else {
-                ApiError::guard(400, "request aborted")
-            }
-        })?;
-        if !is_json || bytes.is_empty() {
-            return Ok(Self(Value::Object(serde_json::Map::new())));
+        read(request, BODY_BYTES).await.map(Self)
+    }
+}
+
+impl<S: Sync> FromRequest<S> for OpenBody {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, ApiError> {
+        let body = tokio::time::timeout(OPEN_BODY_TIMEOUT, read(request, OPEN_BODY_BYTES)).await;
+        body.unwrap_or_else(|_| Err(ApiError::text(408, "Request took too long"))).map(Self)
+    }
+}
+
+async fn read(request: Request, most: usize) -> Result<Value, ApiError> {
+    let content_type = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let is_json = content_type.is_some_and(|text| text.trim_start().starts_with("application/json"));
+    let bytes = to_bytes(request.into_body(), most).await.map_err(|error| {
+        let too_large = std::error::Error::source(&error)
+            .is_some_and(|source| source.to_string().contains("length limit"));
+        if too_large {
+            ApiError::text(413, "request entity too large")
+        } else {
+            ApiError::guard(400, "request aborted")
         }
-        let body = serde_json::from_slice::<Value>(&bytes)
-            .map_err(|error| ApiError::guard(400, format!("Body is not JSON: {error}")))?;
-        match body {
-            Value::Object(_) | Value::Array(_) => Ok(Self(body)),
-            _ => Err(ApiError::guard(400, "Body is not a JSON object")),
-        }
+    })?;
+    if !is_json || bytes.is_empty() {
+        return Ok(Value::Object(serde_json::Map::new()));
+    }
+    let body = serde_json::from_slice::<Value>(&bytes)
+        .map_err(|error| ApiError::guard(400, format!("Body is not JSON: {error}")))?;
+    match body {
+        Value::Object(_) | Value::Array(_) => Ok(body),
+        _ => Err(ApiError::guard(400, "Body is not a JSON object")),
     }
 }
 

@@ -19,8 +19,8 @@ pub enum ApiError {
     Text { status: StatusCode, message: String },
     /// `{"message","error","statusCode"}`, `error` being the reason phrase
     Guard { status: StatusCode, message: String },
-    /// 429 and how long to wait
-    TooManyAttempts { wait: Duration },
+    /// 429: too many of something, and how long to wait
+    TooMany { what: &'static str, wait: Duration },
     /// 503 and how long to wait
     Busy { wait: Duration },
     /// 500; what it was is in our log only
@@ -83,10 +83,10 @@ impl IntoResponse for ApiError {
                 let body = GuardBody { message: &message, error, status_code: status.as_u16() };
                 (status, Json(body)).into_response()
             }
-            Self::TooManyAttempts { wait } => {
+            Self::TooMany { what, wait } => {
                 // Rounded up, so that whoever waits as told is let in.
                 let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
-                let message = format!("Too many attempts. Try again in {seconds} seconds.");
+                let message = format!("Too many {what}. Try again in {seconds} seconds.");
                 let mut response = text(StatusCode::TOO_MANY_REQUESTS, &message);
                 response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
                 response

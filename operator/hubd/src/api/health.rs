@@ -5,7 +5,11 @@ use std::sync::Arc;
 use axum::{Json, extract::State};
 use serde::Serialize;
 
-use crate::{core::Core, moment::Moment};
+use crate::{
+    core::Core,
+    limits::{AGENTS_PER_SHARE, AGENTS_PER_WORKSPACE, ROUTES_PER_SHARE, SHARES_PER_WORKSPACE},
+    moment::Moment,
+};
 
 /// What this hub does beyond the recorded one. Clients look for these names and assume nothing.
 const FEATURES: [&str; 13] = [
@@ -34,6 +38,18 @@ pub struct Health {
     hub: &'static str,
     version: &'static str,
     features: [&'static str; FEATURES.len()],
+    limits: Told,
+}
+
+/// What a workspace or a share may have here, for whoever plans.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Told {
+    services_per_workspace: u32,
+    agents_per_workspace: i64,
+    shares_per_workspace: i64,
+    routes_per_share: usize,
+    agents_per_share: i64,
 }
 
 pub async fn health(State(core): State<Arc<Core>>) -> Json<Health> {
@@ -45,5 +61,12 @@ pub async fn health(State(core): State<Arc<Core>>) -> Json<Health> {
         hub: "connect-hubd",
         version: env!("CARGO_PKG_VERSION"),
         features: FEATURES,
+        limits: Told {
+            services_per_workspace: core.limits.services_per_workspace,
+            agents_per_workspace: AGENTS_PER_WORKSPACE,
+            shares_per_workspace: SHARES_PER_WORKSPACE,
+            routes_per_share: ROUTES_PER_SHARE,
+            agents_per_share: AGENTS_PER_SHARE,
+        },
     })
 }

@@ -1,7 +1,11 @@
 //! `/v1/env-shares/:code` for whoever has a code: look, join. Every refusal is the same answer, so that nobody learns
 //! whether a code ever existed, and attempts are limited.
 
-use std::{net::IpAddr, sync::Arc, time::Instant};
+use std::{
+    net::IpAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use axum::{Json, extract::State, http::StatusCode};
 use serde_json::{Value, json};
@@ -9,16 +13,17 @@ use uuid::Uuid;
 
 use super::{
     auth::{Caller, From, MaybeCaller},
-    body::{Body, Segment},
+    body::{OpenBody, Segment},
     error::ApiError,
     routes, shares,
     validation::Fields,
 };
 use crate::{
+    attempts::Try,
     core::Core,
     moment::Moment,
     secret::{SecretHash, ShareCode, generate_token},
-    store::{Joined, Joiner, ShareRow, ShareState, StoreError},
+    store::{JoinOutcome, Joined, Joiner, ShareRow, ShareState, StoreError},
 };
 
 /// Recorded: a preview tells at most so many joins.
@@ -26,6 +31,10 @@ const PREVIEW_JOINS: i64 = 10;
 /// The joins that their list tells.
 const JOINS_LISTED: i64 = 200;
 const LABEL_MAX: usize = 100;
+/// What there were too many of.
+const ATTEMPTS: &str = "attempts";
+/// How long somebody without a try waits for a turn, at most: connections are few enough that one comes sooner.
+const LONGEST_TURN: Duration = Duration::from_secs(8);
 /// How a guest is called who does not say.
 const GUEST_LABEL: &str = "guest";
 
@@ -34,16 +43,14 @@ pub async fn preview(
     From(address): From,
     Segment(code): Segment,
 ) -> Result<Json<Value>, ApiError> {
-    let code = attempt(&core, address, &code)?;
-    let share = core.store.share(&code).await?;
-    let Some(share) = share.filter(|share| share.state(Moment::now()) == ShareState::Active) else {
-        return Err(refuse(&core, address, &code));
+    let asked = attempt(&core, address, &code).await?;
+    let share = match find(&core, &asked.code).await {
+        Ok(Some(share)) => share,
+        Ok(None) => return Err(asked.refuse()),
+        Err(error) => return Err(asked.failed(error)),
     };
-    let (joins, newest) = core.store.joins(share.id, PREVIEW_JOINS).await?;
-    let full = share.max_joins.is_some_and(|max| joins >= max) && is_full(&core, &share).await?;
-    if full {
-        return Err(refuse(&core, address, &code));
-    }
+    asked.attempt.forgive();
+    let (_, newest) = core.store.joins(share.id, PREVIEW_JOINS).await?;
     let routes = share
         .routes
         .iter()
@@ -58,10 +65,18 @@ pub async fn preview(
     })))
 }
 
-/// Whether nobody new may join: `maxJoins` counts agents, not their calls.
-async fn is_full(core: &Core, share: &ShareRow) -> Result<bool, ApiError> {
-    let agents = core.store.granted_agents(share.id).await?.len();
-    Ok(share.max_joins.is_some_and(|max| i64::try_from(agents).unwrap_or(i64::MAX) >= max))
+/// The live share of this code, unless nobody new may join it.
+async fn find(core: &Core, code: &ShareCode) -> Result<Option<ShareRow>, StoreError> {
+    let share = core.store.share(code).await?;
+    let Some(share) = share.filter(|share| share.state(Moment::now()) == ShareState::Active) else {
+        return Ok(None);
+    };
+    // `maxJoins` counts agents, not their calls.
+    let full = match share.max_joins {
+        Some(max) => core.store.count_granted(share.id).await? >= max,
+        None => false,
+    };
+    Ok((!full).then_some(share))
 }
 
 pub async fn join(
@@ -69,32 +84,78 @@ pub async fn join(
     caller: MaybeCaller,
     From(address): From,
     Segment(code): Segment,
-    Body(body): Body,
+    OpenBody(body): OpenBody,
 ) -> Result<(StatusCode, Json<Value>), ApiError> {
     let mut fields = Fields::of(&body);
     let label =
         fields.optional_string("agentLabel", LABEL_MAX).map(without_controls).filter(|text| !text.is_empty());
     fields.finish()?;
-    let code = attempt(&core, address, &code)?;
+    let asked = attempt(&core, address, &code).await?;
     let (joined, guest) = match &caller {
         MaybeCaller::Agent(caller) => {
             let label = label.as_deref().unwrap_or(&caller.agent.label);
-            (core.store.join(&code, Joiner::Agent(caller.agent.id), label).await?, None)
+            (let_in(&core, &asked, address, Joiner::Agent(caller.agent.id), label).await, None)
         }
         MaybeCaller::Anybody => {
             let (id, token) = (Uuid::new_v4(), generate_token().map_err(StoreError::from)?);
             let joiner = Joiner::Guest { id, token: &SecretHash::of(&token) };
-            let joined = core.store.join(&code, joiner, label.as_deref().unwrap_or(GUEST_LABEL)).await?;
-            (joined, Some((id, token)))
+            let label = label.as_deref().unwrap_or(GUEST_LABEL);
+            (let_in(&core, &asked, address, joiner, label).await, Some((id, token)))
         }
     };
-    let Some(joined) = joined else { return Err(refuse(&core, address, &code)) };
+    let joined = match joined {
+        Ok(Entry::Joined(joined)) => joined,
+        Ok(Entry::Refused) => return Err(asked.refuse()),
+        Ok(Entry::TooMany(wait)) => {
+            asked.attempt.forgive();
+            return Err(ApiError::TooMany { what: "joins from this address", wait });
+        }
+        Err(error) => return Err(asked.failed(error)),
+    };
+    asked.attempt.forgive();
     tell_maker(&core, &joined);
     let mut answer = json!({"success": true, "share": told(&joined.share)});
     if let Some((id, token)) = guest {
         answer["agent"] = json!({"agentId": id, "token": token, "expiresAt": joined.share.expires_at});
     }
     Ok((StatusCode::CREATED, Json(answer)))
+}
+
+/// What became of somebody who wants to join.
+enum Entry {
+    Joined(Joined),
+    Refused,
+    /// The address has sent too many, and may send more after so long.
+    TooMany(Duration),
+}
+
+/// Lets an agent in: one that has joined before whatever the counts say, a new one as far as they allow.
+async fn let_in(
+    core: &Core,
+    asked: &Asked<'_>,
+    address: IpAddr,
+    joiner: Joiner<'_>,
+    label: &str,
+) -> Result<Entry, StoreError> {
+    let Some(share) = core.store.share(&asked.code).await? else { return Ok(Entry::Refused) };
+    let is_known = match joiner {
+        Joiner::Agent(agent) => core.store.has_grant(share.id, agent).await?,
+        Joiner::Guest { .. } => false,
+    };
+    if !is_known
+        && share.state(Moment::now()) == ShareState::Active
+        && let Err(wait) = core.attempts.joins(address, Instant::now())
+    {
+        return Ok(Entry::TooMany(wait));
+    }
+    let mut joined = core.store.join(&asked.code, joiner, label).await?;
+    if matches!(joined, JoinOutcome::Full) && core.dismiss_absent_guest(share.id).await? {
+        joined = core.store.join(&asked.code, joiner, label).await?;
+    }
+    Ok(match joined {
+        JoinOutcome::Joined(joined) => Entry::Joined(*joined),
+        JoinOutcome::Full | JoinOutcome::Refused => Entry::Refused,
+    })
 }
 
 pub async fn list(
@@ -110,19 +171,48 @@ pub async fn list(
     Ok(Json(json!({"count": count, "joins": joins.collect::<Vec<_>>()})))
 }
 
-/// The code, if another attempt may be made and any code looks like that.
-fn attempt(core: &Core, address: IpAddr, code: &str) -> Result<ShareCode, ApiError> {
-    let (now, parsed) = (Instant::now(), ShareCode::parse(code));
-    core.attempts.check(address, parsed.as_ref(), now).map_err(|wait| ApiError::TooManyAttempts { wait })?;
-    parsed.ok_or_else(|| {
-        core.attempts.failed(address, None, now);
-        ApiError::share_not_found()
-    })
+/// A code that somebody tries.
+struct Asked<'a> {
+    code: ShareCode,
+    attempt: Try<'a>,
 }
 
-fn refuse(core: &Core, address: IpAddr, code: &ShareCode) -> ApiError {
-    core.attempts.failed(address, Some(code), Instant::now());
-    ApiError::share_not_found()
+/// Begins a try, if any code looks like that. Who has none left waits until the hub has time for such.
+async fn attempt<'a>(core: &'a Core, address: IpAddr, code: &str) -> Result<Asked<'a>, ApiError> {
+    let parsed = ShareCode::parse(code);
+    let until = Instant::now() + LONGEST_TURN;
+    let attempt = loop {
+        let now = Instant::now();
+        match core.attempts.begin(address, parsed.as_ref(), now) {
+            Ok(attempt) => break attempt,
+            Err(wait) if now >= until => return Err(ApiError::TooMany { what: ATTEMPTS, wait }),
+            Err(wait) => tokio::time::sleep(wait).await,
+        }
+    };
+    match parsed {
+        Some(code) => Ok(Asked { code, attempt }),
+        None => Err(refusal(&attempt)),
+    }
+}
+
+impl Asked<'_> {
+    /// The code opens nothing: it stays counted.
+    fn refuse(self) -> ApiError {
+        refusal(&self.attempt)
+    }
+
+    /// Nobody knows what the code opens.
+    fn failed(self, error: StoreError) -> ApiError {
+        self.attempt.forgive();
+        error.into()
+    }
+}
+
+fn refusal(attempt: &Try<'_>) -> ApiError {
+    match attempt.beyond {
+        None => ApiError::share_not_found(),
+        Some(wait) => ApiError::TooMany { what: ATTEMPTS, wait },
+    }
 }
 
 /// Whoever made the share hears who came, if its agent is connected and understands that.

@@ -32,7 +32,7 @@ pub fn read(fields: &mut Fields<'_>) -> Option<Vec<NewRoute>> {
     })
 }
 
-/// A service as the recorded hub snapshots it: the suggested local port is the tunnel port.
+/// A service as the recorded hub snapshots it: the suggested local port is the tunnel port, if it has one.
 pub fn snapshot(service: ServiceRow) -> NewRoute {
     NewRoute {
         service_name: service.name,

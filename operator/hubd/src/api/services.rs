@@ -116,10 +116,12 @@ async fn save(core: &Core, workspace: &Workspace, new: Option<NewService>) -> Re
             Err(ApiError::text(409, "Service name belongs to another agent of the workspace"))
         }
         Saved::TooMany => {
-            Err(ApiError::text(402, "Service limit reached. Delete services that are no longer needed."))
-        }
-        Saved::NoPort => {
-            Err(ApiError::text(400, "No available tunnel ports. Delete services that are no longer needed."))
+            let limit = core.limits.services_per_workspace;
+            let message = format!(
+                "Service limit reached: a workspace has at most {limit} services here. Delete services that are no \
+                 longer needed, or let the hub allow more."
+            );
+            Err(ApiError::text(402, message))
         }
     }
 }

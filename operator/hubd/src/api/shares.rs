@@ -8,6 +8,7 @@ use axum::{
     http::{HeaderMap, StatusCode},
 };
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use super::{
     auth::Caller,
@@ -18,7 +19,7 @@ use super::{
 };
 use crate::{
     core::Core,
-    limits::{JOINS_PER_SHARE, SHARE_HOURS, SHARES_PER_WORKSPACE},
+    limits::{MAX_JOINS, SHARE_HOURS, SHARES_PER_WORKSPACE},
     moment::Moment,
     secret::ShareCode,
     store::{Change, Changed, Created, EndReason, NewRoute, NewShare, ShareRow, ShareState, Workspace},
@@ -48,7 +49,7 @@ pub async fn create(
     let name = fields.optional_string("name", NAME_MAX);
     let hours = fields.optional_number("expiresInHours", 1, SHARE_HOURS);
     let expires_at = future(&mut fields, now);
-    let max_joins = fields.optional_integer("maxJoins", 1, JOINS_PER_SHARE);
+    let max_joins = fields.optional_integer("maxJoins", 1, MAX_JOINS);
     let asked = routes::read(&mut fields);
     // A program that names an end or can repeat itself means what it says, also when that is nothing.
     let may_be_empty = fields.has("expiresAt") || idempotency_key.is_some();
@@ -62,7 +63,7 @@ pub async fn create(
         expires_at: expires_at.unwrap_or_else(|| now.after(hours.unwrap_or(DEFAULT_LIFE))),
         max_joins,
         idempotency_key,
-        routes: routes_or_snapshot(&core, &workspace, asked, may_be_empty).await?,
+        routes: routes_or_snapshot(&core, &workspace, agent.id, asked, may_be_empty).await?,
     };
     match core.store.create_share(new).await? {
         Created::Done(share) => {
@@ -81,10 +82,12 @@ pub async fn create(
     }
 }
 
-/// The routes that were asked for; without any, as recorded, everything that the workspace has exposed.
+/// The routes that were asked for; without any, everything that the calling agent has exposed. The recorded hub takes what
+/// the whole workspace has exposed: whoever makes a share then hands out what others never meant to.
 async fn routes_or_snapshot(
     core: &Core,
     workspace: &Workspace,
+    agent: Uuid,
     asked: Option<Vec<NewRoute>>,
     may_be_empty: bool,
 ) -> Result<Vec<NewRoute>, ApiError> {
@@ -94,7 +97,7 @@ async fn routes_or_snapshot(
         _ => {}
     }
     let services = core.store.services(&workspace.id).await?;
-    let exposed = services.into_iter().filter(|service| service.tunnel_port.is_some());
+    let exposed = services.into_iter().filter(|service| service.agent == Some(agent));
     let routes = exposed.map(routes::snapshot).collect::<Vec<_>>();
     if routes.is_empty() {
         return Err(ApiError::text(400, "No services to share. Expose some services first."));
@@ -132,7 +135,7 @@ pub async fn change(
     let share = own_share(&core, &caller, &code).await?;
     let mut fields = Fields::of(&body);
     let expires_at = future(&mut fields, Moment::now());
-    let max_joins = fields.optional_integer("maxJoins", 1, JOINS_PER_SHARE);
+    let max_joins = fields.optional_integer("maxJoins", 1, MAX_JOINS);
     let routes = routes::read(&mut fields);
     fields.finish()?;
     let routes_change = routes.is_some();

@@ -126,7 +126,7 @@ impl<'a> Fields<'a> {
             self.issues.push(wrong_type("string", self.get(field), self.path(field)));
             return None;
         };
-        let length = text.encode_utf16().count(); // as JavaScript counts
+        let length = text.chars().count(); // as Kubernetes counts, and our command line
         if length < min {
             let message = format!("String must contain at least {min} character(s)");
             self.size(field, Limit::Minimum(min as i64), "string", message);

@@ -10,7 +10,6 @@ use hyper_util::rt::TokioIo;
 use tokio::{
     io::{AsyncRead as _, ReadBuf},
     net::TcpStream,
-    sync::OwnedSemaphorePermit,
 };
 use tokio_rustls::server::TlsStream;
 use tokio_util::{either::Either, sync::CancellationToken};
@@ -19,7 +18,11 @@ use super::{
     Connection,
     frame::{FrameReader, PING},
 };
-use crate::wire::{Wire, WireIo};
+use crate::{
+    places::Place,
+    serve::Metered,
+    wire::{Wire, WireIo, patient},
+};
 
 /// Pings read at once.
 const PINGS_AT_ONCE: usize = 16;
@@ -31,11 +34,11 @@ pub struct DataStream {
     /// Cancelled when the hub drops all connections.
     pub killed: CancellationToken,
     /// One of the connections that we serve at a time.
-    _place: OwnedSemaphorePermit,
+    _place: Place,
 }
 
 /// What the bytes go over: plain, or TLS.
-pub type Socket = Either<TcpStream, Box<TlsStream<TcpStream>>>;
+pub type Socket = Either<TcpStream, Box<TlsStream<Metered>>>;
 
 /// The connection under an upgrade; `None` for one that did not come from our listener.
 pub fn after(upgraded: Upgraded, wire: &Wire) -> Option<Connection> {
@@ -43,7 +46,7 @@ pub fn after(upgraded: Upgraded, wire: &Wire) -> Option<Connection> {
     match upgraded.downcast::<TokioIo<WireIo<TcpStream>>>() {
         Ok(parts) => Some(unwrap(parts, Socket::Left, killed)),
         Err(upgraded) => {
-            let parts = upgraded.downcast::<TokioIo<WireIo<TlsStream<TcpStream>>>>().ok()?;
+            let parts = upgraded.downcast::<TokioIo<WireIo<TlsStream<Metered>>>>().ok()?;
             Some(unwrap(parts, |stream| Socket::Right(Box::new(stream)), killed))
         }
     }
@@ -56,6 +59,7 @@ fn unwrap<S>(
 ) -> Connection {
     let (stream, place) = parts.io.into_inner().into_parts();
     let stream = DataStream { socket: socket(stream), killed, _place: place };
+    patient(tcp(&stream.socket));
     Connection { reader: FrameReader { early: parts.read_buf.to_vec() }, stream }
 }
 
@@ -84,6 +88,6 @@ impl Connection {
 pub fn tcp(socket: &Socket) -> &TcpStream {
     match socket {
         Either::Left(stream) => stream,
-        Either::Right(stream) => stream.get_ref().0,
+        Either::Right(stream) => stream.get_ref().0.tcp(),
     }
 }

@@ -79,15 +79,28 @@ impl Store {
         rows.iter().map(|(id, end)| Ok((uuid(id, "a share's id")?, Moment::from_millis(*end)))).collect()
     }
 
-    /// Forgets shares that ended before `before`, and guests that no share knows any more.
+    /// Forgets shares that ended before `before`.
     pub async fn forget_ended_shares(&self, before: Moment) -> Result<u64, StoreError> {
-        let doing = doing("forgetting ended shares");
-        let mut transaction = self.write.begin().await.map_err(doing)?;
         let done = sqlx::query("DELETE FROM shares WHERE ended_at < $1").bind(before.millis());
-        let done = done.execute(&mut *transaction).await.map_err(doing)?;
+        let done = done.execute(&self.write).await.map_err(doing("forgetting ended shares"))?;
+        Ok(done.rows_affected())
+    }
+
+    /// Forgets guests whose last share ended before `before`.
+    pub async fn forget_guests(&self, before: Moment) -> Result<u64, StoreError> {
+        let doing = doing("forgetting guests");
+        let mut transaction = self.write.begin().await.map_err(doing)?;
         sqlx::query(
+            "DELETE FROM grants WHERE share_id IN (SELECT id FROM shares WHERE ended_at < $1) \
+             AND agent_id IN (SELECT id FROM agents WHERE workspace_id IS NULL)",
+        )
+        .bind(before.millis())
+        .execute(&mut *transaction)
+        .await
+        .map_err(doing)?;
+        let done = sqlx::query(
             "DELETE FROM agents WHERE workspace_id IS NULL AND token_expires_at < $1 \
-             AND id NOT IN (SELECT agent_id FROM grants)",
+             AND NOT EXISTS (SELECT 1 FROM grants WHERE agent_id = agents.id)",
         )
         .bind(before.millis())
         .execute(&mut *transaction)

@@ -9,7 +9,7 @@ use super::{
     uuid,
 };
 use crate::{
-    limits::JOINS_PER_SHARE,
+    limits::{AGENTS_PER_SHARE, JOINS_KEPT},
     moment::Moment,
     secret::{SecretHash, ShareCode},
 };
@@ -32,6 +32,16 @@ pub struct Joined {
     pub count: i64,
 }
 
+/// What became of somebody who wants to join.
+#[derive(Debug)]
+pub enum JoinOutcome {
+    Joined(Box<Joined>),
+    /// No live share has this code, or it has all the agents that its maker allows; nobody hears which.
+    Refused,
+    /// It has [`AGENTS_PER_SHARE`] agents.
+    Full,
+}
+
 /// One call of join.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JoinRow {
@@ -49,21 +59,24 @@ pub struct Access {
 }
 
 impl Store {
-    /// Joins the live share with this code. `None` is the one answer for every reason to refuse.
+    /// Joins the live share with this code.
     pub async fn join(
         &self,
         code: &ShareCode,
         joiner: Joiner<'_>,
         label: &str,
-    ) -> Result<Option<Joined>, StoreError> {
+    ) -> Result<JoinOutcome, StoreError> {
         let doing = doing("joining a share");
         let now = Moment::now();
         let mut transaction = self.write.begin().await.map_err(doing)?;
-        let Some(share) = shares::find(&mut transaction, "code", code.reveal()).await? else {
-            return Ok(None);
+        let share = shares::find(&mut transaction, "code", code.reveal()).await?;
+        let Some(share) = share.filter(|share| share.state(now) == ShareState::Active) else {
+            return Ok(JoinOutcome::Refused);
         };
-        if share.state(now) != ShareState::Active || is_full(&mut transaction, &share, joiner).await? {
-            return Ok(None);
+        match room(&mut transaction, &share, joiner).await? {
+            Room::Free => {}
+            Room::AsManyAsAsked => return Ok(JoinOutcome::Refused),
+            Room::Full => return Ok(JoinOutcome::Full),
         }
         let agent = match joiner {
             Joiner::Agent(id) => id,
@@ -73,14 +86,9 @@ impl Store {
             }
         };
         let join = JoinRow { agent, label: label.to_owned(), at: now };
-        insert_join(&mut transaction, &share, &join).await?;
-        let count = sqlx::query_scalar::<_, i64>("SELECT COUNT(*) FROM joins WHERE share_id = $1")
-            .bind(share.id.to_string())
-            .fetch_one(&mut *transaction)
-            .await
-            .map_err(doing)?;
+        let count = insert_join(&mut transaction, &share, &join).await?;
         transaction.commit().await.map_err(doing)?;
-        Ok(Some(Joined { share, join, count }))
+        Ok(JoinOutcome::Joined(Box::new(Joined { share, join, count })))
     }
 
     /// How many joins a share has seen, and the newest of them.
@@ -88,8 +96,8 @@ impl Store {
         let doing = doing("reading joins");
         let id = share.to_string();
         let mut connection = self.read.acquire().await.map_err(doing)?;
-        let count = sqlx::query_scalar::<_, i64>("SELECT COUNT(*) FROM joins WHERE share_id = $1");
-        let count = count.bind(&id).fetch_one(&mut *connection).await.map_err(doing)?;
+        let count = sqlx::query_scalar::<_, i64>("SELECT join_count FROM shares WHERE id = $1").bind(&id);
+        let count = count.fetch_optional(&mut *connection).await.map_err(doing)?.unwrap_or(0);
         let rows = sqlx::query_as::<_, (String, String, i64)>(
             "SELECT agent_id, agent_label, joined_at FROM joins WHERE share_id = $1 ORDER BY joined_at DESC, id LIMIT $2",
         );
@@ -98,6 +106,43 @@ impl Store {
             Ok(JoinRow { agent: uuid(&agent, "who joined")?, label, at: Moment::from_millis(at) })
         };
         Ok((count, rows.into_iter().map(row).collect::<Result<_, StoreError>>()?))
+    }
+
+    /// Whether an agent has joined a share.
+    pub async fn has_grant(&self, share: Uuid, agent: Uuid) -> Result<bool, StoreError> {
+        let mut connection = self.read.acquire().await.map_err(doing("looking for a grant"))?;
+        is_granted(&mut connection, &share.to_string(), agent).await
+    }
+
+    /// How many agents have joined a share.
+    pub async fn count_granted(&self, share: Uuid) -> Result<i64, StoreError> {
+        let mut connection = self.read.acquire().await.map_err(doing("counting grants"))?;
+        count_granted(&mut connection, &share.to_string()).await
+    }
+
+    /// The guests of a share, the one that was seen least of late first.
+    pub async fn guests(&self, share: Uuid) -> Result<Vec<Uuid>, StoreError> {
+        let rows = sqlx::query_scalar::<_, String>(
+            "SELECT a.id FROM grants g JOIN agents a ON a.id = g.agent_id \
+             WHERE g.share_id = $1 AND a.workspace_id IS NULL ORDER BY a.last_seen_at, a.id",
+        );
+        let rows = rows.bind(share.to_string()).fetch_all(&self.read).await;
+        rows.map_err(doing("reading the guests of a share"))?.iter().map(|id| uuid(id, "a guest")).collect()
+    }
+
+    /// Takes a guest's grant away, and its token with it.
+    pub async fn forget_guest(&self, share: Uuid, guest: Uuid) -> Result<(), StoreError> {
+        let doing = doing("forgetting a guest");
+        let mut transaction = self.write.begin().await.map_err(doing)?;
+        let grant = sqlx::query("DELETE FROM grants WHERE share_id = $1 AND agent_id = $2");
+        let grant = grant.bind(share.to_string()).bind(guest.to_string());
+        grant.execute(&mut *transaction).await.map_err(doing)?;
+        let agent = sqlx::query(
+            "DELETE FROM agents WHERE id = $1 AND workspace_id IS NULL \
+             AND NOT EXISTS (SELECT 1 FROM grants WHERE agent_id = $1)",
+        );
+        agent.bind(guest.to_string()).execute(&mut *transaction).await.map_err(doing)?;
+        transaction.commit().await.map_err(doing)
     }
 
     /// Whether an agent of `workspace` (`None`: of none) may reach a service now. `None` says nothing about why not.
@@ -164,30 +209,44 @@ impl Store {
     }
 }
 
-/// Whether nobody else may join: `maxJoins` counts agents, so one that has joined may come again.
-async fn is_full(
+/// Whether another agent may join.
+enum Room {
+    Free,
+    /// `maxJoins` agents have joined.
+    AsManyAsAsked,
+    /// [`AGENTS_PER_SHARE`] have.
+    Full,
+}
+
+/// Whether there is room for the joiner. One that has joined may come again, whatever the counts are.
+async fn room(
     connection: &mut SqliteConnection,
     share: &ShareRow,
     joiner: Joiner<'_>,
-) -> Result<bool, StoreError> {
-    let doing = doing("counting joins");
+) -> Result<Room, StoreError> {
     let id = share.id.to_string();
-    let joins = sqlx::query_scalar::<_, i64>("SELECT COUNT(*) FROM joins WHERE share_id = $1");
-    if joins.bind(&id).fetch_one(&mut *connection).await.map_err(doing)? >= JOINS_PER_SHARE {
-        return Ok(true);
+    if let Joiner::Agent(agent) = joiner
+        && is_granted(connection, &id, agent).await?
+    {
+        return Ok(Room::Free);
     }
-    let Some(max_joins) = share.max_joins else { return Ok(false) };
-    if let Joiner::Agent(agent) = joiner {
-        let granted =
-            sqlx::query_scalar::<_, i64>("SELECT COUNT(*) FROM grants WHERE share_id = $1 AND agent_id = $2");
-        let granted =
-            granted.bind(&id).bind(agent.to_string()).fetch_one(&mut *connection).await.map_err(doing)?;
-        if granted > 0 {
-            return Ok(false);
-        }
-    }
+    let agents = count_granted(connection, &id).await?;
+    Ok(match share.max_joins {
+        Some(most) if agents >= most => Room::AsManyAsAsked,
+        _ if agents >= AGENTS_PER_SHARE => Room::Full,
+        _ => Room::Free,
+    })
+}
+
+async fn is_granted(connection: &mut SqliteConnection, share: &str, agent: Uuid) -> Result<bool, StoreError> {
+    let sql = "SELECT COUNT(*) FROM grants WHERE share_id = $1 AND agent_id = $2";
+    let grants = sqlx::query_scalar::<_, i64>(sql).bind(share).bind(agent.to_string());
+    Ok(grants.fetch_one(connection).await.map_err(doing("looking for a grant"))? > 0)
+}
+
+async fn count_granted(connection: &mut SqliteConnection, share: &str) -> Result<i64, StoreError> {
     let grants = sqlx::query_scalar::<_, i64>("SELECT COUNT(*) FROM grants WHERE share_id = $1");
-    Ok(grants.bind(&id).fetch_one(&mut *connection).await.map_err(doing)? >= max_joins)
+    grants.bind(share).fetch_one(connection).await.map_err(doing("counting grants"))
 }
 
 async fn insert_guest(
@@ -213,17 +272,19 @@ async fn insert_guest(
     Ok(())
 }
 
+/// Writes a join and its grant; how many joins the share has seen. Only the newest are kept.
 async fn insert_join(
     connection: &mut SqliteConnection,
     share: &ShareRow,
     join: &JoinRow,
-) -> Result<(), StoreError> {
+) -> Result<i64, StoreError> {
     let doing = doing("writing a join");
+    let id = share.id.to_string();
     sqlx::query(
         "INSERT INTO joins (id, share_id, agent_id, agent_label, joined_at) VALUES ($1, $2, $3, $4, $5)",
     )
     .bind(Uuid::new_v4().to_string())
-    .bind(share.id.to_string())
+    .bind(&id)
     .bind(join.agent.to_string())
     .bind(&join.label)
     .bind(join.at.millis())
@@ -233,10 +294,23 @@ async fn insert_join(
     sqlx::query(
         "INSERT INTO grants (share_id, agent_id) VALUES ($1, $2) ON CONFLICT (share_id, agent_id) DO NOTHING",
     )
-    .bind(share.id.to_string())
+    .bind(&id)
     .bind(join.agent.to_string())
-    .execute(connection)
+    .execute(&mut *connection)
     .await
     .map_err(doing)?;
-    Ok(())
+    let sql = "UPDATE shares SET join_count = join_count + 1 WHERE id = $1 RETURNING join_count";
+    let count =
+        sqlx::query_scalar::<_, i64>(sql).bind(&id).fetch_one(&mut *connection).await.map_err(doing)?;
+    if count > JOINS_KEPT {
+        let older = sqlx::query(
+            "DELETE FROM joins WHERE share_id = $1 AND joined_at < \
+             (SELECT joined_at FROM joins WHERE share_id = $1 ORDER BY joined_at DESC LIMIT 1 OFFSET $2)",
+        );
+        older.bind(&id).bind(JOINS_KEPT - 1).execute(connection).await.map_err(doing)?;
+    }
+    Ok(count)
 }
+
+#[cfg(test)]
+mod tests;

@@ -58,12 +58,10 @@ pub enum Saved {
     OtherAgent,
     /// The workspace has as many as it may.
     TooMany,
-    /// All tunnel ports are taken.
-    NoPort,
 }
 
 /// The columns of [`Columns`].
-const COLUMNS: &str = "id, workspace_id, agent_id, name, target_host, target_port, tunnel_port, protocol, reach, status, \
+const COLUMNS: &str = "id, workspace_id, agent_id, name, target_host, target_port, workspace_port, protocol, reach, status, \
                        last_checked_at, created_at";
 type Columns = (
     String,
@@ -165,10 +163,7 @@ impl Store {
         let tunnel_port = match (new.agent, before.as_ref().and_then(|service| service.tunnel_port)) {
             (None, _) => None,
             (Some(_), Some(kept)) => Some(i64::from(kept)),
-            (Some(_), None) => match free_port(&mut transaction).await? {
-                Some(free) => Some(free),
-                None => return Ok(Saved::NoPort),
-            },
+            (Some(_), None) => free_port(&mut transaction, workspace).await?,
         };
         upsert(&mut transaction, workspace, new, tunnel_port).await?;
         let saved = find_by_name(&mut transaction, workspace, &new.name).await?;
@@ -187,7 +182,7 @@ impl Store {
     /// The services of a workspace, newest first.
     pub async fn services(&self, workspace: &str) -> Result<Vec<ServiceRow>, StoreError> {
         let sql = sqlx::AssertSqlSafe(format!(
-            "SELECT {COLUMNS} FROM services WHERE workspace_id = $1 ORDER BY created_at DESC, tunnel_port DESC, id"
+            "SELECT {COLUMNS} FROM services WHERE workspace_id = $1 ORDER BY created_at DESC, workspace_port DESC, id"
         ));
         let rows = sqlx::query_as::<_, Columns>(sql).bind(workspace).fetch_all(&self.read).await;
         rows.map_err(doing("listing services"))?.into_iter().map(ServiceRow::try_from).collect()
@@ -260,10 +255,14 @@ async fn find_by_name(
     row.map_err(doing("looking for a service by name"))?.map(ServiceRow::try_from).transpose()
 }
 
-/// The lowest tunnel port that no service has.
-async fn free_port(connection: &mut sqlx::SqliteConnection) -> Result<Option<i64>, StoreError> {
-    let sql = "SELECT tunnel_port FROM services WHERE tunnel_port IS NOT NULL ORDER BY tunnel_port";
-    let taken = sqlx::query_scalar::<_, i64>(sql).fetch_all(connection).await;
+/// The lowest tunnel port that no service of the workspace has, if there is one.
+async fn free_port(
+    connection: &mut sqlx::SqliteConnection,
+    workspace: &str,
+) -> Result<Option<i64>, StoreError> {
+    let sql = "SELECT workspace_port FROM services WHERE workspace_id = $1 AND workspace_port IS NOT NULL \
+               ORDER BY workspace_port";
+    let taken = sqlx::query_scalar::<_, i64>(sql).bind(workspace).fetch_all(connection).await;
     let mut taken = taken.map_err(doing("looking for a tunnel port"))?.into_iter().peekable();
     Ok(TUNNEL_PORTS.into_iter().find(|port| taken.next_if_eq(port).is_none()))
 }
@@ -276,10 +275,10 @@ async fn upsert(
 ) -> Result<(), StoreError> {
     let NewService { agent, name, target_host, target_port, protocol, reach } = new;
     let query = sqlx::query(
-        "INSERT INTO services (id, workspace_id, agent_id, name, target_host, target_port, tunnel_port, protocol, reach, \
-         status, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 'UNKNOWN', $10) \
+        "INSERT INTO services (id, workspace_id, agent_id, name, target_host, target_port, workspace_port, protocol, \
+         reach, status, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 'UNKNOWN', $10) \
          ON CONFLICT (workspace_id, name) DO UPDATE SET agent_id = excluded.agent_id, target_host = excluded.target_host, \
-         target_port = excluded.target_port, tunnel_port = excluded.tunnel_port, protocol = excluded.protocol, \
+         target_port = excluded.target_port, workspace_port = excluded.workspace_port, protocol = excluded.protocol, \
          reach = excluded.reach, status = excluded.status",
     )
     .bind(Uuid::new_v4().to_string())

@@ -4,7 +4,11 @@ use sqlx::SqliteConnection;
 use uuid::Uuid;
 
 use super::{EndReason, NewRoute, RouteRow, Store, StoreError, doing, routes, uuid};
-use crate::{limits::SHARES_PER_WORKSPACE, moment::Moment, secret::ShareCode};
+use crate::{
+    limits::{ENDED_SHARES_PER_WORKSPACE, SHARES_PER_WORKSPACE},
+    moment::Moment,
+    secret::ShareCode,
+};
 
 /// Tries at a code that nobody has; with 10^14 codes one is enough.
 const CODE_TRIES: usize = 5;
@@ -148,6 +152,7 @@ impl Store {
         if live.fetch_one(&mut *transaction).await.map_err(doing)? >= SHARES_PER_WORKSPACE {
             return Ok(Created::TooMany);
         }
+        forget_old(&mut transaction, new.workspace).await?;
         let id = Uuid::new_v4();
         insert_share(&mut transaction, id, &new, now).await?;
         if let Err(route) = routes::insert(&mut transaction, id, new.workspace, new.routes).await? {
@@ -215,6 +220,15 @@ impl Store {
         transaction.commit().await.map_err(doing)?;
         changed.map(Changed::Done).ok_or(StoreError::Corrupt { what: "a share just written" })
     }
+}
+
+/// Forgets the ended shares of a workspace but the newest.
+async fn forget_old(connection: &mut SqliteConnection, workspace: &str) -> Result<(), StoreError> {
+    let sql = "DELETE FROM shares WHERE workspace_id = $1 AND ended_at <= (SELECT ended_at FROM shares \
+               WHERE workspace_id = $1 AND ended_at IS NOT NULL ORDER BY ended_at DESC LIMIT 1 OFFSET $2)";
+    let old = sqlx::query(sql).bind(workspace).bind(ENDED_SHARES_PER_WORKSPACE);
+    old.execute(connection).await.map_err(doing("forgetting old shares"))?;
+    Ok(())
 }
 
 async fn insert_share(

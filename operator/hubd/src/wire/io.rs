@@ -10,12 +10,13 @@ use std::{
 
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    sync::OwnedSemaphorePermit,
+    net::TcpStream,
+    time::Instant,
 };
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
-use super::{Wire, frames::Frames, lock};
-use crate::limits::UNPROVEN_BYTES;
+use super::{Wire, frames::Frames, lock, pace::Pace};
+use crate::{limits::UNPROVEN_BYTES, places::Place};
 
 /// How a 101 begins; after the empty line that ends it come frames.
 const UPGRADE: &[u8] = b"HTTP/1.1 101 ";
@@ -37,8 +38,17 @@ pub struct WireIo<S> {
     sent: Frames,
     /// Bytes of frames received since nobody was proven.
     unproven: usize,
-    /// One of the connections that we serve at a time; given back with the stream.
-    place: OwnedSemaphorePermit,
+    pace: Pace,
+    /// Whether the kernel has been told that this peer may take its time.
+    trusted: bool,
+    /// Given back with the stream.
+    place: Place,
+}
+
+/// What a stream goes over.
+pub trait Tcp {
+    /// The connection, for its settings.
+    fn tcp(&self) -> Option<&TcpStream>;
 }
 
 /// What is being written.
@@ -54,7 +64,7 @@ enum Phase {
 // === impl WireIo ===
 
 impl<S> WireIo<S> {
-    pub fn new(stream: S, wire: Arc<Wire>, place: OwnedSemaphorePermit) -> Self {
+    pub fn new(stream: S, wire: Arc<Wire>, place: Place, accepted: Instant) -> Self {
         Self {
             stream,
             read_closed: Box::pin(wire.closed.clone().cancelled_owned()),
@@ -64,12 +74,14 @@ impl<S> WireIo<S> {
             received: Frames::default(),
             sent: Frames::default(),
             unproven: 0,
+            pace: Pace::new(accepted),
+            trusted: false,
             place,
         }
     }
 
-    /// The stream by itself, for whoever needs neither gate nor window.
-    pub fn into_parts(self) -> (S, OwnedSemaphorePermit) {
+    /// The stream by itself, for whoever needs neither gate nor window nor clocks.
+    pub fn into_parts(self) -> (S, Place) {
         (self.stream, self.place)
     }
 
@@ -107,13 +119,46 @@ impl<S> WireIo<S> {
     /// Follows what was read. An error is somebody who sends a lot and does not say who it is.
     fn follow_received(&mut self, bytes: &[u8]) -> Result<(), TooMuch> {
         self.received.follow(bytes, |_| {});
-        let proven = self.wire.sessions.load(Ordering::Acquire) > 0;
-        self.unproven = if proven { 0 } else { self.unproven + bytes.len() };
+        self.unproven = if self.wire.is_proven() { 0 } else { self.unproven + bytes.len() };
         if self.unproven > UNPROVEN_BYTES {
             self.wire.kill();
             return Err(TooMuch);
         }
         Ok(())
+    }
+
+    /// Ends the connection when its peer has taken too long to say what it wants or who it is.
+    fn is_late(&mut self, context: &mut Context<'_>) -> bool
+    where
+        S: Tcp,
+    {
+        let late = match self.phase {
+            Phase::Frames => {
+                let proven = self.wire.is_proven();
+                if proven && !self.trusted {
+                    self.trusted = true;
+                    self.stream.tcp().map(patient);
+                }
+                self.pace.proof_is_late(proven || self.wire.is_being_proven(), context)
+            }
+            _ => self.pace.request_is_late(&self.wire.stage, context),
+        };
+        if late {
+            self.wire.kill();
+        }
+        late
+    }
+
+    /// What a write came to. One that takes too long ends the connection, unless its peer is known.
+    fn written<T>(&mut self, written: Poll<T>, context: &mut Context<'_>) -> Poll<Result<T, Error>> {
+        if written.is_pending() {
+            let may_wait = matches!(self.phase, Phase::Frames) && self.wire.is_proven();
+            if !may_wait && self.pace.reader_is_late(context) {
+                self.wire.kill();
+                return Poll::Ready(Err(Error::new(ErrorKind::TimedOut, "the peer reads nothing")));
+            }
+        }
+        written.map(Ok)
     }
 
     /// How much may be read now: `None` for as much as there is room for; a pending poll while the gate is closed.
@@ -145,7 +190,7 @@ enum Allowed {
     Pong,
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for WireIo<S> {
+impl<S: AsyncRead + Tcp + Unpin> AsyncRead for WireIo<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -154,6 +199,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for WireIo<S> {
         let this = &mut *self;
         if this.read_closed.as_mut().poll(cx).is_ready() {
             return Poll::Ready(Ok(())); // nothing read: the end
+        }
+        if this.is_late(cx) {
+            return Poll::Ready(Ok(()));
         }
         let start = buffer.filled().len();
         match ready!(this.poll_gate(cx)) {
@@ -169,7 +217,10 @@ impl<S: AsyncRead + Unpin> AsyncRead for WireIo<S> {
                 buffer.put_slice(part.filled());
             }
         }
-        if matches!(this.phase, Phase::Frames) && this.follow_received(&buffer.filled()[start..]).is_err() {
+        let came = &buffer.filled()[start..];
+        if !matches!(this.phase, Phase::Frames) {
+            this.wire.stage.came(came.len());
+        } else if this.follow_received(came).is_err() {
             buffer.set_filled(start); // the end
         }
         Poll::Ready(Ok(()))
@@ -186,7 +237,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for WireIo<S> {
         if this.write_closed.as_mut().poll(cx).is_ready() {
             return Poll::Ready(Err(Error::new(ErrorKind::BrokenPipe, "the hub has closed this connection")));
         }
-        let written = ready!(Pin::new(&mut this.stream).poll_write(cx, bytes))?;
+        let written = Pin::new(&mut this.stream).poll_write(cx, bytes);
+        let written = ready!(this.written(written, cx))??;
+        this.pace.took(written);
         this.follow_sent(&bytes[..written]);
         Poll::Ready(Ok(written))
     }
@@ -195,15 +248,28 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for WireIo<S> {
         if self.write_closed.as_mut().poll(cx).is_ready() {
             return Poll::Ready(Err(Error::new(ErrorKind::BrokenPipe, "the hub has closed this connection")));
         }
-        Pin::new(&mut self.stream).poll_flush(cx)
+        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
+        ready!(self.written(flushed, cx))??;
+        self.pace.took_all();
+        if self.wire.stage.flushed() {
+            self.wire.seat.rest();
+        }
+        Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
         if self.write_closed.as_mut().poll(cx).is_ready() {
             return Poll::Ready(Ok(()));
         }
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        let shut = Pin::new(&mut self.stream).poll_shutdown(cx);
+        Poll::Ready(ready!(self.written(shut, cx))?)
     }
+}
+
+/// Lets the kernel wait for a peer for as long as it does by itself.
+pub fn patient(tcp: &TcpStream) {
+    // A connection that has gone has nothing to wait for.
+    let _ = rustix::net::sockopt::set_tcp_user_timeout(tcp, 0);
 }
 
 /// How many bytes of `pattern` match after one more; the patterns here repeat nothing but their first byte.
@@ -216,181 +282,4 @@ fn advance(pattern: &[u8], matched: usize, byte: u8) -> usize {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use tokio::{
-        io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream},
-        sync::Semaphore,
-    };
-    use tokio_util::sync::CancellationToken;
-
-    use super::*;
-    use crate::{
-        limits::{EVENT_OVERHEAD, FEED_HIGH, FEED_UNDER_PRESSURE, HUB_QUEUE, WINDOW_BYTES},
-        wire::NoWindow,
-    };
-
-    /// A connection on which frames flow, and its other end.
-    async fn upgraded() -> (WireIo<DuplexStream>, Arc<Wire>, DuplexStream) {
-        let (ours, mut theirs) = tokio::io::duplex(1024 * 1024);
-        let place = Arc::new(Semaphore::new(1)).acquire_owned().await.expect("is open");
-        let wire = Arc::new(Wire::new(
-            "127.0.0.1:1".parse().expect("an address"),
-            CancellationToken::new(),
-            Arc::default(),
-        ));
-        wire.sessions.store(1, Ordering::Release);
-        let mut io = WireIo::new(ours, wire.clone(), place);
-        // A body may say what it likes; the upgrade comes after it, in pieces.
-        let head: &[&[u8]] = &[
-            b"HTTP/1.1 200 OK\r\n\r\nHTTP/1.1 101 x\r\n\r\n",
-            b"HTTP/1.1 10",
-            b"1 Switching\r\nA: b\r\n\r",
-            b"\n",
-        ];
-        for (index, bytes) in head.iter().enumerate() {
-            if index == 1 {
-                wire.expect_frames();
-            }
-            io.write_all(bytes).await.expect("writes");
-        }
-        let mut seen = vec![0; head.iter().map(|bytes| bytes.len()).sum()];
-        theirs.read_exact(&mut seen).await.expect("reads");
-        assert!(matches!(io.phase, Phase::Frames));
-        (io, wire, theirs)
-    }
-
-    fn masked(payload: &[u8]) -> Vec<u8> {
-        [&[0x81, 0x80 | payload.len() as u8, 0, 0, 0, 0], payload].concat()
-    }
-
-    async fn reads_nothing(io: &mut WireIo<DuplexStream>) -> bool {
-        let mut byte = [0];
-        // One poll tells: whatever could be read is there already.
-        futures::poll!(std::pin::pin!(io.read(&mut byte))).is_pending()
-    }
-
-    #[tokio::test]
-    async fn a_closed_gate_lets_the_current_frame_through_and_no_other() {
-        let (mut io, wire, mut theirs) = upgraded().await;
-        theirs.write_all(&[masked(b"first"), masked(b"second")].concat()).await.expect("writes");
-        let mut bytes = [0; 64];
-        io.read_exact(&mut bytes[..3]).await.expect("reads");
-        let queued = wire.queue(FEED_HIGH + 1);
-        assert!(wire.is_gated());
-        let rest = masked(b"first").len() - 3;
-        io.read_exact(&mut bytes[..rest]).await.expect("reads");
-        assert!(reads_nothing(&mut io).await);
-        drop(queued);
-        let next = io.read(&mut bytes).await.expect("reads");
-        assert_eq!(&bytes[..next], masked(b"second"));
-    }
-
-    #[tokio::test]
-    async fn a_ping_behind_a_closed_gate_is_answered_here() {
-        let (mut io, wire, mut theirs) = upgraded().await;
-        let _queued = wire.queue(FEED_HIGH + 1);
-        theirs.write_all(&masked(b"data")).await.expect("writes");
-        assert!(reads_nothing(&mut io).await);
-        io.write_all(&[0x81, 1, b'2']).await.expect("writes");
-        let mut bytes = [0; 64];
-        let answer = io.read(&mut bytes).await.expect("reads");
-        assert_eq!(&bytes[..answer], PONG_FRAME);
-        assert!(reads_nothing(&mut io).await, "once");
-        io.write_all(&[0x81, 2, b'2', b'x']).await.expect("writes");
-        assert!(reads_nothing(&mut io).await, "that was no ping");
-    }
-
-    #[tokio::test]
-    async fn room_comes_back_when_an_event_has_been_taken() {
-        let (mut io, wire, mut theirs) = upgraded().await;
-        wire.reserve(WINDOW_BYTES, Duration::from_secs(60), || true).await.expect("there is room");
-        wire.hand_over(WINDOW_BYTES, || Ok::<_, ()>(())).expect("handed over");
-        assert!(!wire.try_reserve(EVENT_OVERHEAD));
-        io.write_all(&[0x81, 3, b'4', b'3']).await.expect("writes");
-        assert!(!wire.try_reserve(EVENT_OVERHEAD), "half of an acknowledgement");
-        io.write_all(&[b'x', 0x81, 3, b'4', b'2', b'x']).await.expect("writes");
-        assert!(wire.try_reserve(WINDOW_BYTES));
-        let mut taken = [0; 10];
-        theirs.read_exact(&mut taken).await.expect("reads");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_receiver_that_takes_nothing_is_given_up_only_for_good_reason() {
-        let (_io, wire, _theirs) = upgraded().await;
-        assert!(wire.try_reserve(WINDOW_BYTES));
-        let stalled = wire.reserve(1, Duration::from_secs(10), || true).await;
-        assert_eq!(stalled, Err(NoWindow::Stalled));
-        let mut patient = std::pin::pin!(wire.reserve(1, Duration::from_secs(10), || false));
-        assert!(tokio::time::timeout(Duration::from_secs(100), &mut patient).await.is_err());
-        wire.give_back(WINDOW_BYTES);
-        assert_eq!(patient.await, Ok(()));
-        wire.kill();
-        assert_eq!(wire.reserve(1, Duration::from_secs(10), || true).await, Err(NoWindow::Closed));
-    }
-
-    #[tokio::test]
-    async fn under_pressure_everybody_is_held_up_early_and_let_go_again() {
-        let (_io, wire, _theirs) = upgraded().await;
-        let hog = Arc::new(Wire::new(wire.peer, CancellationToken::new(), wire.budget.clone()));
-        let modest = wire.queue(FEED_UNDER_PRESSURE);
-        let hogged = hog.queue(HUB_QUEUE);
-        assert!(!wire.is_gated() && hog.is_gated());
-        let more = wire.queue(EVENT_OVERHEAD);
-        assert!(wire.is_gated());
-        drop(modest);
-        assert!(!wire.is_gated(), "its own share is small again, whatever the others do");
-        drop((hogged, more));
-        assert!(!hog.is_gated());
-        assert_eq!(wire.budget.0.load(Ordering::Acquire), 0);
-    }
-
-    #[tokio::test]
-    async fn connections_that_take_nothing_are_bounded_together_and_others_go_on_event_by_event() {
-        const EVENT: usize = WINDOW_BYTES / 4;
-        let (mut io, wire, mut theirs) = upgraded().await;
-        let stalled = |_| Arc::new(Wire::new(wire.peer, CancellationToken::new(), wire.budget.clone()));
-        let stalled: Vec<_> = (0..2 * HUB_QUEUE / WINDOW_BYTES).map(stalled).collect();
-        for wire in &stalled {
-            while wire.try_reserve(EVENT) {}
-        }
-        let held = wire.budget.0.load(Ordering::Acquire);
-        assert!(held > HUB_QUEUE && held <= HUB_QUEUE + EVENT, "{held}");
-
-        // One that takes its events still gets them, the next when the last has left.
-        wire.reserve(EVENT, Duration::from_secs(60), || true).await.expect("the first");
-        wire.hand_over(EVENT, || Ok::<_, ()>(())).expect("handed over");
-        let mut next = std::pin::pin!(wire.reserve(EVENT, Duration::from_secs(60), || true));
-        assert!(futures::poll!(&mut next).is_pending());
-        io.write_all(&[0x81, 3, b'4', b'2', b'x']).await.expect("writes");
-        assert_eq!(next.await, Ok(()));
-        wire.give_back(EVENT);
-        let mut taken = [0; 5];
-        theirs.read_exact(&mut taken).await.expect("reads");
-
-        drop(stalled);
-        assert_eq!(wire.budget.0.load(Ordering::Acquire), 0, "what was held has gone with its connections");
-        assert!(wire.try_reserve(WINDOW_BYTES));
-    }
-
-    #[tokio::test]
-    async fn who_does_not_say_who_it_is_may_not_send_much() {
-        let (mut io, wire, mut theirs) = upgraded().await;
-        wire.sessions.store(0, Ordering::Release);
-        theirs.write_all(&vec![0; UNPROVEN_BYTES + 1]).await.expect("writes");
-        let mut bytes = Vec::new();
-        let read = io.read_to_end(&mut bytes).await.expect("ends");
-        assert!(read <= UNPROVEN_BYTES);
-    }
-
-    #[tokio::test]
-    async fn a_killed_connection_ends_for_whoever_waits() {
-        let (mut io, wire, _theirs) = upgraded().await;
-        let _queued = wire.queue(FEED_HIGH + 1);
-        assert!(reads_nothing(&mut io).await);
-        wire.kill();
-        assert_eq!(io.read(&mut [0; 8]).await.expect("ends"), 0);
-        assert!(io.write_all(b"x").await.is_err());
-    }
-}
+mod tests;

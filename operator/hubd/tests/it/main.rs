@@ -4,7 +4,9 @@
 mod bridges;
 mod client;
 mod data;
+mod flood;
 mod flow;
+mod fuzz;
 mod node;
 mod process;
 mod recordings;

@@ -12,13 +12,18 @@ use serde_json::{Value, json};
 use crate::support::{Agent, KEY, TestHub, bridge, http, start};
 
 /// A hub's process. Killed when dropped.
-struct Process {
+pub struct Process {
     child: Child,
-    url: String,
+    pub url: String,
 }
 
 impl Process {
-    fn serve(data: &Path, extra: &[&str]) -> Self {
+    /// The number of the process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub fn serve(data: &Path, extra: &[&str]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_connect-hubd"))
             .args(["serve", "--listen", "127.0.0.1:0", "--print-addresses", "--data"])
             .arg(data)
@@ -47,7 +52,7 @@ impl Drop for Process {
     }
 }
 
-fn key(data: &Path, arguments: &[&str]) -> (bool, String) {
+pub fn key(data: &Path, arguments: &[&str]) -> (bool, String) {
     let output = Command::new(env!("CARGO_BIN_EXE_connect-hubd"))
         .arg("key")
         .args(arguments)

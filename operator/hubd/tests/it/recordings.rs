@@ -67,6 +67,7 @@ const ADDED: &[&str] = &[
     "hub",
     "version",
     "features",
+    "limits",
     "id",
     "state",
     "joins",

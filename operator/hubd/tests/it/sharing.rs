@@ -6,7 +6,7 @@ use connect_hubd::Limits;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::support::{KEY, OTHER_KEY, TestHub, bridge, eventually, route};
+use crate::support::{Agent, KEY, OTHER_KEY, TestHub, bridge, eventually, route};
 
 /// A date so far ahead that a test is over before, or as near as asked.
 fn in_millis(millis: i64) -> String {
@@ -335,16 +335,128 @@ async fn whoever_guesses_is_kept_out_for_a_while() {
     let message = format!("Too many attempts. Try again in {seconds} seconds.");
     assert_eq!(answer.body, json!({"statusCode": 429, "message": message}));
 
-    assert_eq!(ask(&good).await.status, 200, "the address may still try");
+    assert_eq!(ask(&good).await.status, 200);
     for code in ["abcdefgh24", "nonsense"] {
         assert_eq!(ask(&format!("/v1/env-shares/{code}")).await.status, 404);
     }
-    assert_eq!(ask(&good).await.status, 429, "now it may not");
+    // The address has no try left: what is wrong is not told from what is locked, what is right opens.
+    for code in ["abcdefgh25", "nonsense", "abcdefgh25/join"] {
+        let method = if code.ends_with("join") { "POST" } else { "GET" };
+        let answer = hub.ask(method, &format!("/v1/env-shares/{code}"), &[], None).await;
+        assert_eq!(answer.status, 429, "{code}");
+    }
+    assert_eq!(ask(&good).await.status, 200);
     let join = hub.ask("POST", &format!("{good}/join"), &[], Some(&json!({}))).await;
-    assert_eq!(join.status, 429);
+    assert_eq!(join.status, 201);
+    assert_eq!(ask(&good).await.status, 429, "one agent may join, and one has");
     // A header that nobody of ours wrote changes nothing.
     let forged = hub.ask("GET", &good, &[("x-forwarded-for", "192.0.2.1")], None).await;
     assert_eq!(forged.status, 429);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_thousand_guesses_at_once_are_no_more_than_in_a_row_and_lock_no_right_code_out() {
+    let hub = TestHub::start().await;
+    let maker = hub.agent(KEY).await;
+    let share = hub.share(&maker, &[], json!({"expiresAt": in_millis(600_000)})).await;
+    let good = format!("/v1/env-shares/{}", share["code"].as_str().expect("a code"));
+    let letters = "abcdefghjkmnpqrstuvwxyz23456789".chars().collect::<Vec<_>>();
+    let guess = async |number: usize| {
+        let [a, b] = [letters[number % 31], letters[number / 31 % 31]];
+        hub.ask("GET", &format!("/v1/env-shares/aaaaaaa{a}{b}z"), &[], None).await.status
+    };
+    let guesses = futures::future::join_all((0..900).map(guess));
+    let good_ones = futures::future::join_all((0..20).map(|_| hub.ask("GET", &good, &[], None)));
+    let (guesses, good_ones) = tokio::join!(guesses, good_ones);
+    let count = |status| guesses.iter().filter(|answer| **answer == status).count();
+    assert_eq!((count(404) + count(429), count(404) <= 20), (900, true), "{guesses:?}");
+    assert!(good_ones.iter().all(|answer| answer.status == 200));
+    assert_eq!(guess(901).await, 429);
+    assert_eq!(hub.ask("POST", &format!("{good}/join"), &[], Some(&json!({}))).await.status, 201);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_address_joins_only_so_often_and_who_has_joined_may_come_again() {
+    let hub = TestHub::with_limits(Limits { joins_per_address: 3, ..Limits::default() }).await;
+    let (maker, member, late) = (hub.agent(KEY).await, hub.agent(KEY).await, hub.agent(KEY).await);
+    let share = hub.share(&maker, &[], json!({"expiresAt": in_millis(600_000)})).await;
+    let path = format!("/v1/env-shares/{}/join", share["code"].as_str().expect("a code"));
+    let join = async |agent: Option<&Agent>| match agent {
+        Some(agent) => hub.ask_as(agent, "POST", &path, Some(&json!({}))).await,
+        None => hub.ask("POST", &path, &[], Some(&json!({}))).await,
+    };
+    for _ in 0..10 {
+        assert_eq!(join(Some(&member)).await.status, 201, "it counts once");
+    }
+    assert_eq!((join(None).await.status, join(None).await.status), (201, 201));
+    for newcomer in [None, Some(&late)] {
+        let answer = join(newcomer).await;
+        assert_eq!(answer.status, 429);
+        let said = answer.body["message"].as_str().expect("text");
+        assert!(said.starts_with("Too many joins from this address. Try again in "), "{said}");
+        assert!(answer.headers.contains_key("retry-after"));
+    }
+    assert_eq!(join(Some(&member)).await.status, 201);
+    let wrong = hub.ask("POST", "/v1/env-shares/abcdefgh23/join", &[], Some(&json!({}))).await;
+    assert_eq!(wrong.status, 404);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_share_without_routes_covers_what_its_maker_exposes_and_nothing_of_others() {
+    let hub = TestHub::start().await;
+    let (operator, laptop) = (hub.agent(KEY).await, hub.agent(KEY).await);
+    hub.service(&operator, "shop/demo/db", "shared").await;
+    hub.service(&operator, "admin", "workspace").await;
+    for body in [json!({}), json!({"routes": []})] {
+        let answer = hub.ask_as(&laptop, "POST", "/v1/env-shares", Some(&body)).await;
+        assert_eq!(answer.status, 400);
+        assert_eq!(answer.body["message"], "No services to share. Expose some services first.");
+    }
+    hub.service(&laptop, "web", "workspace").await;
+    let share = hub.share(&laptop, &[], json!({})).await;
+    let names = share["routes"].as_array().expect("routes").iter().map(|route| &route["serviceName"]);
+    assert_eq!(names.collect::<Vec<_>>(), ["web"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_workspace_has_its_own_services_and_is_told_how_many() {
+    let hub = TestHub::with_limits(Limits { services_per_workspace: 2, ..Limits::default() }).await;
+    let health = hub.ask("GET", "/health", &[], None).await.body;
+    assert_eq!(health["limits"]["servicesPerWorkspace"], 2);
+    for key in [KEY, OTHER_KEY] {
+        let agent = hub.agent(key).await;
+        for (name, port) in [("one", 23_000), ("two", 23_001), ("one", 23_000)] {
+            let body = json!({"agentId": agent.id, "name": name, "targetHost": "h", "targetPort": 1});
+            let answer = hub.ask_as(&agent, "POST", "/v1/services/register", Some(&body)).await;
+            assert_eq!((answer.status, &answer.body["service"]["tunnelPort"]), (201, &json!(port)));
+        }
+        let body = json!({"agentId": agent.id, "name": "three", "targetHost": "h", "targetPort": 1});
+        let answer = hub.ask_as(&agent, "POST", "/v1/services/register", Some(&body)).await;
+        let said = answer.body["message"].as_str().expect("text");
+        assert_eq!(answer.status, 402);
+        assert!(
+            said.starts_with("Service limit reached: a workspace has at most 2 services here."),
+            "{said}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_is_as_long_as_it_looks() {
+    let hub = TestHub::start().await;
+    let maker = hub.agent(KEY).await;
+    for (letter, length, status) in [
+        ("a", 100, 201),
+        ("a", 101, 400),
+        ("ü", 100, 201),
+        ("😀", 60, 201),
+        ("😀", 100, 201),
+        ("😀", 101, 400),
+    ] {
+        let body = json!({"name": letter.repeat(length), "expiresAt": in_millis(60_000)});
+        let answer = hub.ask_as(&maker, "POST", "/v1/env-shares", Some(&body)).await;
+        assert_eq!(answer.status, status, "{length} x {letter}: {answer:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
