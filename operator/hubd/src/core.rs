@@ -2,7 +2,8 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::Arc,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Instant,
 };
 
 use uuid::Uuid;
@@ -13,7 +14,7 @@ use crate::{
     bridges::{Bridges, tell_end, tell_new_end},
     ends::Ends,
     error_chain,
-    limits::Limits,
+    limits::{HEALTH_LIFE, Limits},
     moment::Moment,
     store::{EndReason, Store, StoreError},
 };
@@ -27,6 +28,14 @@ pub struct Core {
     pub ends: Ends,
     pub attempts: Attempts,
     pub limits: Limits,
+    health: Mutex<Health>,
+}
+
+/// Whether the database answered when it was last asked.
+#[derive(Debug)]
+struct Health {
+    is_alive: bool,
+    asked: Option<Instant>,
 }
 
 // === impl Core ===
@@ -40,7 +49,27 @@ impl Core {
             ends: Ends::default(),
             attempts: Attempts::new(&limits),
             limits,
+            health: Mutex::new(Health { is_alive: true, asked: None }),
         })
+    }
+
+    /// Whether the database answers. It is asked now and then, however many want to know: they need not show who they are.
+    pub async fn is_alive(&self) -> bool {
+        {
+            let mut health = self.health();
+            if health.asked.is_some_and(|asked| asked.elapsed() < HEALTH_LIFE) {
+                return health.is_alive;
+            }
+            health.asked = Some(Instant::now());
+        }
+        let is_alive = self.store.is_alive().await;
+        self.health().is_alive = is_alive;
+        is_alive
+    }
+
+    /// No code panics while it holds this lock, so a poisoned one is as good as any.
+    fn health(&self) -> MutexGuard<'_, Health> {
+        self.health.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Closes a share before its time: written down first, so that no dial is allowed any more, then cut.

@@ -6,6 +6,8 @@ use std::time::Duration;
 pub const BODY_BYTES: usize = 100 * 1024;
 /// A request, its body included: longer than any disk hiccup, shorter than a client's patience.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long it is believed that the database answers: everybody may ask that, as often as they like.
+pub const HEALTH_LIFE: Duration = Duration::from_secs(1);
 /// The head of the next request on a kept connection; below the 90 s after which common clients drop it themselves.
 pub const KEEP_ALIVE: Duration = Duration::from_secs(75);
 /// The head of a request: ours have some hundred bytes, and proxies add as many. A longer one is refused with 431.

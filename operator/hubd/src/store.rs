@@ -37,8 +37,11 @@ use uuid::Uuid;
 
 /// The database within the data folder.
 const FILE: &str = "hub.sqlite";
-/// How long to wait for another process (the `key` command) that writes, and for a free connection.
+/// How long to wait for another process (the `key` command) that writes.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a statement may stand in line: some hundred people who come at once, on a slow disk, and less than a request may
+/// take.
+const QUEUE_TIMEOUT: Duration = Duration::from_secs(20);
 /// Connections that read; a read takes microseconds, so a few serve thousands of sockets.
 const READERS: u32 = 4;
 
@@ -112,7 +115,7 @@ impl Store {
             .synchronous(SqliteSynchronous::Full)
             .busy_timeout(BUSY_TIMEOUT)
             .foreign_keys(true);
-        let pool = |size| SqlitePoolOptions::new().max_connections(size).acquire_timeout(BUSY_TIMEOUT);
+        let pool = |size| SqlitePoolOptions::new().max_connections(size).acquire_timeout(QUEUE_TIMEOUT);
         let open_failed = |source| StoreError::Open { path: path.clone(), source };
         let write = pool(1).connect_with(options.clone()).await.map_err(open_failed)?;
         let migrated = migrator().run(&write).await;

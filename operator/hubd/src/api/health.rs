@@ -57,7 +57,7 @@ pub async fn health(State(core): State<Arc<Core>>) -> Json<Health> {
         status: "ok",
         timestamp: Moment::now(),
         app_ready: true,
-        db_connected: core.store.is_alive().await,
+        db_connected: core.is_alive().await,
         hub: "connect-hubd",
         version: env!("CARGO_PKG_VERSION"),
         features: FEATURES,
