@@ -28,7 +28,8 @@ pub const OPEN_BODY_TIMEOUT: Duration = Duration::from_secs(10);
 /// Requests without a key over one connection, the last of which closes it: their answers are small, and so together less
 /// than 16 KiB, also if nobody reads them. For a proxy that keeps connections it is one more connection now and then.
 pub const ANONYMOUS_REQUESTS: usize = 16;
-/// Connections of those who have not proven who they are, all together. Each costs at most 16 KiB: 32 MiB.
+/// Connections of those who have not proven who they are, all together. One that rests costs less than 16 KiB for as long as
+/// [`KEEP_ALIVE`], one that asks for something or upgrades up to 32 KiB for ten seconds: 64 MiB at the very most.
 pub const UNPROVEN_CONNECTIONS: usize = 2_048;
 /// Those of one address (IPv6: one /64): an office whose people all join at once, and half of all.
 pub const UNPROVEN_PER_ADDRESS: usize = 1_024;

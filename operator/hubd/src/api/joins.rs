@@ -123,7 +123,7 @@ pub async fn join(
 
 /// What became of somebody who wants to join.
 enum Entry {
-    Joined(Joined),
+    Joined(Box<Joined>),
     Refused,
     /// The address has sent too many, and may send more after so long.
     TooMany(Duration),
@@ -153,7 +153,7 @@ async fn let_in(
         joined = core.store.join(&asked.code, joiner, label).await?;
     }
     Ok(match joined {
-        JoinOutcome::Joined(joined) => Entry::Joined(*joined),
+        JoinOutcome::Joined(joined) => Entry::Joined(joined),
         JoinOutcome::Full | JoinOutcome::Refused => Entry::Refused,
     })
 }
