@@ -72,7 +72,7 @@ fn prepare(folder: &Path, need: Option<Need>) -> Result<()> {
             let clock = &clock;
             scope.spawn(move || clock.step("PostgreSQL and Redis, by apt-get", APT, install))
         });
-        let usually = if first { CARGO } else { "seconds" };
+        let usually = if first { CARGO } else { "seconds, or minutes after a change" };
         let cargo = clock.step("operator, hub and plugin, by cargo", usually, || cargo(folder));
         // All are waited for, and the first that failed is told.
         let others = [control_plane, services].into_iter().flatten();
