@@ -4,7 +4,7 @@
 //! bytes. Those libraries are held at levels where they do not, whatever the filter says.
 
 use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::{Directive, ParseError};
+use tracing_subscriber::filter::{Directive, LevelFilter, ParseError};
 
 /// Libraries that print what they carry, at the finest level where they do not.
 const HELD: [&str; 10] = [
@@ -20,11 +20,29 @@ const HELD: [&str; 10] = [
     "sqlx=warn",
 ];
 
+/// Why a text cannot be used as a log filter.
+#[derive(Debug, thiserror::Error)]
+pub enum BadFilter {
+    /// It does not have the form of one.
+    #[error(transparent)]
+    Form(#[from] ParseError),
+    /// A word alone that is no level. It would be taken for the name of a module, and everything else would be silent.
+    #[error(
+        "{0:?} is not a log level: use off, error, warn, info, debug or trace; a module needs a level, as in connect_hub=debug"
+    )]
+    NoLevel(String),
+}
+
 /// The filter for `text`, such as `info` or `debug,connect_hub=trace`.
 ///
 /// # Errors
-/// The text is not a filter.
-pub fn log_filter(text: &str) -> Result<EnvFilter, ParseError> {
+/// The text is not a filter, or would silence everything by mistake.
+pub fn log_filter(text: &str) -> Result<EnvFilter, BadFilter> {
+    // Brackets name spans and fields, among them commas; a word outside of them stands alone.
+    let words = text.split(',').map(str::trim).filter(|word| !word.contains(['=', '[', ']', '{', '}']));
+    if let Some(word) = words.into_iter().find(|word| word.parse::<LevelFilter>().is_err()) {
+        return Err(BadFilter::NoLevel(word.to_owned()));
+    }
     let filter = EnvFilter::builder().parse(text)?;
     let held = HELD.iter().filter_map(|held| held.parse::<Directive>().ok());
     Ok(held.fold(filter, EnvFilter::add_directive))
@@ -41,6 +59,29 @@ mod tests {
             let filter = log_filter(asked).expect("a filter").to_string();
             assert!(filter.contains("tungstenite=info") && !filter.contains("tungstenite=trace"), "{filter}");
         }
-        assert!(log_filter("connect_hub=loud").is_err());
+    }
+
+    #[test]
+    fn what_would_silence_us_is_refused() {
+        for text in ["verbose", "info,verbose", "connect_hub", "inf0", "", "info,", "connect_hub=loud", "6"] {
+            let refused = log_filter(text).expect_err(text).to_string();
+            assert!(
+                text.contains('=') || refused.contains("use off, error, warn, info, debug or trace"),
+                "{refused}"
+            );
+        }
+        for text in [
+            "info",
+            "WARN",
+            " debug ",
+            "off",
+            "3",
+            "info,connect_hub=debug",
+            "connect_hub=trace",
+            "[request]=debug",
+            "info,[call{a=1,b=2}]=trace",
+        ] {
+            assert!(log_filter(text).is_ok(), "{text}");
+        }
     }
 }

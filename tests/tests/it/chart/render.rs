@@ -304,6 +304,8 @@ async fn values_that_cannot_work_are_refused_with_a_sentence() -> Result<()> {
         ("hub.url=https://me:secret@hub.example.com", "at '/hub/url'"),
         ("image.digest=latest", "at '/image/digest': 'latest' does not match pattern"),
         ("log.format=xml", "at '/log/format': value must be one of 'json', 'text'"),
+        ("log.filter=verbose", "at '/log/filter': 'verbose' does not match pattern"),
+        ("log.filter=info\\,connect_hub", "at '/log/filter'"),
         ("serviceMonitor.interval=often", "at '/serviceMonitor/interval'"),
         ("policies.maxExpiration=2weeks", "at '/policies/maxExpiration': '2weeks' does not match pattern"),
         ("policies.forbiddenNamespaces={Team_A}", "at '/policies/forbiddenNamespaces/0'"),
