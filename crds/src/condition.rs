@@ -26,7 +26,7 @@ pub mod kind {
 
 /// Condition reasons.
 pub mod reason {
-    /// Accepted: the spec can be acted on.
+    /// Accepted: the spec is valid.
     pub const ACCEPTED: &str = "Accepted";
     /// Accepted: `expires` or `expirationTime` cannot be used.
     pub const INVALID_EXPIRATION: &str = "InvalidExpiration";
@@ -82,6 +82,10 @@ pub mod reason {
     pub const SERVICE_LIMIT_REACHED: &str = "ServiceLimitReached";
     /// Stalled: what the object asks for at the hub belongs to another agent of the workspace.
     pub const NAME_TAKEN: &str = "NameTaken";
+    /// Active, Ready, Stalled: the Secret for the share's code cannot be written.
+    pub const SECRET_NOT_WRITABLE: &str = "SecretNotWritable";
+    /// Programmed, Active, Ready, Stalled: the operator may not change the object itself, which it must before it tells the hub.
+    pub const OBJECT_NOT_WRITABLE: &str = "ObjectNotWritable";
     /// Stalled: the CustomResourceDefinitions are older than the operator.
     pub const CRD_OUTDATED: &str = "CRDOutdated";
 }

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, LabelSelectorRequirement, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::{CustomResource, KubeSchema, ResourceExt};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::expiry::{Expiry, InvalidExpiry};
+use crate::selector::Selector;
 use crate::service_expose::HubRef;
 
 /// Suffix of the code Secret's default name.
@@ -61,13 +62,16 @@ const CODE_SECRET_SUFFIX: &str = "-share-code";
 #[x_kube(validation = Rule::new("!(has(self.expires) && has(self.expirationTime))").message("set either expires or expirationTime, not both"))]
 #[x_kube(validation = Rule::new("!has(self.expires) || self.expires.matches('^[0-9]+(h|d)$')").message("Invalid expires format. Use: 1h, 4h, 24h, 7d, etc."))]
 #[x_kube(validation = Rule::new("!has(self.expires) || !self.expires.matches('^0+[hd]$')").message("expires must be at least 1h"))]
+#[x_kube(validation = Rule::new("!has(self.expires) || !self.expires.matches('^[0-9]{6,}[hd]$')").message("expires must be at most 99999d: at most five digits, then h or d"))]
 #[x_kube(validation = Rule::new("!has(oldSelf.revoked) || !oldSelf.revoked || (has(self.revoked) && self.revoked)").message("revoked is one-way: a revoked share cannot be opened again; create a new EnvironmentShare"))]
 #[x_kube(validation = Rule::new("has(self.codeSecretName) == has(oldSelf.codeSecretName) && (!has(self.codeSecretName) || self.codeSecretName == oldSelf.codeSecretName)").message("codeSecretName is immutable"))]
+// Server-side apply may leave nothing of a spec whose every field has its default; without this it would be null, and refused.
+#[schemars(extend("default" = {}))]
 #[serde(rename_all = "camelCase")]
 pub struct EnvironmentShareSpec {
     /// A friendly name for people, at most 100 characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 100))]
+    #[schemars(length(max = 1000), extend("x-kubernetes-validations" = [{"rule": "size(self) <= 100", "message": "displayName must have at most 100 characters"}]))]
     pub display_name: Option<String>,
 
     /// Which ServiceExposes of this namespace are shared. Default: all of them.
@@ -77,7 +81,7 @@ pub struct EnvironmentShareSpec {
     /// How long the share lives, counted from its creation: a whole number of hours or days such as 4h or 7d. Default: 24h.
     /// Not together with expirationTime.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 6), regex(pattern = r"^[0-9]+(h|d)$"))]
+    #[schemars(length(max = 256))]
     pub expires: Option<String>,
 
     /// When the share ends, as a date and time with zone. The form for Git, where counting from creation would open the
@@ -103,7 +107,7 @@ pub struct EnvironmentShareSpec {
     /// Name of the Secret that receives the code. Default: the name of this object followed by -share-code. Cannot be
     /// changed later.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
+    #[schemars(length(max = 1000), extend("x-kubernetes-validations" = [{"rule": "size(self) <= 253 && self.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')", "message": "codeSecretName must be the name of a Secret: 1 to 253 lower-case letters, digits, '-' and '.', with a letter or digit at both ends"}]))]
     pub code_secret_name: Option<String>,
 
     /// A Secret of this namespace with the keys url and apiKey of the hub to use. Default: the operator's hub.
@@ -118,7 +122,7 @@ pub struct EnvironmentShareSpec {
 pub struct RouteSelection {
     /// Names of ServiceExposes of this namespace, 1 to 100. Not together with selector.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 100), inner(length(min = 1, max = 63)), extend("x-kubernetes-list-type" = "set"))]
+    #[schemars(length(min = 1, max = 100), inner(length(max = 253)), extend("x-kubernetes-list-type" = "set", "x-kubernetes-validations" = [{"rule": "self.all(name, size(name) >= 1 && size(name) <= 63)", "message": "the name of a ServiceExpose has 1 to 63 characters"}]))]
     pub names: Option<Vec<String>>,
 
     /// ServiceExposes of this namespace with these labels. Not together with names.
@@ -129,38 +133,11 @@ pub struct RouteSelection {
     /// ServiceExposes.
     #[serde(default)]
     pub membership: Membership,
-}
 
-/// A label selector: all of its requirements must hold.
-#[derive(JsonSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Selector {
-    /// Labels that must be present with exactly these values.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub match_labels: BTreeMap<String, String>,
-    /// Requirements with the operators In, NotIn, Exists and DoesNotExist.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
-    pub match_expressions: Vec<LabelSelectorRequirement>,
-}
-
-impl Selector {
-    /// Whether these labels fulfil every requirement. An unknown operator fulfils none.
-    pub fn matches(&self, labels: &BTreeMap<String, String>) -> bool {
-        self.match_labels.iter().all(|(key, value)| labels.get(key) == Some(value))
-            && self.match_expressions.iter().all(|requirement| {
-                let value = labels.get(&requirement.key);
-                let listed =
-                    |value: &String| requirement.values.as_ref().is_some_and(|values| values.contains(value));
-                match requirement.operator.as_str() {
-                    "In" => value.is_some_and(listed),
-                    "NotIn" => !value.is_some_and(listed),
-                    "Exists" => value.is_some(),
-                    "DoesNotExist" => value.is_none(),
-                    _ => false,
-                }
-            })
-    }
+    /// Open the share even while nothing is selected, so that it shares no route. Default: a share with membership Snapshot waits,
+    /// with the reason NoRoutes, until something is selected.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub allow_empty: bool,
 }
 
 /// Whether a share's routes follow the ServiceExposes after it has become joinable.
@@ -175,6 +152,7 @@ pub enum Membership {
 
 /// What the operator found and did.
 #[derive(JsonSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[schemars(extend("default" = crate::unseen_status()))]
 #[serde(rename_all = "camelCase")]
 pub struct EnvironmentShareStatus {
     /// The generation of the spec that this status speaks of.
@@ -265,6 +243,12 @@ impl EnvironmentShare {
         };
         let created = self.creation_timestamp().map_or(now, |Time(created)| created);
         Ok(expiry.after(created))
+    }
+
+    /// Whether the share may be opened while nothing is selected: it was asked for, or routes can come later.
+    pub fn may_be_empty(&self) -> bool {
+        self.membership() == Membership::Live
+            || self.spec.routes.as_ref().is_some_and(|routes| routes.allow_empty)
     }
 
     /// Whether routes follow the ServiceExposes after the share has become joinable.

@@ -13,16 +13,18 @@ pub mod gitops;
 pub mod labelled;
 pub mod mark;
 pub mod port;
+pub mod selector;
 pub mod service_expose;
 pub mod service_port;
 
 pub use environment_share::{
     EnvironmentShare, EnvironmentShareSpec, EnvironmentShareStatus, JoinRecord, Joins, Membership,
-    RouteSelection, RouteStatus, Selector,
+    RouteSelection, RouteStatus,
 };
 pub use expiry::{Expiry, InvalidExpiry};
 pub use mark::{Maker, Mark, Signature};
 pub use port::{LocalPort, PortRef};
+pub use selector::{Requirement, Selector};
 pub use service_expose::{
     HubRef, Protocol, Reach, ServiceExpose, ServiceExposeSpec, ServiceExposeStatus, ServiceRef,
 };
@@ -83,6 +85,15 @@ pub mod secret_key {
     pub const API_KEY: &str = "apiKey";
     /// Hub Secret: PEM certificates of a private CA (optional).
     pub const CA: &str = "ca.crt";
+}
+
+/// The generation that a status speaks of while no operator has looked at its object. No object has it, so that every tool that
+/// compares generations waits, also one that takes an object without a status for ready.
+pub const UNSEEN_GENERATION: i64 = -1;
+
+/// The status of an object that no operator has looked at.
+fn unseen_status() -> serde_json::Value {
+    serde_json::json!({ "observedGeneration": UNSEEN_GENERATION })
 }
 
 /// The YAML of one kind's CustomResourceDefinition, as committed in `crds/`.

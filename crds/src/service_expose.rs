@@ -1,8 +1,10 @@
 //! `ServiceExpose`: one port of one Service as a named route at a hub.
 
+use std::borrow::Cow;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use crate::port::{LocalPort, PortRef};
@@ -56,7 +58,7 @@ pub struct ServiceExposeSpec {
     /// What teammates see and type: lower-case letters, digits and hyphens, at most 63. Default: the Service's name.
     /// Cannot be changed later.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
+    #[schemars(length(max = 1000), extend("x-kubernetes-validations" = [{"rule": "size(self) <= 63 && self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')", "message": "routeName must have 1 to 63 lower-case letters, digits and hyphens, with a letter or digit at both ends"}]))]
     pub route_name: Option<String>,
 
     /// The port suggested for the teammate's machine, 1 to 65535. Default: the number of the Service's port.
@@ -87,7 +89,7 @@ pub struct ServiceExposeSpec {
 #[serde(rename_all = "camelCase")]
 pub struct ServiceRef {
     /// Name of the Service.
-    #[schemars(length(min = 1, max = 63))]
+    #[schemars(length(max = 1000), extend("x-kubernetes-validations" = [{"rule": "size(self) >= 1 && size(self) <= 63", "message": "the name of a Service has 1 to 63 characters"}]))]
     pub name: String,
     /// Number or name of one of the Service's ports.
     pub port: PortRef,
@@ -103,7 +105,7 @@ pub struct HubRef {
 }
 
 /// What is spoken on a port.
-#[derive(JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Protocol {
     /// Not known; hubs treat it as TCP.
     #[default]
@@ -122,6 +124,28 @@ pub enum Protocol {
     Udp,
 }
 
+impl JsonSchema for Protocol {
+    fn schema_name() -> Cow<'static, str> {
+        "Protocol".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    // An enumeration would list UDP among what is supported, or leave out the sentence that says why it is not.
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "string",
+            "maxLength": 64,
+            "x-kubernetes-validations": [{
+                "rule": "self in ['Auto', 'TCP', 'HTTP', 'HTTPS', 'UDP']",
+                "message": "protocol must be Auto, TCP, HTTP or HTTPS, written like this"
+            }]
+        })
+    }
+}
+
 impl Protocol {
     /// The name as hubs write it.
     pub fn as_hub_str(self) -> &'static str {
@@ -135,7 +159,8 @@ impl Protocol {
     }
 }
 
-/// Who reaches a route.
+/// Who reaches the route. Shared, the default: only teammates who join a share with it. Workspace: also, by its name, everybody
+/// of the hub's workspace. With public: true it is always Workspace.
 #[derive(JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Reach {
     /// Only through a share that names the route.
@@ -147,6 +172,7 @@ pub enum Reach {
 
 /// What the operator found and did.
 #[derive(JsonSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[schemars(extend("default" = crate::unseen_status()))]
 #[serde(rename_all = "camelCase")]
 pub struct ServiceExposeStatus {
     /// The generation of the spec that this status speaks of.

@@ -21,6 +21,11 @@ enum Verdict {
 use Verdict::{Accepted, Refused};
 
 const EXPIRES_FORMAT: &str = "Invalid expires format. Use: 1h, 4h, 24h, 7d, etc.";
+const EXPIRES_TOO_LONG: &str = "expires must be at most 99999d: at most five digits, then h or d";
+const NAME_OF_AN_EXPOSE: &str = "the name of a ServiceExpose has 1 to 63 characters";
+const NAME_OF_A_SECRET: &str = "codeSecretName must be the name of a Secret: 1 to 253 lower-case letters, digits, '-' and '.', with a letter or digit at both ends";
+const NAME_OF_A_SERVICE: &str = "the name of a Service has 1 to 63 characters";
+const PROTOCOL: &str = "protocol must be Auto, TCP, HTTP or HTTPS, written like this";
 const EXPIRES_TOO_SHORT: &str = "expires must be at least 1h";
 const ONE_END: &str = "set either expires or expirationTime, not both";
 const ONE_SELECTION: &str = "set either routes.names or routes.selector, not both";
@@ -31,7 +36,8 @@ const PORT: &str =
     "port must be a number from 1 to 65535, without quotes, or the name of one of the Service's ports";
 const ROUTE_NAME_STAYS: &str =
     "routeName is immutable: teammates and shares know the route by it; create a new ServiceExpose instead";
-const ROUTE_NAME_PATTERN: &str = "spec.routeName in body should match '^[a-z0-9]([-a-z0-9]*[a-z0-9])?$'";
+const ROUTE_NAME_PATTERN: &str =
+    "routeName must have 1 to 63 lower-case letters, digits and hyphens, with a letter or digit at both ends";
 const NO_UDP: &str = "UDP cannot be exposed: hubs carry TCP connections only; use TCP, HTTP, HTTPS or Auto";
 const PUBLIC_IMPLIES_WORKSPACE: &str =
     "public implies reach: Workspace; remove reach: Shared or set public to false";
@@ -43,7 +49,13 @@ async fn environment_shares_are_judged_at_admission() -> Result<()> {
         (json!({ "displayName": "x".repeat(100) }), Accepted),
         (
             json!({ "displayName": "x".repeat(101) }),
-            Refused("spec.displayName", "may not be more than 100 bytes"),
+            Refused("spec.displayName", "displayName must have at most 100 characters"),
+        ),
+        // Characters, not bytes and not what JavaScript counts.
+        (json!({ "displayName": "\u{1f680}".repeat(100) }), Accepted),
+        (
+            json!({ "displayName": "\u{1f680}".repeat(101) }),
+            Refused("spec.displayName", "displayName must have at most 100 characters"),
         ),
         // Routes: by name or by label.
         (json!({ "routes": {} }), Accepted),
@@ -62,10 +74,9 @@ async fn environment_shares_are_judged_at_admission() -> Result<()> {
             json!({ "routes": { "names": ["a", "a"] } }),
             Refused("spec.routes.names[1]", "Duplicate value: \"a\""),
         ),
-        (
-            json!({ "routes": { "names": [""] } }),
-            Refused("spec.routes.names[0]", "spec.routes.names[0] in body should be at least 1 chars long"),
-        ),
+        (json!({ "routes": { "names": [""] } }), Refused("spec.routes.names", NAME_OF_AN_EXPOSE)),
+        (json!({ "routes": { "names": ["x".repeat(64)] } }), Refused("spec.routes.names", NAME_OF_AN_EXPOSE)),
+        (json!({ "routes": { "allowEmpty": true } }), Accepted),
         (
             json!({ "routes": { "membership": "Sometimes" } }),
             Refused("spec.routes.membership", "supported values: \"Snapshot\", \"Live\""),
@@ -86,7 +97,11 @@ async fn environment_shares_are_judged_at_admission() -> Result<()> {
         (json!({ "expires": "1H" }), Refused("spec", EXPIRES_FORMAT)),
         (json!({ "expires": " 1h" }), Refused("spec", EXPIRES_FORMAT)),
         (json!({ "expires": "" }), Refused("spec", EXPIRES_FORMAT)),
-        (json!({ "expires": "1000000h" }), Refused("spec.expires", "may not be more than 6 bytes")),
+        (json!({ "expires": "30m" }), Refused("spec", EXPIRES_FORMAT)),
+        (json!({ "expires": "99999d" }), Accepted),
+        (json!({ "expires": "100000h" }), Refused("spec", EXPIRES_TOO_LONG)),
+        (json!({ "expires": "9999999h" }), Refused("spec", EXPIRES_TOO_LONG)),
+        (json!({ "expires": "99999999999999999999d" }), Refused("spec", EXPIRES_TOO_LONG)),
         (
             json!({ "expires": 24 }),
             Refused("spec.expires", "spec.expires in body must be of type string: \"integer\""),
@@ -126,22 +141,140 @@ async fn environment_shares_are_judged_at_admission() -> Result<()> {
         ),
         // Names of Secrets.
         (json!({ "codeSecretName": "demo-code" }), Accepted),
-        (
-            json!({ "codeSecretName": "Demo_Code" }),
-            Refused(
-                "spec.codeSecretName",
-                "spec.codeSecretName in body should match '^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$'",
-            ),
-        ),
-        (
-            json!({ "codeSecretName": "" }),
-            Refused("spec.codeSecretName", "spec.codeSecretName in body should be at least 1 chars long"),
-        ),
+        (json!({ "codeSecretName": "Demo_Code" }), Refused("spec.codeSecretName", NAME_OF_A_SECRET)),
+        (json!({ "codeSecretName": "" }), Refused("spec.codeSecretName", NAME_OF_A_SECRET)),
+        (json!({ "codeSecretName": "x".repeat(254) }), Refused("spec.codeSecretName", NAME_OF_A_SECRET)),
         (json!({ "hubRef": { "name": "team-hub" } }), Accepted),
         (json!({ "hubRef": {} }), Refused("spec.hubRef.name", "Required value")),
         (json!({ "revoked": true }), Accepted),
     ];
     check_creations::<connect_crds::EnvironmentShare>(rows).await
+}
+
+/// Selectors as core Kubernetes judges them, and those that can never match.
+#[tokio::test]
+async fn selectors_are_judged_at_admission() -> Result<()> {
+    const KEY: &str = "at most 63 letters, digits, '-', '_' and '.', with a letter or digit at both ends, after an optional DNS prefix and '/'";
+    const VALUE: &str = "at most 63 letters, digits, '-', '_' and '.', with a letter or digit at both ends";
+    const BOTH: &str =
+        "this selector can never match: it asks for a label both to be there and not to be there";
+    const EXCLUDED: &str =
+        "this selector can never match: matchExpressions excludes the value that matchLabels asks for";
+    const NO_VALUE: &str = "this selector can never match: matchExpressions leaves no value for a label";
+    let place = "spec.routes.selector";
+    let first = "spec.routes.selector.matchExpressions[0]";
+    let labels = |labels: Value| json!({ "routes": { "selector": { "matchLabels": labels } } });
+    let one = |key: &str, operator: &str, values: &[&str]| json!({ "key": key, "operator": operator, "values": values });
+    let all = |rows: &[Value]| json!({ "routes": { "selector": { "matchExpressions": rows } } });
+    let mixed = |labels: Value, row: Value| json!({ "routes": { "selector": { "matchLabels": labels, "matchExpressions": [row] } } });
+    let rows = [
+        (json!({ "routes": { "selector": {} } }), Accepted),
+        (labels(json!({ "app.kubernetes.io/name": "web", "tier": "" })), Accepted),
+        (labels(json!({ "a b": "x" })), Refused(place, KEY)),
+        (labels(json!({ "-a": "x" })), Refused(place, KEY)),
+        (labels(json!({ "Example.com/a": "x" })), Refused(place, KEY)),
+        (
+            labels({
+                let mut row = serde_json::Map::new();
+                row.insert("x".repeat(64), json!("x"));
+                Value::Object(row)
+            }),
+            Refused(place, KEY),
+        ),
+        (labels(json!({ "a": "x y" })), Refused(place, VALUE)),
+        (labels(json!({ "a": "-x" })), Refused(place, VALUE)),
+        (
+            labels(json!({ "a": "x".repeat(64) })),
+            Refused("spec.routes.selector.matchLabels.a", "may not be more than 63 bytes"),
+        ),
+        (all(&[one("a", "In", &["x", "z"]), one("b", "NotIn", &["x"]), one("c", "Exists", &[])]), Accepted),
+        (all(&[one("a", "DoesNotExist", &[]), one("a", "NotIn", &["x"])]), Accepted),
+        (
+            all(&[one("a", "In", &[])]),
+            Refused(first, "values must have at least one value with the operators In and NotIn"),
+        ),
+        (
+            all(&[json!({"key": "a", "operator": "NotIn"})]),
+            Refused(first, "values must have at least one value with the operators In and NotIn"),
+        ),
+        (
+            all(&[one("a", "Exists", &["x"])]),
+            Refused(first, "values must be left out with the operators Exists and DoesNotExist"),
+        ),
+        (
+            all(&[one("a", "DoesNotExist", &["x"])]),
+            Refused(first, "values must be left out with the operators Exists and DoesNotExist"),
+        ),
+        (
+            all(&[one("a", "Matches", &["x"])]),
+            Refused(
+                "spec.routes.selector.matchExpressions[0].operator",
+                "supported values: \"In\", \"NotIn\", \"Exists\", \"DoesNotExist\"",
+            ),
+        ),
+        (all(&[one("a b", "Exists", &[])]), Refused(first, KEY)),
+        (all(&[one("a", "In", &["x y"])]), Refused(first, VALUE)),
+        (all(&[one("a", "Exists", &[]), one("a", "DoesNotExist", &[])]), Refused(place, BOTH)),
+        (all(&[one("a", "In", &["x"]), one("a", "DoesNotExist", &[])]), Refused(place, BOTH)),
+        (mixed(json!({ "a": "x" }), one("a", "DoesNotExist", &[])), Refused(place, BOTH)),
+        (mixed(json!({ "a": "x" }), one("a", "In", &["z"])), Refused(place, EXCLUDED)),
+        (mixed(json!({ "a": "x" }), one("a", "NotIn", &["x"])), Refused(place, EXCLUDED)),
+        (mixed(json!({ "a": "x" }), one("a", "In", &["x", "z"])), Accepted),
+        (all(&[one("a", "In", &["x"]), one("a", "In", &["z"])]), Refused(place, NO_VALUE)),
+        (all(&[one("a", "In", &["x"]), one("a", "NotIn", &["x", "z"])]), Refused(place, NO_VALUE)),
+        (all(&[one("a", "In", &["x", "z"]), one("a", "NotIn", &["x"])]), Accepted),
+        (all(&[one("a", "In", &["x"]), one("b", "NotIn", &["x"])]), Accepted),
+    ];
+    check_creations::<connect_crds::EnvironmentShare>(rows).await
+}
+
+/// What is given up to server-side apply leaves nothing that is refused.
+#[tokio::test]
+async fn a_share_of_client_side_apply_can_be_applied_by_the_server() -> Result<()> {
+    let cluster = control_plane::shared().await?;
+    let namespace = Namespace::create(cluster, "migrated").await?;
+    for (name, spec) in [
+        ("empty", json!({})),
+        ("routes", json!({ "routes": {} })),
+        ("selector", json!({ "routes": { "selector": {} } })),
+        ("full", json!({ "expires": "4h", "routes": { "names": ["a"] } })),
+    ] {
+        let share = json!({"apiVersion": "connect.privateconnect.co/v1alpha1", "kind": "EnvironmentShare",
+            "metadata": {"name": name}, "spec": spec})
+        .to_string();
+        namespace.kubectl().apply(&share).await?;
+        for _ in 0..2 {
+            let words = ["apply", "--server-side", "-f", "-"];
+            let applied = namespace.kubectl().run_with_input(words, &share).await?.success()?;
+            assert_eq!(applied.stderr, "", "{name}");
+        }
+    }
+    Ok(())
+}
+
+/// Where a field takes some words only, `kubectl explain` says what each means.
+#[test]
+fn every_choice_is_explained() -> Result<()> {
+    fn walk(path: &str, schema: &Value, silent: &mut Vec<String>) {
+        let said = schema["description"].as_str().unwrap_or_default();
+        let words = schema["enum"].as_array().into_iter().flatten().filter_map(Value::as_str);
+        silent.extend(words.filter(|word| !said.contains(word)).map(|word| format!("{path}: {word}")));
+        for (name, field) in schema["properties"].as_object().into_iter().flatten() {
+            walk(&format!("{path}.{name}"), field, silent);
+        }
+        if schema["items"].is_object() {
+            walk(path, &schema["items"], silent);
+        }
+    }
+    let mut silent = Vec::new();
+    for manifest in [
+        connect_crds::manifest::<connect_crds::ServiceExpose>()?,
+        connect_crds::manifest::<connect_crds::EnvironmentShare>()?,
+    ] {
+        walk("", &manifest["spec"]["versions"][0]["schema"]["openAPIV3Schema"], &mut silent);
+    }
+    assert_eq!(silent, [""; 0]);
+    Ok(())
 }
 
 #[tokio::test]
@@ -181,9 +314,11 @@ async fn service_exposes_are_judged_at_admission() -> Result<()> {
         ),
         // Route names: as DNS labels.
         (with(json!({ "routeName": "x".repeat(63) })), Accepted),
+        (with(json!({ "routeName": "x".repeat(64) })), Refused("spec.routeName", ROUTE_NAME_PATTERN)),
+        (with(json!({ "routeName": "" })), Refused("spec.routeName", ROUTE_NAME_PATTERN)),
         (
-            with(json!({ "routeName": "x".repeat(64) })),
-            Refused("spec.routeName", "may not be more than 63 bytes"),
+            json!({ "serviceRef": { "name": "x".repeat(64), "port": 1 } }),
+            Refused("spec.serviceRef.name", NAME_OF_A_SERVICE),
         ),
         (with(json!({ "routeName": "Postgres" })), Refused("spec.routeName", ROUTE_NAME_PATTERN)),
         (with(json!({ "routeName": "a_b" })), Refused("spec.routeName", ROUTE_NAME_PATTERN)),
@@ -195,10 +330,9 @@ async fn service_exposes_are_judged_at_admission() -> Result<()> {
         (with(json!({ "protocol": "HTTP" })), Accepted),
         (with(json!({ "protocol": "HTTPS" })), Accepted),
         (with(json!({ "protocol": "UDP" })), Refused("spec", NO_UDP)),
-        (
-            with(json!({ "protocol": "SCTP" })),
-            Refused("spec.protocol", "supported values: \"Auto\", \"TCP\", \"HTTP\", \"HTTPS\", \"UDP\""),
-        ),
+        (with(json!({ "protocol": "SCTP" })), Refused("spec.protocol", PROTOCOL)),
+        (with(json!({ "protocol": "tcp" })), Refused("spec.protocol", PROTOCOL)),
+        (with(json!({ "protocol": "" })), Refused("spec.protocol", PROTOCOL)),
         // Who reaches it.
         (with(json!({ "reach": "Shared" })), Accepted),
         (with(json!({ "reach": "Workspace", "public": true })), Accepted),
