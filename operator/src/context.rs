@@ -38,6 +38,9 @@ use crate::tunnels::{HubConnection, Hubs};
 /// Label that an EndpointSlice carries with the name of its Service.
 pub const SERVICE_NAME_LABEL: &str = "kubernetes.io/service-name";
 
+/// Longest name of an object, in characters, as Kubernetes has it.
+pub const MAX_NAME: usize = 253;
+
 /// Label that an EndpointSlice carries with the name of who keeps it.
 const MANAGED_BY_LABEL: &str = "endpointslice.kubernetes.io/managed-by";
 
@@ -242,7 +245,7 @@ impl Context {
         let regarding = object.object_ref(&());
         let event = Event {
             metadata: ObjectMeta {
-                name: Some(format!("{}.{suffix}", object.name_any())),
+                name: Some(event_name(&object.name_any(), suffix)),
                 namespace: regarding.namespace.clone(),
                 ..ObjectMeta::default()
             },
@@ -270,6 +273,13 @@ impl Context {
     pub fn now(&self) -> Timestamp {
         clock::now()
     }
+}
+
+/// The name of an Event about this object, cut to what names may have.
+fn event_name(object: &str, suffix: &str) -> String {
+    let room = MAX_NAME.saturating_sub(suffix.len() + 1);
+    let object: String = object.chars().take(room).collect();
+    format!("{}.{suffix}", object.trim_end_matches(['.', '-']))
 }
 
 /// An Event to be told.
@@ -327,6 +337,15 @@ fn ready_addresses(service: &Service, wanted: &PortRef, slices: &[EndpointSlice]
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn events_of_objects_with_long_names_have_names() {
+        assert_eq!(event_name("demo", "ab12"), "demo.ab12");
+        for object in ["x".repeat(253), format!("{}.b", "x".repeat(250)), format!("{}--b", "x".repeat(246))] {
+            let name = event_name(&object, "ab12");
+            assert!(name.len() <= MAX_NAME && name.ends_with("x.ab12"), "{name}");
+        }
+    }
 
     #[test]
     fn a_headless_services_ready_endpoints_are_found_by_the_ports_name() {

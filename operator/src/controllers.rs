@@ -8,6 +8,7 @@ use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
 
+use connect_crds::condition::{Verdict, kind, reason};
 use futures::{StreamExt, future};
 use jiff::SignedDuration;
 use kube::api::{Patch, PatchParams};
@@ -20,8 +21,8 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::cluster::{FIELD_MANAGER, call};
-use crate::context::Context;
-use crate::error::{Error, chain};
+use crate::context::{Context, Notice};
+use crate::error::{Error, Refusal, chain};
 use crate::watches::Trigger;
 
 /// Reconciliations of one kind under way at once. Enough to hide a hub's latency, few enough not to flood it.
@@ -50,6 +51,36 @@ pub enum Leaving {
     Uninstalled,
     /// The namespace is deleted, and the object with it.
     NamespaceEnds,
+}
+
+/// What the API server does not let us write, so that a share or route cannot be as asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unwritten {
+    /// Condition reason.
+    pub reason: &'static str,
+    /// The sentence.
+    pub message: String,
+    /// Whether only a human can help.
+    pub needs_a_human: bool,
+}
+
+impl Unwritten {
+    /// The condition Stalled, while a human is needed.
+    pub fn stalled(&self) -> Option<Verdict> {
+        self.needs_a_human.then(|| Verdict::yes(kind::STALLED, self.reason, self.message.clone()))
+    }
+
+    /// What it means that our finalizer is refused; an answer that says nothing lasting is handed back.
+    ///
+    /// # Errors
+    /// Anything but a refusal.
+    pub fn of_finalizer(error: Error) -> Result<Self, Error> {
+        let Refusal::Refused(answer) = error.refusal() else { return Err(error) };
+        let message = format!(
+            "the hub is told nothing, because the API server does not let the operator add its finalizer to this object: {answer}"
+        );
+        Ok(Self { reason: reason::OBJECT_NOT_WRITABLE, message, needs_a_human: true })
+    }
 }
 
 /// Runs one controller until `stop`.
@@ -163,6 +194,12 @@ where
         Err(error) => {
             if error.is_unknown_field() {
                 context.definitions.look_now();
+            } else if let Refusal::Refused(answer) = error.refusal() {
+                // Status cannot say it, so an Event does.
+                let note =
+                    format!("the API server does not let the operator write this object's status: {answer}");
+                let notice = Notice { warning: true, reason: "StatusNotWritable", action: "Report", note };
+                context.tell_once(object, notice).await;
             }
             Err(error)
         }

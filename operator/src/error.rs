@@ -85,6 +85,41 @@ impl Error {
     }
 }
 
+/// What an answer of the API server to a write means.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// The namespace is being deleted.
+    NamespaceEnds,
+    /// What is there may not be changed.
+    Immutable,
+    /// A quota, a policy, a Role or validation is against it; asking again changes nothing. With the API server's sentence.
+    Refused(String),
+    /// It did not work this time. With the reason.
+    Failed(String),
+}
+
+impl Error {
+    /// What the answer to a write means.
+    pub fn refusal(&self) -> Refusal {
+        let status = match self {
+            Error::Kube { source, .. } => match source.as_ref() {
+                kube::Error::Api(status) => status,
+                other => return Refusal::Failed(chain(other)),
+            },
+            other => return Refusal::Failed(chain(other)),
+        };
+        let causes = status.details.as_ref().map(|details| details.causes.as_slice()).unwrap_or_default();
+        if causes.iter().any(|cause| cause.reason == "NamespaceTerminating") {
+            return Refusal::NamespaceEnds;
+        }
+        if causes.iter().any(|cause| cause.message.contains("field is immutable when `immutable` is set")) {
+            return Refusal::Immutable;
+        }
+        let answer = status.message.clone();
+        if self.is_refusal() { Refusal::Refused(answer) } else { Refusal::Failed(answer) }
+    }
+}
+
 /// The whole chain of causes in one line.
 pub fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();

@@ -20,7 +20,7 @@ pub const DELETING: &str = "Deleting";
 pub const REVOKING: &str = "Revoking";
 
 /// The hub holds the share, and its code could not be written where its owner would find it.
-pub const SECRET_NOT_WRITABLE: &str = "SecretNotWritable";
+pub const SECRET_NOT_WRITABLE: &str = reason::SECRET_NOT_WRITABLE;
 
 /// How it stands.
 #[derive(Debug)]

@@ -30,7 +30,7 @@ pub use drain::let_go;
 pub use names::{object_of, old_service_name, own_common_name, own_service_name, share_key, without_maker};
 
 use crate::context::Context;
-use crate::controllers::RESYNC;
+use crate::controllers::{RESYNC, Unwritten};
 use crate::error::Error;
 use crate::faults::{Bug, is_planted};
 use crate::finalizer;
@@ -50,12 +50,11 @@ pub async fn reconcile(share: Arc<EnvironmentShare>, context: Arc<Context>) -> R
     // No client: what the hub should have.
     let plan = plan::plan(&valid, &found);
     let watched_over = plan.touches_the_hub() && !is_planted(Bug::NoFinalizer);
-    if watched_over && !share.finalizers().iter().any(|name| name == FINALIZER) {
-        finalizer::add(&*share, &context).await?;
-        // The finalizer is there before the hub is told anything; the change triggers the next look.
-    }
-    // Client: refuse and cut first, then the hub, then the Secret.
-    let done = apply::apply(&share, &valid, &found, plan, &context).await?;
+    let done = match watch_over(&share, watched_over, &context).await? {
+        // Client: refuse and cut first, then the hub, then the Secret.
+        None => apply::apply(&share, &valid, &found, plan, &context).await?,
+        Some(unwritten) => apply::untold(&share, &found, unwritten, &context),
+    };
     if context.is_gone(&share) {
         // It went while the hub was asked, and was forgotten before that was done.
         context.hubs.forget_share(&share_key(&share));
@@ -65,6 +64,21 @@ pub async fn reconcile(share: Arc<EnvironmentShare>, context: Arc<Context>) -> R
     report::report(&share, &valid, &found, &done, &context).await?;
     cleanup::delete_when_due(&share, &context).await?;
     Ok(Action::requeue(next_look(&share, &valid, &done, &context)))
+}
+
+/// Sees to it that the finalizer is there before the hub is told anything, and says why it cannot be.
+async fn watch_over(
+    share: &EnvironmentShare,
+    watched_over: bool,
+    context: &Context,
+) -> Result<Option<Unwritten>, Error> {
+    if !watched_over || share.finalizers().iter().any(|name| name == FINALIZER) {
+        return Ok(None);
+    }
+    match finalizer::add(share, context).await {
+        Ok(()) => Ok(None),
+        Err(error) => Unwritten::of_finalizer(error).map(Some),
+    }
 }
 
 /// When to look again without being told.

@@ -34,12 +34,18 @@ async fn a_share_costs_what_it_must_and_nothing_while_it_rests() -> Result<()> {
     settled(&world).await?;
     costs.since()?;
 
-    // The beginning: finalizer, code, status, Event; a service for the route, and the share.
+    // The beginning: finalizer, code (tried out before the hub is asked, as a dry run), status, Event; a service for the route, and
+    // the share.
     world.apply_share("demo", json!({})).await?;
     told(&world, "Shared", 1).await?;
     let begun = costs.since()?;
-    let written =
-        ["create events", "patch environmentshares", "patch environmentshares/status", "patch secrets"];
+    let written = [
+        "create events",
+        "create secrets",
+        "patch environmentshares",
+        "patch environmentshares/status",
+        "patch secrets",
+    ];
     assert_eq!(begun.writes, written);
     assert_eq!(begun.reads, [] as [&str; 0]);
     assert_eq!(begun.calls, ["POST /v1/env-shares", "POST /v1/services/register"]);

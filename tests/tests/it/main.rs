@@ -26,5 +26,6 @@ mod restart;
 mod support;
 mod through_cluster;
 mod two_clusters;
+mod unwritable;
 mod whole_path;
 mod world;

@@ -20,7 +20,7 @@ use crate::printer::Printer;
 use crate::progress::Spinner;
 use crate::sanitize::Clean;
 use crate::settings::format::Format;
-use crate::settings::share::{CreateSettings, End};
+use crate::settings::share::{CreateSettings, End, Selection};
 use crate::settings::{DryRun, Wait, duration};
 use crate::views::page::{self, CREATING};
 use crate::views::{self, ShareView};
@@ -49,6 +49,11 @@ pub async fn run(settings: &CreateSettings, cluster: &Cluster, printer: Printer)
     };
     let routes = services::plan(cluster, &settings.selection, &name, hub_ref.as_ref()).await?;
     let mut wanted = object(&name, settings, hub_ref, routes.as_deref());
+    let in_git = settings.dry_run == Some(DryRun::Client);
+    if settings.selection == Selection::Exposed && !in_git && services::nothing_is_exposed(cluster).await {
+        // Whoever shares now gets a code now, though it leads to nothing yet; the page says so.
+        wanted.spec.routes = Some(RouteSelection { allow_empty: true, ..RouteSelection::default() });
+    }
     match settings.dry_run {
         Some(DryRun::Client) => {
             wanted.metadata.namespace = Some(cluster.namespace().to_owned());
@@ -245,7 +250,6 @@ fn prefix(friendly: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::settings::share::Selection;
     use proptest::prelude::*;
 
     #[test]

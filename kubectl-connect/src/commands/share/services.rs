@@ -93,6 +93,14 @@ pub async fn plan(
     choose(wanted, &exposed, share, hub).map(Some)
 }
 
+/// Whether nothing is exposed in the namespace, as far as we may see.
+pub async fn nothing_is_exposed(cluster: &Cluster) -> bool {
+    let call =
+        Call { verb: "list", kind: Kind::ServiceExpose, name: None, namespace: Some(cluster.namespace()) };
+    let listed = cluster.ask(&call, api(cluster).list(&ListParams::default().limit(1))).await;
+    listed.is_ok_and(|list| list.items.is_empty())
+}
+
 async fn services(cluster: &Cluster, labels: &str) -> Outcome<Vec<Service>> {
     let api: Api<Service> = Api::namespaced(cluster.client(), cluster.namespace());
     let call = Call { verb: "list", kind: Kind::Service, name: None, namespace: Some(cluster.namespace()) };

@@ -155,6 +155,9 @@ impl Blocking {
             reason::NAME_TAKEN => {
                 "Choose another name, or give each operator a workspace of its own at the hub."
             }
+            reason::OBJECT_NOT_WRITABLE => {
+                "Allow the operator to change shares: check policies, and its permissions with kubectl connect doctor"
+            }
             reason::CRD_OUTDATED => "Install the CustomResourceDefinitions of the operator's version.",
             reason::JOIN_LIMIT_REACHED => {
                 "Raise spec.maxJoins, or give the share a new code: kubectl connect rotate NAME"

@@ -8,29 +8,35 @@ mod end;
 mod secret;
 mod services;
 mod share;
+mod unwritten;
 
 use std::time::Duration;
 
 use connect_crds::EnvironmentShare;
+use connect_crds::condition::reason;
 use connect_hub::client::ShareRow;
-use secrecy::ExposeSecret;
+use jiff::Timestamp;
+use secrecy::{ExposeSecret, SecretString};
+use uuid::Uuid;
 
-use self::secret::write_secret;
+use self::secret::{Write, write_secret};
 use self::services::{follow_services, free_services, hold_services, register_services};
 use self::share::{Keeper, Settled, renewal_due};
+use self::unwritten::{good_until, retry_by, without_secret};
 use super::code_secret;
 use super::dereference::Found;
 use super::names::share_key;
 use super::plan::{Plan, hub_problem};
 use super::validate::{Over, Validated};
 use crate::context::Context;
-use crate::controllers::ROOM_RETRY;
+use crate::controllers::{ROOM_RETRY, Unwritten};
 use crate::error::Error;
 use crate::faults::{Bug, is_planted};
-use crate::tunnels::{HubConnection, HubProblem, HubState};
+use crate::tunnels::{HubProblem, HubState};
 
 pub use self::end::close_at_hub;
 pub use self::secret::delete_secret;
+pub use self::unwritten::untold;
 
 /// A timer may fire a little early; a look that comes before a renewal is due would be for nothing.
 const RENEWAL_SLACK: Duration = Duration::from_millis(10);
@@ -42,6 +48,10 @@ pub struct Done {
     pub shared: bool,
     /// What is wrong with the hub.
     pub problem: Option<HubProblem>,
+    /// What the API server does not let us write.
+    pub unwritten: Option<Unwritten>,
+    /// Until when teammates can join with the code in the Secret although something else went wrong.
+    pub good_until: Option<Timestamp>,
     /// Nothing is known of the hub: status is left as it is.
     pub undecided: bool,
     /// The hub says that the share has ended, though the object does not.
@@ -94,6 +104,9 @@ pub async fn apply(
     }
 }
 
+/// Stands for the code in a Secret that is only tried out. As long as codes are; no hub makes one of these letters.
+const NO_CODE: &str = "----------";
+
 /// The beginning, and every look after it.
 async fn open(
     share: &EnvironmentShare,
@@ -105,18 +118,32 @@ async fn open(
     follow_services(share, valid, found, hub);
     // A hub that is ready has been entered.
     let Some((client, agent)) = hub.entered() else { return Ok(Done { undecided: true, ..Done::default() }) };
+    let manifest = |code: &SecretString, services: &[Uuid]| {
+        let names = valid.routes.iter().map(|route| route.name.clone());
+        let routes: Vec<_> = names.zip(services.iter().copied()).collect();
+        code_secret::manifest(share, code, hub.public_url(), ends_at, &routes, found.isolation)
+    };
+    let stored = found.stored_secret.as_deref();
+    let keeper = || Keeper { share, valid, found, ends_at, services: &[], hub, context, client, agent };
+    if keeper().makes_a_code() {
+        // Before the hub is told: a code that cannot be kept is not made.
+        let trial = manifest(&SecretString::from(NO_CODE), &vec![Uuid::nil(); valid.routes.len()]);
+        if let Err(unwritten) = write_secret(share, stored, &trial, Write::Trial, context).await? {
+            return Ok(without_secret(&keeper(), unwritten, context).await);
+        }
+    }
     let at_hub = async {
         if valid.rotates {
             end::retire_code(share, found, hub, (client, agent)).await?;
         }
-        let services = &register_services(share, &valid.routes, found, hub, (client, agent)).await?;
+        let services = register_services(share, &valid.routes, found, hub, (client, agent)).await?;
         free_services(share, &valid.routes, found, hub).await?;
-        let keeper = Keeper { share, valid, found, ends_at, services, hub, context, client, agent };
-        Ok((keeper.settle().await?, services.clone()))
+        let settled = Keeper { services: &services, ..keeper() }.settle().await?;
+        Ok((settled, services))
     };
     let (settled, services) = match at_hub.await {
         Ok(settled) => settled,
-        Err(error) => return Ok(failed(share, found, hub, &error, context)),
+        Err(error) => return Ok(failed(&keeper(), &error, context)),
     };
     context.hub_answered(share);
     let row = match settled {
@@ -129,9 +156,7 @@ async fn open(
             return Ok(Done { ended_at_hub: Some(over), ..Done::default() });
         }
     };
-    let names = valid.routes.iter().map(|route| route.name.clone());
-    let routes: Vec<_> = names.zip(services).collect();
-    let wanted = code_secret::manifest(share, &row.code, hub.public_url(), ends_at, &routes, found.isolation);
+    let wanted = manifest(&row.code, &services);
     if is_planted(Bug::LogsTheCode) {
         tracing::debug!(code = row.code.expose_secret(), "shared");
     }
@@ -140,38 +165,41 @@ async fn open(
     {
         return Ok(Done { shared: true, ..Done::default() });
     }
-    if !found.stored_secret.as_deref().is_some_and(|stored| code_secret::is_current(stored, &wanted)) {
-        write_secret(share, &wanted, context).await?;
+    if !stored.is_some_and(|stored| code_secret::is_current(stored, &wanted))
+        && let Err(unwritten) = write_secret(share, stored, &wanted, Write::Real, context).await?
+    {
+        return Ok(without_secret(&keeper(), unwritten, context).await);
     }
-    let code_changed =
-        found.code.as_ref().is_some_and(|had| had.code.expose_secret() != row.code.expose_secret());
-    let look_again = renewal_due(&row, ends_at, hub).map(|due| {
-        Duration::try_from(due.duration_since(context.now())).unwrap_or(Duration::ZERO) + RENEWAL_SLACK
-    });
-    Ok(Done {
-        shared: true,
-        code_changed,
-        rotated: valid.rotates,
-        row: Some(row),
-        look_again,
-        ..Done::default()
-    })
+    Ok(opened(valid, found, row, context))
 }
 
-fn failed(
-    share: &EnvironmentShare,
-    found: &Found,
-    hub: &HubConnection,
-    error: &connect_hub::Error,
-    context: &Context,
-) -> Done {
+/// The share is at the hub and its code in the Secret.
+fn opened(valid: &Validated, found: &Found, row: ShareRow, context: &Context) -> Done {
+    let code_changed =
+        found.code.as_ref().is_some_and(|had| had.code.expose_secret() != row.code.expose_secret());
+    let due = match (&found.hub, valid.ends_at) {
+        (Ok((hub, _)), Some(ends_at)) => renewal_due(&row, ends_at, hub),
+        _ => None,
+    };
+    let look_again = due.map(|due| {
+        Duration::try_from(due.duration_since(context.now())).unwrap_or(Duration::ZERO) + RENEWAL_SLACK
+    });
+    Done { shared: true, code_changed, rotated: valid.rotates, row: Some(row), look_again, ..Done::default() }
+}
+
+fn failed(keeper: &Keeper<'_>, error: &connect_hub::Error, context: &Context) -> Done {
+    let Keeper { share, valid, found, hub, .. } = *keeper;
     let problem = hub.problem(error);
     let retry = if problem.is_no_room() { ROOM_RETRY } else { context.hub_retry(share) };
+    // A hub that refuses a change still has what it had.
+    let good_until = good_until(keeper).filter(|_| problem.reason == reason::HUB_REJECTED);
     Done {
-        shared: found.code.is_some(),
+        // The old code of a rotation is void.
+        shared: found.code.is_some() && !valid.rotates,
         problem: Some(problem),
+        good_until,
         row: found.rows.first().cloned(),
-        look_again: Some(error.retry_after().unwrap_or(retry)),
+        look_again: Some(retry_by(error.retry_after().unwrap_or(retry), good_until)),
         ..Done::default()
     }
 }

@@ -11,11 +11,12 @@ use secrecy::ExposeSecret;
 
 use super::apply::Done;
 use super::dereference::Found;
-use super::validate::{Over, Validated};
+use super::validate::{EXPOSE_FIRST, Over, Validated};
 use crate::context::{Context, Notice};
-use crate::controllers::write_status;
+use crate::controllers::{Unwritten, write_status};
 use crate::error::Error;
 use crate::faults::{Bug, is_planted};
+use crate::tunnels::HubProblem;
 
 /// Joins shown in status, newest first.
 const RECENT_JOINS: usize = 20;
@@ -140,9 +141,9 @@ fn verdicts(share: &EnvironmentShare, valid: &Validated, found: &Found, done: &D
             ),
         });
     }
-    verdicts.extend(
-        done.problem.as_ref().and_then(|problem| problem.stalled()).or_else(|| found.outdated.clone()),
-    );
+    let of_hub = done.problem.as_ref().and_then(HubProblem::stalled);
+    let of_cluster = || done.unwritten.as_ref().and_then(Unwritten::stalled);
+    verdicts.extend(of_hub.or_else(of_cluster).or_else(|| found.outdated.clone()));
     verdicts
 }
 
@@ -150,16 +151,19 @@ fn accepted(valid: &Validated, found: &Found, done: &Done) -> Verdict {
     if let Some(refused) = &valid.refused {
         return refused.clone();
     }
+    // A hub that allows no empty share, of a share that may be empty.
     let nothing = valid.over.is_none()
         && valid.routes.is_empty()
         && valid.not_yet.is_none()
         && !done.shared
-        && done.problem.is_none();
+        && done.problem.is_none()
+        && done.unwritten.is_none();
     if nothing && found.hub.is_ok() && !done.undecided {
-        let message = "no ServiceExpose is selected, and this hub allows no empty share; expose a Service first: kubectl connect expose SERVICE:PORT";
+        let message =
+            format!("nothing is selected, and this hub allows no share without routes; {EXPOSE_FIRST}");
         return Verdict::no(kind::ACCEPTED, reason::NO_ROUTES, message);
     }
-    Verdict::yes(kind::ACCEPTED, reason::ACCEPTED, "the spec can be acted on")
+    Verdict::yes(kind::ACCEPTED, reason::ACCEPTED, "the spec is valid")
 }
 
 fn resolved(valid: &Validated, found: &Found) -> Verdict {
@@ -169,7 +173,7 @@ fn resolved(valid: &Validated, found: &Found) -> Verdict {
     if let Some(unresolved) = &valid.unresolved {
         return unresolved.clone();
     }
-    Verdict::yes(kind::RESOLVED_REFS, reason::ALL_ROUTES_RESOLVED, "everything that the spec names exists")
+    Verdict::yes(kind::RESOLVED_REFS, reason::ALL_ROUTES_RESOLVED, "every referenced object exists")
 }
 
 fn active(
@@ -192,6 +196,10 @@ fn active(
         }
         (None, None) => {}
     }
+    if let Some(end) = done.good_until {
+        let until = format!("teammates can join until {}", whole_second(end));
+        return Verdict::yes(kind::ACTIVE, reason::JOINABLE, until);
+    }
     if let Some(problem) = &done.problem {
         return match problem.reason {
             reason::HUB_UNREACHABLE => {
@@ -199,6 +207,9 @@ fn active(
             }
             _ => Verdict::no(kind::ACTIVE, reason::PENDING, problem.message.clone()),
         };
+    }
+    if let Some(unwritten) = &done.unwritten {
+        return Verdict::no(kind::ACTIVE, unwritten.reason, unwritten.message.clone());
     }
     if done.shared && valid.limit_reached {
         let limit = share.spec.max_joins.unwrap_or_default();
@@ -223,6 +234,9 @@ fn active(
 /// Whether the hub is as the object asks. A share that has ended as asked is Ready: tools that wait for readiness read
 /// `Ready=False` as "never finished".
 fn ready(valid: &Validated, found: &Found, done: &Done, active: &Verdict) -> Verdict {
+    if let (None, None, Some(unwritten)) = (valid.over, &done.problem, &done.unwritten) {
+        return Verdict::no(kind::READY, unwritten.reason, unwritten.message.clone());
+    }
     match (valid.over, &done.problem) {
         // That an expired share is closed at the hub as well is tidiness: its code ends there by the same clock.
         (Some(Over::Expired), _) => Verdict::yes(kind::READY, reason::EXPIRED, active.message.clone()),
@@ -289,6 +303,8 @@ fn notices(old: &EnvironmentShareStatus, new: &EnvironmentShareStatus, done: &Do
     if let Some(condition) = ready.filter(|condition| condition.status == "False") {
         let why = match condition.reason.as_str() {
             reason::HUB_UNREACHABLE => Some(reason::HUB_UNREACHABLE),
+            reason::SECRET_NOT_WRITABLE => Some(reason::SECRET_NOT_WRITABLE),
+            reason::OBJECT_NOT_WRITABLE => Some(reason::OBJECT_NOT_WRITABLE),
             // Says what a human is needed for, where one is.
             reason::HUB_REJECTED => Some(
                 done.problem.as_ref().and_then(|problem| problem.stalled).unwrap_or(reason::HUB_REJECTED),

@@ -330,3 +330,70 @@ fn the_code_is_in_no_word_of_status_or_events() {
     assert!(!told.contains("k7mwx2pq9d"));
     assert!(!serde_json::to_string(&new).expect("JSON").contains("k7mwx2pq9d"));
 }
+
+#[test]
+fn what_cannot_be_written_is_said_and_a_code_is_joinable_only_while_it_works() {
+    let unwritten = |needs_a_human| Unwritten {
+        reason: reason::SECRET_NOT_WRITABLE,
+        message: "quota".to_owned(),
+        needs_a_human,
+    };
+    let share = share("{}");
+    let found = found(vec![exposed("api", 80)], Some(&["api"]));
+    let done = |works: bool, needs_a_human| Done {
+        shared: works,
+        good_until: works.then(|| at(NOW + 60)),
+        unwritten: Some(unwritten(needs_a_human)),
+        ..Done::default()
+    };
+    for (works, needs_a_human, active) in [
+        (true, true, ("Active", "True", "Joinable")),
+        (true, false, ("Active", "True", "Joinable")),
+        (false, true, ("Active", "False", "SecretNotWritable")),
+        (false, false, ("Active", "False", "SecretNotWritable")),
+    ] {
+        let done = done(works, needs_a_human);
+        let said = said(&share, &found, &done);
+        has(&said, &[active, ("Ready", "False", "SecretNotWritable"), ("Accepted", "True", "Accepted")]);
+        assert_eq!(said.iter().any(|(kind, ..)| kind == "Stalled"), needs_a_human, "{said:?}");
+        let valid = validate(&share, &found, at(NOW));
+        let new = status(&share, &valid, &found, &done, at(NOW));
+        assert_eq!(new.code_secret_name.is_some(), works);
+        let told = notices(&EnvironmentShareStatus::default(), &new, &done);
+        assert_eq!(told.iter().filter(|notice| notice.reason == "SecretNotWritable").count(), 1);
+        assert!(notices(&new, &new, &done).is_empty(), "once");
+    }
+}
+
+#[test]
+fn a_hub_that_refuses_a_change_leaves_what_it_had() {
+    let rejected = HubProblem { reason: reason::HUB_REJECTED, message: "too long".to_owned(), stalled: None };
+    let found = found(vec![exposed("api", 80)], Some(&["api"]));
+    let done =
+        Done { shared: true, problem: Some(rejected), good_until: Some(at(NOW + 60)), ..Done::default() };
+    let valid = validate(&share("{}"), &found, at(NOW));
+    let new = status(&share("{}"), &valid, &found, &done, at(NOW));
+    let active = find(&new.conditions, kind::ACTIVE).expect("said");
+    assert_eq!(
+        (active.status.as_str(), active.message.as_str()),
+        ("True", "teammates can join until 2027-01-15T08:01:00Z")
+    );
+    assert_eq!(find(&new.conditions, kind::READY).expect("said").reason, reason::HUB_REJECTED);
+}
+
+#[test]
+fn a_share_that_selects_nothing_waits_unless_it_may_be_empty() {
+    for (spec, exposes, waits) in [
+        ("{}", vec![], true),
+        ("{routes: {selector: {matchLabels: {app: web}}}}", vec![exposed("api", 80)], true),
+        ("{routes: {allowEmpty: true}}", vec![], false),
+        ("{routes: {membership: Live}}", vec![], false),
+        ("{}", vec![exposed("api", 80)], false),
+        ("{revoked: true}", vec![], false),
+    ] {
+        let refused = validate(&share(spec), &found(exposes, None), at(NOW)).refused;
+        assert_eq!(refused.map(|verdict| verdict.reason), waits.then_some(reason::NO_ROUTES), "{spec}");
+    }
+    // What was opened stays open.
+    assert!(validate(&share("{}"), &found(vec![], Some(&[])), at(NOW)).refused.is_none());
+}

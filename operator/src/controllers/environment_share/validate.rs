@@ -20,6 +20,9 @@ pub const HUB_LONGEST: SignedDuration = SignedDuration::from_hours(168);
 /// directory of manifests that is applied at once arrives within it, whatever the order of its files.
 const SETTLE: Duration = Duration::from_secs(2);
 
+/// What to do when nothing is selected.
+pub const EXPOSE_FIRST: &str = "expose a Service first: kubectl connect expose SERVICE:PORT";
+
 /// How a share has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Over {
@@ -111,14 +114,17 @@ pub fn validate(share: &EnvironmentShare, found: &Found, now: Timestamp) -> Vali
         .max()
         .unwrap_or(0)
         .max(joins);
+    let is_unopened = over.is_none() && found.code.is_none();
+    let not_yet = if found.code.is_some() { None } else { not_yet(share, &selection, now) };
     Validated {
         over,
         refused: match &ends {
             Err(error) => Some(Verdict::no(kind::ACCEPTED, reason::INVALID_EXPIRATION, error.to_string())),
             Ok(end) => too_long(share, *end).filter(|_| is_capped(found)),
-        },
+        }
+        .or_else(|| no_routes(share).filter(|_| is_unopened && not_yet.is_none() && routes.is_empty())),
         ends_at: ends.ok(),
-        not_yet: if found.code.is_some() { None } else { not_yet(share, &selection, now) },
+        not_yet,
         outdated: opened.and_then(|code| outdated(&code.routes, &selection.routes)),
         unresolved: if over.is_some() { None } else { selection.unresolved },
         routes,
@@ -169,6 +175,12 @@ fn too_long(share: &EnvironmentShare, ends_at: Timestamp) -> Option<Verdict> {
         );
         Verdict::no(kind::ACCEPTED, reason::EXPIRATION_TOO_LONG, message)
     })
+}
+
+/// Why a share that selects nothing is not opened, unless it may be empty: as a snapshot it would stay so for ever.
+fn no_routes(share: &EnvironmentShare) -> Option<Verdict> {
+    let message = format!("nothing is selected yet; the share opens when something is: {EXPOSE_FIRST}");
+    (!share.may_be_empty()).then(|| Verdict::no(kind::ACCEPTED, reason::NO_ROUTES, message))
 }
 
 /// What the spec selects today.

@@ -10,7 +10,7 @@ use kube::runtime::controller::Action;
 
 use super::validate::Validated;
 use crate::context::{Context, Notice};
-use crate::controllers::{GIVE_UP, ROOM_RETRY, TRY_EVERY};
+use crate::controllers::{GIVE_UP, ROOM_RETRY, TRY_EVERY, Unwritten};
 use crate::error::Error;
 use crate::faults::point;
 use crate::finalizer;
@@ -54,7 +54,11 @@ pub async fn apply(
         });
     }
     if !expose.finalizers().iter().any(|name| name == FINALIZER) {
-        finalizer::add(expose, context).await?;
+        if let Err(error) = finalizer::add(expose, context).await {
+            let Unwritten { reason, message, .. } = Unwritten::of_finalizer(error)?;
+            let problem = Some(HubProblem { reason, message, stalled: Some(reason) });
+            return Ok(Done { problem, look_again: Some(context.hub_retry(expose)), ..Done::default() });
+        }
     }
     if hub.with_directory(|directory| directory.is_foreign(expose.route_name())) {
         // A hub that has no owners of names would hand the other's connections to us.

@@ -99,17 +99,13 @@ fn verdicts(
     let accepted = valid
         .refused
         .clone()
-        .unwrap_or_else(|| Verdict::yes(kind::ACCEPTED, reason::ACCEPTED, "the spec can be acted on"));
+        .unwrap_or_else(|| Verdict::yes(kind::ACCEPTED, reason::ACCEPTED, "the spec is valid"));
     let resolved = match (&valid.target, hub) {
         (Err(problem), _) => Verdict::no(kind::RESOLVED_REFS, problem.reason(), problem.to_string()),
         (_, Err(problem)) => {
             Verdict::no(kind::RESOLVED_REFS, reason::HUB_SECRET_NOT_FOUND, problem.to_string())
         }
-        _ => Verdict::yes(
-            kind::RESOLVED_REFS,
-            reason::ALL_ROUTES_RESOLVED,
-            "everything that the spec names exists",
-        ),
+        _ => Verdict::yes(kind::RESOLVED_REFS, reason::ALL_ROUTES_RESOLVED, "every referenced object exists"),
     };
     let programmed = programmed(hub, done);
     let blocking =

@@ -1,7 +1,9 @@
 //! Exactly one share at the hub for one object: found, made, changed.
 
 use connect_crds::{EnvironmentShare, Maker, Mark, Membership, Signature};
-use connect_hub::client::{Client, Closing, NewRoute, NewShare, ShareChange, ShareEnd, ShareRow, ShareState};
+use connect_hub::client::{
+    Client, Closing, NewRoute, NewShare, Share, ShareChange, ShareEnd, ShareRow, ShareState,
+};
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 use secrecy::ExposeSecret;
@@ -112,6 +114,17 @@ impl Keeper<'_> {
         Some(index)
     }
 
+    /// Whether the code that teammates are to have is not in the Secret yet: there is no share at the hub that can be kept, or
+    /// another try has made one of which the Secret does not know.
+    pub fn makes_a_code(&self) -> bool {
+        if self.valid.limit_reached && !self.hub.has("grants") {
+            return false;
+        }
+        let known = self.found.code.as_ref().map(|code| code.code.expose_secret());
+        let kept = self.row_to_keep(clock::now()).map(|keep| self.found.rows[keep].code.expose_secret());
+        kept.is_none() || kept != known
+    }
+
     /// Whether the share of this row was not closed since the row was read.
     fn is_open(&self, row: &ShareRow) -> bool {
         let Signature { maker: Some(maker), mark } = self.signature() else { return true };
@@ -152,8 +165,13 @@ impl Keeper<'_> {
         {
             return Ok(Settled::Open(row));
         }
-        let creating = self.client.create_share(self.agent, &new, key.as_deref());
-        let made = point("creating a share", creating).await.inspect_err(|_| hub.was_not_answered())?;
+        let (mut made, mut key) = (self.ask_for(&new, key.as_deref()).await?, key);
+        if let Some(void) = key.take_if(|_| made.state == ShareState::Revoked && self.was_never_told()) {
+            // We closed it, because its code could not be written: the key stands for that one for ever.
+            let fresh = format!("{void}.{}", Uuid::new_v4().simple());
+            made = self.ask_for(&new, Some(&fresh)).await?;
+            key = Some(fresh);
+        }
         match made.state {
             ShareState::Expired => return Ok(Settled::Ended(Over::Expired)),
             ShareState::Revoked => return Ok(Settled::Ended(Over::Revoked)),
@@ -172,6 +190,17 @@ impl Keeper<'_> {
         };
         hub.with_directory(|directory| directory.remember(row.clone()));
         Ok(Settled::Open(row))
+    }
+
+    async fn ask_for(&self, new: &NewShare, key: Option<&str>) -> Result<Share, connect_hub::Error> {
+        let creating = self.client.create_share(self.agent, new, key);
+        point("creating a share", creating).await.inspect_err(|_| self.hub.was_not_answered())
+    }
+
+    /// Whether nobody was told the code that is wanted now.
+    fn was_never_told(&self) -> bool {
+        let told = self.share.status.as_ref().and_then(|status| status.code_secret_name.as_ref());
+        told.is_none() && (self.valid.rotates || self.found.code.is_none())
     }
 
     /// What an earlier creation has made whose answer was lost, at a hub that would make another.
