@@ -73,5 +73,7 @@ async fn tools() -> Result<()> {
     toolchain::kubernetes(Need::Everything).await?;
     toolchain::postgresql().await?;
     toolchain::redis_server().await?;
+    toolchain::flux_rules().await?;
+    toolchain::argo_rules().await?;
     Ok(())
 }

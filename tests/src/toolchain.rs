@@ -42,6 +42,22 @@ pub async fn build_context() -> Result<PathBuf> {
     blocking(connect_tools::build_context).await
 }
 
+/// The program that asks Flux and kstatus how an object is, from the cache, else built into it.
+///
+/// # Errors
+/// It has to be built and Go is missing, or the build fails.
+pub async fn flux_rules() -> Result<PathBuf> {
+    blocking(connect_tools::flux_rules).await
+}
+
+/// The program that asks Argo CD how an object is and what its actions make of it, from the cache, else built into it.
+///
+/// # Errors
+/// It has to be built and Go is missing, or the build fails.
+pub async fn argo_rules() -> Result<PathBuf> {
+    blocking(connect_tools::argo_rules).await
+}
+
 /// The folder of PostgreSQL's server programs, installed when it is missing and we may.
 ///
 /// # Errors

@@ -2,6 +2,8 @@
 //! state as what it is. What `crds/gitops` tells people to use is what runs here.
 
 mod argo;
+mod ask;
+mod empty;
 mod flux;
 mod health;
 mod kustomize;

@@ -29,6 +29,22 @@ pub fn helm() -> Result<PathBuf> {
     Ok(go::built("helm", &[("helm", "helm.sh/helm/v4/cmd/helm")])?.join("helm"))
 }
 
+/// Asks Flux and kstatus how an object is, by their own code; from the cache, else built into it.
+///
+/// # Errors
+/// It has to be built and Go is missing, or the build fails.
+pub fn flux_rules() -> Result<PathBuf> {
+    Ok(go::built("flux", &[("flux", ".")])?.join("flux"))
+}
+
+/// Asks Argo CD how an object is and what its actions make of it, by its own code; from the cache, else built into it.
+///
+/// # Errors
+/// It has to be built and Go is missing, or the build fails.
+pub fn argo_rules() -> Result<PathBuf> {
+    Ok(go::built("argo-cd", &[("argo-cd", ".")])?.join("argo-cd"))
+}
+
 /// Says what a build context holds, by Docker's own code; from the cache, else built into it.
 ///
 /// # Errors

@@ -1,10 +1,11 @@
 //! How Argo CD and Flux see our objects, in every state that they can be in, as the control plane gives them.
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, anyhow, ensure};
 use connect_crds::condition::{kind, reason};
+use connect_tests::namespace::Namespace;
 use serde_json::{Value, json};
 
-use super::argo::{self, Actions};
+use super::argo;
 use super::flux::{self, Status};
 use crate::world::{API, World};
 
@@ -61,10 +62,21 @@ async fn every_state_has_its_health_and_no_end_is_red() -> Result<()> {
     let stalled = with(json!({"hubRef": {"name": "wrong-key"}}));
     let stalled =
         share(&world, "stalled", stalled, [kind::STALLED, "True", reason::INVALID_CREDENTIALS]).await?;
-    let mut unseen = shared.clone();
-    unseen.as_object_mut().context("an object")?.remove("status");
+    let nothing = json!({"selector": {"matchLabels": {"app": "nobody"}}});
+    let nothing = json!({ "routes": nothing });
+    let nothing = share(&world, "nothing", nothing, [kind::ACCEPTED, "False", reason::NO_ROUTES]).await?;
+    let refused = with(json!({"codeSecretName": "taken"}));
+    world.kubectl.run(["create", "secret", "generic", "taken"]).await?.success()?;
+    let refused =
+        share(&world, "refused", refused, [kind::STALLED, "True", reason::SECRET_NOT_WRITABLE]).await?;
     let mut changed = shared.clone();
     changed["metadata"]["generation"] = json!(7);
+    // Nobody serves that namespace.
+    let elsewhere = Namespace::create(world.cluster, "unseen").await?;
+    let unseen =
+        ["environmentshare/shared", "serviceexpose/api"].map(|object| unseen(&world, &elsewhere, object));
+    let [unseen, unseen_route] =
+        futures::future::try_join_all(unseen).await?.try_into().map_err(|_| anyhow!("two"))?;
     let exposed = get(&world, "serviceexpose/api").await?;
     let not_exposed = get(&world, "serviceexpose/lost").await?;
     drop(world.hub.take());
@@ -78,49 +90,78 @@ async fn every_state_has_its_health_and_no_end_is_red() -> Result<()> {
         ("revoked", &revoked, "Healthy", Current, Current),
         ("waits for a Service", &waiting, "Progressing", InProgress, InProgress),
         ("wrong API key", &stalled, "Degraded", Failed, Failed),
-        ("never looked at", &unseen, "Progressing", InProgress, Current),
+        ("nothing selected", &nothing, "Progressing", InProgress, InProgress),
+        ("a Secret that cannot be written", &refused, "Degraded", Failed, Failed),
+        ("never looked at", &unseen, "Progressing", InProgress, InProgress),
+        ("a route never looked at", &unseen_route, "Progressing", InProgress, InProgress),
         ("changed since", &changed, "Progressing", InProgress, InProgress),
         ("hub away", &away, "Progressing", InProgress, InProgress),
         ("exposed", &exposed, "Healthy", Current, Current),
         ("exposed, without its Service", &not_exposed, "Progressing", InProgress, InProgress),
     ] {
         let seen = Seen { object: object.clone(), state, argo, flux, kstatus };
-        seen.check()?;
+        seen.check().await?;
     }
     acted_upon(&world, &shared, [&expired, &revoked]).await
 }
 
 impl Seen {
-    fn check(&self) -> Result<()> {
+    async fn check(&self) -> Result<()> {
         let Self { object, state, argo, flux, kstatus } = self;
-        let (status, message) = argo::health(object)?;
+        let (status, message) = argo::health(object).await?;
         ensure!(
             status == *argo && !message.is_empty(),
             "{state}: Argo CD says {status} ({message}): {object}"
         );
-        assert_eq!(flux::by_expressions(object)?, *flux, "{state}: {object}");
-        assert_eq!(flux::by_kstatus(object), *kstatus, "{state}: {object}");
+        assert_eq!(flux::by_expressions(object).await?, *flux, "{state}: {object}");
+        assert_eq!(flux::by_kstatus(object).await?, *kstatus, "{state}: {object}");
         Ok(())
     }
 }
 
+/// An object of the world as it is in a namespace that no operator serves.
+async fn unseen(world: &World, elsewhere: &Namespace, object: &str) -> Result<Value> {
+    let mut copy = get(world, object).await?;
+    copy["metadata"] = json!({ "name": copy["metadata"]["name"] });
+    let kubectl = elsewhere.kubectl();
+    kubectl.apply(&copy.to_string()).await?;
+    let words = ["get", object, "--output", "json"];
+    serde_json::from_str(&kubectl.run(words).await?.success()?.stdout).context("JSON")
+}
+
 /// What Argo CD's actions make of a share is taken by the cluster, and an ended one has none.
 async fn acted_upon(world: &World, shared: &Value, over: [&Value; 2]) -> Result<()> {
-    let actions = Actions::read()?;
-    assert_eq!(actions.offered(shared)?, ["extend-1d", "extend-4h", "revoke"]);
+    assert_eq!(argo::offered(shared).await?, ["extend-1d", "extend-4h", "revoke"]);
     for share in over {
-        assert_eq!(actions.offered(share)?, [""; 0], "{share}");
+        assert_eq!(argo::offered(share).await?, [""; 0], "{share}");
     }
     let mut dated = shared.clone();
     dated["spec"]["expirationTime"] = json!("2099-12-01T18:00:00Z");
-    assert_eq!(actions.offered(&dated)?, ["revoke"], "a date is moved in Git");
-    let spec = async |action: &str| {
-        let object = get(world, "environmentshare/shared").await?;
-        world.kubectl.apply(&actions.perform(action, &object)?.to_string()).await?;
-        anyhow::Ok(get(world, "environmentshare/shared").await?["spec"].clone())
-    };
-    assert_eq!(spec("extend-4h").await?["expires"], "28h");
-    assert_eq!(spec("extend-1d").await?["expires"], "52h");
-    assert_eq!(spec("revoke").await?["revoked"], true);
+    assert_eq!(argo::offered(&dated).await?, ["revoke"], "a date is moved in Git");
+    for (expires, in_4_hours, in_a_day) in [
+        (Value::Null, "28h", "48h"),
+        (json!("1h"), "5h", "25h"),
+        (json!("7d"), "172h", "192h"),
+        (json!("0010h"), "14h", "34h"),
+        (json!("4166d"), "99988h", "4167d"),
+        (json!("99995h"), "99999h", "4168d"),
+        (json!("99996h"), "4167d", "4168d"),
+        (json!("99998d"), "99999d", "99999d"),
+        (json!("99999d"), "99999d", "99999d"),
+    ] {
+        let mut object = get(world, "environmentshare/shared").await?;
+        object["spec"]["expires"] = expires.clone();
+        for (action, expected) in [("extend-4h", in_4_hours), ("extend-1d", in_a_day)] {
+            let extended = argo::perform(action, &object).await?;
+            assert_eq!(extended["spec"]["expires"], expected, "{action} of {expires}");
+            let apply = ["apply", "--server-side", "--force-conflicts", "--dry-run=server", "-f", "-"];
+            let mut taken = extended;
+            taken["metadata"].as_object_mut().context("metadata")?.remove("managedFields");
+            world.kubectl.run_with_input(apply, &taken.to_string()).await?.success()?;
+        }
+    }
+    let object = get(world, "environmentshare/shared").await?;
+    world.kubectl.apply(&argo::perform("revoke", &object).await?.to_string()).await?;
+    assert_eq!(get(world, "environmentshare/shared").await?["spec"]["revoked"], true);
     Ok(())
 }
