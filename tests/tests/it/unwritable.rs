@@ -87,7 +87,7 @@ async fn says_so(world: &World, name: &str, words: &str) -> Result<EnvironmentSh
     Ok(share)
 }
 
-fn made(kind: &str, name: &str, more: Value) -> String {
+fn made(kind: &str, name: &str, more: &Value) -> String {
     let mut object = json!({"apiVersion": "v1", "kind": kind, "metadata": {"name": name}});
     object
         .as_object_mut()
@@ -104,11 +104,11 @@ async fn at_the_beginning_every_refusal_is_said_and_nothing_is_open_at_the_hub()
     world.share_says("first", kind::READY, "True", reason::SHARED).await?;
     let before = opened_and_closed(&tap);
 
-    world.kubectl.apply(&made("Secret", "taken-share-code", json!({"stringData": {"mine": "1"}}))).await?;
+    world.kubectl.apply(&made("Secret", "taken-share-code", &json!({"stringData": {"mine": "1"}}))).await?;
     let code = json!({"type": "connect.privateconnect.co/share-code", "stringData": {"code": "abcdefghjk"}});
-    world.kubectl.apply(&made("Secret", "alike-share-code", code)).await?;
+    world.kubectl.apply(&made("Secret", "alike-share-code", &code)).await?;
     let fixed = json!({"immutable": true, "stringData": {"mine": "1"}});
-    world.kubectl.apply(&made("Secret", "fixed-share-code", fixed)).await?;
+    world.kubectl.apply(&made("Secret", "fixed-share-code", &fixed)).await?;
     let policy = Policy::start(
         &world,
         "new",
@@ -128,7 +128,7 @@ async fn at_the_beginning_every_refusal_is_said_and_nothing_is_open_at_the_hub()
         world.apply_share(name, spec.clone()).await?;
         says_so(&world, name, words).await?;
     }
-    world.kubectl.apply(&made("ResourceQuota", "none", json!({"spec": {"hard": {"secrets": "0"}}}))).await?;
+    world.kubectl.apply(&made("ResourceQuota", "none", &json!({"spec": {"hard": {"secrets": "0"}}}))).await?;
     eventually("the quota is in force", SOON, || async {
         let words = ["create", "secret", "generic", "one-more", "--dry-run=server"];
         world.kubectl.run(words).await?.fails_with(1)

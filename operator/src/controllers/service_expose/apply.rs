@@ -53,12 +53,12 @@ pub async fn apply(
             ..Done::default()
         });
     }
-    if !expose.finalizers().iter().any(|name| name == FINALIZER) {
-        if let Err(error) = finalizer::add(expose, context).await {
-            let Unwritten { reason, message, .. } = Unwritten::of_finalizer(error)?;
-            let problem = Some(HubProblem { reason, message, stalled: Some(reason) });
-            return Ok(Done { problem, look_again: Some(context.hub_retry(expose)), ..Done::default() });
-        }
+    if !expose.finalizers().iter().any(|name| name == FINALIZER)
+        && let Err(error) = finalizer::add(expose, context).await
+    {
+        let Unwritten { reason, message, .. } = Unwritten::of_finalizer(error)?;
+        let problem = Some(HubProblem { reason, message, stalled: Some(reason) });
+        return Ok(Done { problem, look_again: Some(context.hub_retry(expose)), ..Done::default() });
     }
     if hub.with_directory(|directory| directory.is_foreign(expose.route_name())) {
         // A hub that has no owners of names would hand the other's connections to us.
