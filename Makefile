@@ -75,7 +75,7 @@ generate: ## write what is made of the sources: crds/*.yaml, the charts' copies,
 	CONNECT_GENERATE=1 SNAPSHOTS=overwrite cargo test --quiet -p kubectl-connect --test command_line as_committed
 
 .PHONY: tools
-tools: ## build or install what tests need: the control plane, PostgreSQL, Redis
+tools: ## build or install what tests need: the control plane, PostgreSQL, Redis, faketime
 	@$(LAB) tools
 
 .PHONY: dist

@@ -75,5 +75,6 @@ async fn tools() -> Result<()> {
     toolchain::redis_server().await?;
     toolchain::flux_rules().await?;
     toolchain::argo_rules().await?;
+    toolchain::script_tool("faketime").await?;
     Ok(())
 }
