@@ -10,6 +10,7 @@ use crate::control_plane::{Site, install_crypto};
 use crate::hub::{Addresses, Hub};
 use crate::process::Process;
 use crate::rights;
+use crate::scratch::private_folder;
 use crate::toolchain::product;
 use crate::wait::{PATIENTLY, eventually};
 
@@ -214,7 +215,7 @@ async fn command(setup: &Setup, hub_address: &str) -> Result<Command> {
     match hub {
         HubChoice::Embedded => {
             command.args(["--embedded-hub", "--hub-listen", hub_address, "--hub-data"]);
-            command.arg(site.folder.join(format!("{namespace}-hub-data")));
+            command.arg(private_folder(&site.folder.join(format!("{namespace}-hub-data")))?);
         }
         HubChoice::At { url, key_file } => {
             command.args(["--hub-url", url, "--hub-api-key-file"]).arg(key_file);

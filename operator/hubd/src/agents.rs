@@ -10,7 +10,7 @@ mod incoming;
 mod session;
 
 pub use handshake::AgentNamespace;
-pub use session::{Features, Gone, Session};
+pub use session::{DATA_CONNECTIONS, Features, Gone, Session};
 
 use std::{
     collections::HashMap,

@@ -1,9 +1,11 @@
 //! The HTTP API, in the recorded shapes: 201 for POST, dates in ISO-8601, three kinds of error body.
 
+mod absent;
 mod agents;
 mod auth;
 mod body;
 mod error;
+mod front;
 mod health;
 mod joins;
 mod routes;
@@ -16,7 +18,6 @@ use std::sync::Arc;
 
 use axum::{
     Router,
-    http::{Method, Uri},
     routing::{get, post},
 };
 
@@ -27,6 +28,7 @@ pub use error::ApiError;
 /// Everything that is answered over HTTP.
 pub fn router(core: Arc<Core>) -> Router {
     Router::new()
+        .route("/", get(front::front))
         .route("/health", get(health::health))
         .route("/v1/agents", get(agents::list))
         .route("/v1/agents/register", post(agents::register))
@@ -48,14 +50,10 @@ pub fn router(core: Arc<Core>) -> Router {
         .route("/v1/data", get(crate::data::upgrade))
         .route("/v1/workspace", get(workspace::show))
         .route("/v1/workspace/upgrade", post(workspace::upgrade))
-        .fallback(no_such_route)
-        .method_not_allowed_fallback(no_such_route)
+        .fallback(absent::no_such_route)
+        .method_not_allowed_fallback(absent::no_such_route)
         .layer(axum::middleware::from_fn(in_time))
         .with_state(core)
-}
-
-async fn no_such_route(method: Method, uri: Uri) -> ApiError {
-    std::future::ready(ApiError::no_such_route(&method, uri.path())).await
 }
 
 /// No request, however slowly it comes, holds its connection for ever.

@@ -14,6 +14,8 @@ pub struct Arguments {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Make the folder of a new hub
+    Init(Data),
     /// Serve until SIGTERM or SIGINT
     Serve(Serve),
     /// Make, list and revoke API keys, also while the hub is running
@@ -26,12 +28,15 @@ pub struct Serve {
     /// Where to listen; port 0 takes a free one
     #[arg(long, value_name = "ADDR", default_value = "0.0.0.0:3001", env = "CONNECT_HUB_LISTEN")]
     pub listen: SocketAddr,
-    /// How people reach this hub from outside
+    /// How people reach this hub from outside; its front page says so
     #[arg(long, value_name = "URL", env = "CONNECT_HUB_PUBLIC_URL")]
     pub public_url: Option<String>,
-    /// The folder of the database; made when missing
+    /// The folder of the database: one that holds a hub, or an empty one for a new hub. See `connect-hubd init`
     #[arg(long, value_name = "DIR", env = "CONNECT_HUB_DATA")]
     pub data: PathBuf,
+    /// Serve /metrics on this address, for Prometheus; without it, nowhere
+    #[arg(long, value_name = "ADDR", env = "CONNECT_HUB_METRICS_LISTEN")]
+    pub metrics_listen: Option<SocketAddr>,
     /// Certificate chain in PEM; with --tls-key the hub speaks https and wss
     #[arg(long, value_name = "PEM", requires = "tls_key")]
     pub tls_cert: Option<PathBuf>,
@@ -50,7 +55,7 @@ pub struct Serve {
     /// Carry every connection by the recorded protocol, as a vendor's hub does; for measurements
     #[arg(long, hide = true)]
     pub recorded_protocol_only: bool,
-    /// Print one JSON line with the address once listening
+    /// Print one JSON line with the addresses once listening
     #[arg(long)]
     pub print_addresses: bool,
     /// What to log, as in `info,connect_hubd=debug`

@@ -16,7 +16,7 @@ pub use lane::Kind;
 pub use open::{CheckOutcome, DataBridge, Reached, check, reach, reach_by_data};
 
 use std::{
-    collections::{HashMap, hash_map::Entry},
+    collections::{HashMap, HashSet, hash_map::Entry},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -70,6 +70,27 @@ pub enum Refusal {
     TooMany,
 }
 
+/// What an end has cut off.
+#[derive(Debug, Default)]
+pub struct Cut {
+    /// Connections.
+    pub connections: usize,
+    /// Whose they were.
+    pub joiners: HashSet<Uuid>,
+}
+
+// === impl Cut ===
+
+impl Cut {
+    /// Counts a bridge that is about to be cut. Those of the hub itself, which only checks, are nobody's.
+    fn count(&mut self, bridge: &Bridge) {
+        if let Some(joiner) = &bridge.joiner {
+            self.connections += 1;
+            self.joiners.insert(joiner.agent);
+        }
+    }
+}
+
 // === impl Bridges ===
 
 impl Bridges {
@@ -86,6 +107,17 @@ impl Bridges {
     /// How many there are.
     pub fn count(&self) -> usize {
         self.lock().by_id.len()
+    }
+
+    /// How many connections every agent has under every share.
+    pub fn by_share(&self) -> HashMap<(Uuid, Uuid), usize> {
+        let mut counts = HashMap::new();
+        for bridge in self.lock().by_id.values() {
+            if let (Some(share), Some(joiner)) = (bridge.share(), &bridge.joiner) {
+                *counts.entry((share, joiner.agent)).or_default() += 1;
+            }
+        }
+        counts
     }
 
     /// How many events named a bridge of somebody else.

@@ -9,9 +9,9 @@ use crate::Limits;
 pub struct HubConfig {
     /// Where to listen; port 0 takes a free one.
     pub listen: SocketAddr,
-    /// How people reach this hub, for public links. `None`: `http://<listen address>`.
+    /// How people reach this hub, for its front page. `None`: nobody said.
     pub public_url: Option<String>,
-    /// The folder of the database; made with mode 0700 when missing.
+    /// The folder of the database: one that holds a hub, or an empty one. [`crate::init`] makes one.
     pub data: PathBuf,
     /// What one agent, workspace or address may use.
     pub limits: Limits,

@@ -11,11 +11,13 @@ use uuid::Uuid;
 use crate::{
     agents::{Agents, Session},
     attempts::Attempts,
-    bridges::{Bridges, tell_end, tell_new_end},
+    bridges::{Bridges, Cut, tell_end, tell_new_end},
     ends::Ends,
     error_chain,
     limits::{HEALTH_LIFE, Limits},
+    metrics::Counts,
     moment::Moment,
+    presence::Presence,
     store::{EndReason, Store, StoreError},
 };
 
@@ -27,7 +29,11 @@ pub struct Core {
     pub bridges: Bridges,
     pub ends: Ends,
     pub attempts: Attempts,
+    pub presence: Presence,
+    pub counts: Counts,
     pub limits: Limits,
+    /// How people reach this hub, if somebody said.
+    pub public_url: Option<String>,
     health: Mutex<Health>,
 }
 
@@ -41,14 +47,17 @@ struct Health {
 // === impl Core ===
 
 impl Core {
-    pub fn new(store: Store, limits: Limits) -> Arc<Self> {
+    pub fn new(store: Store, limits: Limits, public_url: Option<String>) -> Arc<Self> {
         Arc::new(Self {
             store,
             agents: Agents::default(),
             bridges: Bridges::new(limits.stall),
             ends: Ends::default(),
             attempts: Attempts::new(&limits),
+            presence: Presence::default(),
+            counts: Counts::default(),
             limits,
+            public_url,
             health: Mutex::new(Health { is_alive: true, asked: None }),
         })
     }
@@ -72,22 +81,24 @@ impl Core {
         self.health.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Closes a share before its time: written down first, so that no dial is allowed any more, then cut.
-    pub async fn close(&self, share: Uuid, why: EndReason) -> Result<(), StoreError> {
-        if self.store.end_share(share, why).await? {
-            self.ends.forget(share);
-            let ended = HashMap::from([(share, why)]);
-            let told = self.bridges.end_shares(&ended);
-            self.tell_ended(&ended, &told).await;
+    /// Closes a share before its time: written down first, so that no dial is allowed any more, then cut. Says what was
+    /// cut: every agent that joined and is connected, whether or not it had a connection open.
+    pub async fn close(&self, share: Uuid, why: EndReason) -> Result<Cut, StoreError> {
+        if !self.store.end_share(share, why).await? {
+            return Ok(Cut::default());
         }
-        Ok(())
+        self.ends.forget(share);
+        let ended = HashMap::from([(share, why)]);
+        let (told, mut cut) = self.bridges.end_shares(&ended);
+        cut.joiners.extend(self.tell_ended(&ended, &told).await);
+        Ok(cut)
     }
 
     /// Shares whose time has come: their dials are refused by the clock already, so they are cut first. What is left
     /// needs the database and keeps no other share's end waiting.
     pub fn expire(self: &Arc<Self>, shares: &[Uuid]) {
         let ended = shares.iter().map(|share| (*share, EndReason::Expired)).collect::<HashMap<_, _>>();
-        let told = self.bridges.end_shares(&ended);
+        let (told, _) = self.bridges.end_shares(&ended);
         let core = self.clone();
         tokio::spawn(async move {
             if let Err(error) = core.store.end_due_shares(Moment::now()).await {
@@ -123,21 +134,29 @@ impl Core {
         Ok(true)
     }
 
-    /// Tells everybody who joined and has not been told, and sees guests out.
-    async fn tell_ended(&self, ended: &HashMap<Uuid, EndReason>, told: &HashSet<(usize, Uuid)>) {
+    /// Tells everybody who joined and has not been told, and sees guests out. Gives back who was there.
+    async fn tell_ended(
+        &self,
+        ended: &HashMap<Uuid, EndReason>,
+        told: &HashSet<(usize, Uuid)>,
+    ) -> HashSet<Uuid> {
+        let mut there = HashSet::new();
         for (share, reason) in ended {
             tracing::info!(%share, reason = reason.as_str(), "share ended");
+            self.counts.ended(*reason);
             let granted = self.store.granted_agents(*share).await.unwrap_or_else(|error| {
                 tracing::error!(error = error_chain(&error), "cannot tell who joined a share that ended");
                 Vec::new()
             });
             for session in granted.into_iter().flat_map(|agent| self.agents.all_of(agent)) {
+                there.insert(session.agent);
                 if !told.contains(&(session.key(), *share)) {
                     tell_end(&session, *share, *reason);
                 }
                 self.dismiss_guest(&session).await;
             }
         }
+        there
     }
 
     /// A guest lives by its grants: without any it leaves the namespace, after what it was told before.

@@ -17,8 +17,10 @@ mod core;
 mod data;
 mod ends;
 mod limits;
+mod metrics;
 mod moment;
 mod places;
+mod presence;
 mod quiet;
 mod secret;
 mod serve;
@@ -30,10 +32,11 @@ pub use limits::Limits;
 pub use quiet::log_filter;
 pub use secret::NoRandomness;
 pub use serve::{TlsError, TlsFiles};
-pub use store::{KeyRow, StoreError};
+pub use store::{KeyRow, NoHub, StoreError};
 
 use std::{net::SocketAddr, path::Path, sync::Arc};
 
+use prometheus_client::registry::Registry;
 use socketioxide::{SocketIo, TransportType};
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -47,7 +50,7 @@ use crate::{
     },
     places::Places,
     serve::Server,
-    store::Store,
+    store::{Folder, Store},
 };
 
 /// The namespace of agents.
@@ -104,10 +107,9 @@ impl Hub {
 
     /// As [`Hub::start`], over TLS when files are given.
     pub async fn start_with_tls(config: HubConfig, tls: Option<TlsFiles>) -> Result<Self, HubError> {
-        // `public_url` would name public links; this hub makes none.
-        let HubConfig { listen, public_url: _, data, limits } = config;
+        let HubConfig { listen, public_url, data, limits } = config;
         let tls = tls.as_ref().map(serve::acceptor).transpose()?;
-        let core = Core::new(Store::open(&data).await?, limits);
+        let core = Core::new(Store::open(&data, Folder::OfHubOrEmpty).await?, limits, public_url);
         ends::catch_up(&core).await?;
 
         let (layer, sockets) = socket_io();
@@ -145,6 +147,21 @@ impl Hub {
     /// stays revoked.
     pub async fn ensure_api_key(&self, workspace: &str, label: &str, key: &str) -> Result<(), HubError> {
         ensure_key(&self.core.store, workspace, label, key).await
+    }
+
+    /// Adds what this hub counts to somebody's registry.
+    pub fn register(&self, registry: &mut Registry) {
+        metrics::register(&self.core, registry);
+    }
+
+    /// Serves `/metrics` on an address of its own, until the hub stops; on which.
+    pub async fn serve_metrics(&self, address: SocketAddr) -> Result<SocketAddr, HubError> {
+        let failed = |source| HubError::Listen { address, source };
+        let listener = TcpListener::bind(address).await.map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?;
+        self.tasks.spawn(metrics::serve(self.core.clone(), listener, self.stop.clone()));
+        tracing::info!(%address, "metrics are served");
+        Ok(address)
     }
 
     /// How many bridges carry bytes or are being dialled now.
@@ -194,9 +211,14 @@ fn socket_io() -> (socketioxide::layer::SocketIoLayer, SocketIo) {
 // === impl Keys ===
 
 impl Keys {
-    /// Opens the keys of a data folder.
+    /// Opens the keys of a hub's data folder.
     pub async fn open(data: &Path) -> Result<Self, HubError> {
-        Ok(Self(Store::open(data).await?))
+        Ok(Self(Store::open(data, Folder::OfHub).await?))
+    }
+
+    /// As [`Keys::open`]; an empty folder begins a hub.
+    pub async fn open_or_begin(data: &Path) -> Result<Self, HubError> {
+        Ok(Self(Store::open(data, Folder::OfHubOrEmpty).await?))
     }
 
     /// Makes a new key for a workspace, which is made when missing. This is the only time the key is seen.
@@ -220,6 +242,13 @@ impl Keys {
     pub async fn close(self) {
         self.0.close().await;
     }
+}
+
+/// Makes a hub's data folder, or leaves the one that is there as it is. Whether there was none.
+pub async fn init(data: &Path) -> Result<bool, HubError> {
+    let is_new = !store::holds_hub(data);
+    Store::open(data, Folder::Any).await?.close().await;
+    Ok(is_new)
 }
 
 async fn ensure_key(store: &Store, workspace: &str, label: &str, key: &str) -> Result<(), HubError> {

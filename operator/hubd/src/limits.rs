@@ -44,6 +44,11 @@ pub const MAX_PAYLOAD: usize = 1_000_000;
 pub const PING_INTERVAL: Duration = Duration::from_secs(25);
 /// ... and gives the answer 20 s.
 pub const PING_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long changes of who is connected under one share are gathered before its maker is told: nobody misses two seconds,
+/// and a joiner that comes and goes in a loop costs an event for each of them, not for each turn.
+pub const PRESENCE_PAUSE: Duration = Duration::from_secs(2);
+/// Ended shares that a joining agent is told of when it comes back: as many as anybody runs joins at a time, and more.
+pub const ENDED_SHARES_TOLD: i64 = 32;
 /// A websocket that has not proven who it is by then is closed, so that nobody parks unknown ones.
 pub const UNPROVEN_SOCKET: Duration = Duration::from_secs(10);
 /// What a websocket that has not proven who it is may send: some join packets.

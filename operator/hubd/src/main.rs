@@ -4,12 +4,13 @@ mod args;
 
 use std::{
     io::{self, IsTerminal as _, Write as _},
+    path::Path,
     process::ExitCode,
     time::Duration,
 };
 
 use anyhow::Context as _;
-use args::{Arguments, Command, Key, LogFormat, Serve};
+use args::{Arguments, Command, Data, Key, LogFormat, Serve};
 use clap::Parser as _;
 use connect_hubd::{Hub, HubConfig, Keys, Limits, TlsFiles};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -20,6 +21,7 @@ async fn main() -> ExitCode {
     // An error means that a provider is installed already, which is as good.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let done = match Arguments::parse().command {
+        Command::Init(Data { folder }) => init(&folder).await,
         Command::Serve(serve) => run(serve).await,
         Command::Key(key) => keys(key).await,
     };
@@ -37,6 +39,7 @@ async fn run(serve: Serve) -> anyhow::Result<ExitCode> {
         listen,
         public_url,
         data,
+        metrics_listen,
         tls_cert,
         tls_key,
         trusted_proxies,
@@ -64,9 +67,17 @@ async fn run(serve: Serve) -> anyhow::Result<ExitCode> {
     let tls = tls_cert.zip(tls_key).map(|(certificate, key)| TlsFiles { certificate, key });
     let scheme = if tls.is_some() { "https" } else { "http" };
     let hub = Hub::start_with_tls(HubConfig { listen, public_url, data, limits }, tls).await?;
+    let metrics = match metrics_listen {
+        Some(address) => Some(hub.serve_metrics(address).await?),
+        None => None,
+    };
     if print_addresses {
         let mut stdout = io::stdout().lock();
-        writeln!(stdout, "{}", serde_json::json!({"hub": format!("{scheme}://{}", hub.address())}))?;
+        let mut addresses = serde_json::json!({"hub": format!("{scheme}://{}", hub.address())});
+        if let Some(metrics) = metrics {
+            addresses["metrics"] = format!("http://{metrics}/metrics").into();
+        }
+        writeln!(stdout, "{addresses}")?;
         stdout.flush()?;
     }
     tokio::select! {
@@ -85,10 +96,16 @@ fn raise_file_limit() {
     }
 }
 
+async fn init(folder: &Path) -> anyhow::Result<ExitCode> {
+    let said = if connect_hubd::init(folder).await? { "made a new hub in" } else { "there is a hub in" };
+    writeln!(io::stderr(), "{said} {}", folder.display())?;
+    Ok(ExitCode::SUCCESS)
+}
+
 async fn keys(command: Key) -> anyhow::Result<ExitCode> {
     match command {
         Key::Create { data, workspace, name } => {
-            let keys = Keys::open(&data.folder).await?;
+            let keys = Keys::open_or_begin(&data.folder).await?;
             let key = keys.create(&workspace, &name).await?;
             writeln!(io::stdout(), "{key}")?;
             keys.close().await;
@@ -110,10 +127,14 @@ async fn keys(command: Key) -> anyhow::Result<ExitCode> {
             let revoked = keys.revoke(&prefix).await?;
             keys.close().await;
             if revoked == 0 {
-                writeln!(io::stderr(), "no active key begins with that; see `connect-hubd key list`")?;
+                writeln!(
+                    io::stderr(),
+                    "error: no active key has the prefix {prefix:?}; `connect-hubd key list` lists them"
+                )?;
                 return Ok(ExitCode::FAILURE);
             }
-            writeln!(io::stderr(), "revoked {revoked} key(s)")?;
+            let keys = if revoked == 1 { "key" } else { "keys" };
+            writeln!(io::stderr(), "revoked {revoked} {keys}")?;
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -6,6 +6,7 @@
 
 mod agents;
 mod ends;
+mod folder;
 mod joins;
 mod keys;
 mod routes;
@@ -14,16 +15,14 @@ mod shares;
 
 pub use agents::{AgentRow, Registered};
 pub use ends::EndReason;
-pub use joins::{Access, JoinOutcome, Joined, Joiner};
+pub use folder::{Folder, NoHub, holds_hub};
+pub use joins::{Access, JoinOutcome, JoinRow, Joined, Joiner};
 pub use keys::{KeyRow, Workspace};
 pub use routes::{NewRoute, RouteRow};
 pub use services::{NewService, Reach, Saved, ServiceRow};
 pub use shares::{Change, Changed, Created, NewShare, ShareRow, ShareState};
 
 use std::{
-    fs,
-    io::ErrorKind,
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -35,8 +34,6 @@ use sqlx::{
 };
 use uuid::Uuid;
 
-/// The database within the data folder.
-const FILE: &str = "hub.sqlite";
 /// How long to wait for another process (the `key` command) that writes.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a statement may stand in line: some hundred people who come at once, on a slow disk, and less than a request may
@@ -64,6 +61,14 @@ pub enum StoreError {
         /// What the system said.
         #[source]
         source: std::io::Error,
+    },
+    /// The folder is not one that a hub is started or looked for in.
+    #[error("the folder {} {why}", folder.display())]
+    NoHub {
+        /// The folder.
+        folder: PathBuf,
+        /// What is wrong with it.
+        why: NoHub,
     },
     /// The file is no database, or another process holds it.
     #[error("opening the database {}", path.display())]
@@ -107,8 +112,8 @@ pub enum StoreError {
 
 impl Store {
     /// Opens or makes the database in `folder`, for us alone, and brings it up to date.
-    pub async fn open(folder: &Path) -> Result<Self, StoreError> {
-        let path = prepare(folder)?;
+    pub async fn open(folder: &Path, wanted: Folder) -> Result<Self, StoreError> {
+        let path = folder::prepare(folder, wanted)?;
         let options = SqliteConnectOptions::new()
             .filename(&path)
             .journal_mode(SqliteJournalMode::Wal)
@@ -134,23 +139,6 @@ impl Store {
         self.read.close().await;
         self.write.close().await;
     }
-}
-
-/// The file in `folder`, both made readable by us alone.
-fn prepare(folder: &Path) -> Result<PathBuf, StoreError> {
-    let failed = |path: &Path| {
-        let path = path.to_owned();
-        move |source| StoreError::Prepare { path, source }
-    };
-    match fs::DirBuilder::new().recursive(true).mode(0o700).create(folder) {
-        Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(failed(folder)(error)),
-        _ => {}
-    }
-    let path = folder.join(FILE);
-    // SQLite gives its journal files the mode of the database, so this decides for all of them.
-    let opened = fs::OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path);
-    opened.and_then(|file| file.set_permissions(fs::Permissions::from_mode(0o600))).map_err(failed(&path))?;
-    Ok(path)
 }
 
 fn migrator() -> Migrator {
@@ -182,13 +170,15 @@ fn port(number: i64, what: &'static str) -> Result<u16, StoreError> {
 
 #[cfg(test)]
 mod tests {
+    use std::{fs, os::unix::fs::PermissionsExt as _};
+
     use super::*;
 
     #[tokio::test]
     async fn the_database_is_ours_alone() {
         let folder = tempfile::tempdir().expect("a folder");
         let data = folder.path().join("a/b");
-        let store = Store::open(&data).await.expect("opens");
+        let store = Store::open(&data, Folder::Any).await.expect("opens");
         store.ensure_key("team", "first", "pc_0123456789abcdef").await.expect("writes");
         let mode = |path: &Path| fs::metadata(path).expect("is there").permissions().mode() & 0o777;
         assert_eq!(mode(&data), 0o700);
@@ -236,8 +226,9 @@ mod tests {
     #[tokio::test]
     async fn what_is_no_database_is_left_alone() {
         let folder = tempfile::tempdir().expect("a folder");
-        fs::write(folder.path().join(FILE), "this is a letter, not a database".repeat(100)).expect("writes");
-        let error = Store::open(folder.path()).await.expect_err("not a database");
+        fs::write(folder.path().join("hub.sqlite"), "this is a letter, not a database".repeat(100))
+            .expect("writes");
+        let error = Store::open(folder.path(), Folder::OfHub).await.expect_err("not a database");
         assert!(error.to_string().starts_with("opening the database"), "{error}");
     }
 }

@@ -100,6 +100,7 @@ impl Event<'_> {
 
     /// A handshake may come from either side; the bridge knows which one this is.
     fn shake_hands(self) -> Result<(), Incomplete> {
+        self.session.shakes_hands();
         let id = required(&self.body.connection_id)?;
         let toward = self.core.bridges.direction_from(self.session, id).unwrap_or(Toward::Exposer);
         self.carry(toward, Kind::Handshake)

@@ -15,13 +15,13 @@ use socketioxide::{
 };
 use uuid::Uuid;
 
-use super::{Features, Session, events::Events};
+use super::{DATA_CONNECTIONS, Features, Session, events::Events};
 use crate::{
     core::Core,
-    limits::{JOINS_PER_SOCKET, TOKEN_GRACE, TOKEN_WARNING, UNPROVEN_SOCKET},
+    limits::{ENDED_SHARES_TOLD, JOINS_PER_SOCKET, TOKEN_GRACE, TOKEN_WARNING, UNPROVEN_SOCKET},
     moment::Moment,
     secret::Ticket,
-    store::{AgentRow, StoreError},
+    store::{AgentRow, EndReason, StoreError},
     wire::Wire,
 };
 
@@ -45,6 +45,8 @@ struct Credentials {
 enum Verdict {
     Proven(AgentRow),
     Invalid,
+    /// A guest whose shares are over: it is who it says, and may hear why.
+    Over(Vec<(Uuid, EndReason)>),
     TokenExpired,
 }
 
@@ -94,6 +96,9 @@ async fn greet(core: &Arc<Core>, socket: Arc<Socket>, auth: Option<Value>, slot:
             return;
         }
         Ok(Verdict::Invalid) => json!({"code": "INVALID_TOKEN", "message": "Invalid credentials"}),
+        Ok(Verdict::Over(ended)) => {
+            json!({"code": "INVALID_TOKEN", "message": "Invalid credentials", "ended": ended_shares(&ended)})
+        }
         Ok(Verdict::TokenExpired) => {
             json!({"code": "TOKEN_EXPIRED", "message": "Token has expired. Please rotate your token."})
         }
@@ -121,7 +126,7 @@ async fn verdict(core: &Core, credentials: &Credentials) -> Result<Verdict, Stor
     let now = Moment::now();
     let verdict = match agent.workspace {
         None if core.store.has_live_grant(agent.id).await? => Verdict::Proven(agent),
-        None => Verdict::Invalid,
+        None => Verdict::Over(core.store.ended_shares(agent.id, ENDED_SHARES_TOLD).await?),
         Some(_) if agent.token_expires_at.after(TOKEN_GRACE) <= now => Verdict::TokenExpired,
         Some(_) => Verdict::Proven(agent),
     };
@@ -167,16 +172,36 @@ async fn welcome(
         let _ = session.emit("token_warning", &warning, 0);
     }
     let mut connected =
-        json!({"message": "Connected to hub", "tokenExpiresAt": expires_at, "features": Features::OURS});
+        json!({"message": "Connected to hub", "tokenExpiresAt": expires_at, "features": hub_features(core)});
     if session.features.share_events {
-        // Their ends may have moved while the agent was away.
+        // Their ends may have moved, or come, while the agent was away.
         connected["shares"] = granted_shares(core, agent.id).await;
+        connected["ended"] = ended_shares(&ended_meanwhile(core, agent.id).await);
     }
     if session.features.data_connections {
         connected["dataTicket"] = json!(session.data.ticket().as_str());
     }
     let _ = session.emit("connected", &connected, 0);
     tracing::debug!(agent = %agent.id, guest = agent.workspace.is_none(), "agent connected");
+    core.presence_changed(agent.id).await;
+}
+
+/// What this hub understands, as `connected` says it.
+fn hub_features(core: &Core) -> Vec<&'static str> {
+    let data = core.limits.data_connections.then_some(DATA_CONNECTIONS);
+    Features::OURS.into_iter().chain(data).collect()
+}
+
+/// The shares that an agent has joined and that are over, as `share_ended` tells them.
+fn ended_shares(ended: &[(Uuid, EndReason)]) -> serde_json::Value {
+    ended.iter().map(|(share, reason)| json!({"id": share, "reason": reason})).collect()
+}
+
+async fn ended_meanwhile(core: &Core, agent: Uuid) -> Vec<(Uuid, EndReason)> {
+    core.store.ended_shares(agent, ENDED_SHARES_TOLD).await.unwrap_or_else(|error| {
+        tracing::error!(error = crate::error_chain(&error), %agent, "cannot tell which shares of an agent ended");
+        Vec::new()
+    })
 }
 
 /// The live shares that an agent has joined, as `share_changed` tells them.
@@ -235,6 +260,9 @@ fn depart(core: &Arc<Core>, slot: &Slot) {
     tokio::spawn(async move {
         if let Err(error) = core.store.agent_seen(agent, false).await {
             tracing::warn!(error = crate::error_chain(&error), %agent, "cannot note when an agent was last seen");
+        }
+        if !still_connected {
+            core.presence_changed(agent).await;
         }
     });
 }

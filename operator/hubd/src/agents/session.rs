@@ -15,6 +15,9 @@ use uuid::Uuid;
 
 use crate::{data::DataPool, limits::CALLS_PER_SOCKET, secret::Ticket, wire::Wire};
 
+/// The feature of carrying streams beside the socket.
+pub const DATA_CONNECTIONS: &str = "data-connections";
+
 /// What an agent said it understands beyond the recorded protocol.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Features {
@@ -24,6 +27,8 @@ pub struct Features {
     /// may or may not encrypt.
     pub e2e: Option<bool>,
     pub data_connections: bool,
+    /// Whether it wants to hear who is connected under its shares.
+    pub presence: bool,
 }
 
 /// A proven socket.
@@ -36,6 +41,8 @@ pub struct Session {
     pub wire: Arc<Wire>,
     socket: Arc<Socket>,
     closed: AtomicBool,
+    /// Whether it has said a word on encryption, whatever it named.
+    shook_hands: AtomicBool,
     /// Services that this very socket exposes, each with when it said so.
     exposed: Mutex<HashMap<Uuid, u64>>,
     /// Bridges in which this is the exposing side.
@@ -56,8 +63,9 @@ static EXPOSURES: AtomicU64 = AtomicU64::new(1);
 // === impl Features ===
 
 impl Features {
-    /// What this hub understands, as it says in `connected`.
-    pub const OURS: [&str; 4] = ["half-close", "share-events", "e2e", "data-connections"];
+    /// What every hub of ours understands, as it says in `connected`; [`DATA_CONNECTIONS`] is said where there are any.
+    pub const OURS: [&str; 6] =
+        ["half-close", "share-events", "e2e", "e2e-handshake-relay", "end-reasons", "presence"];
 
     pub fn from_names<'a>(names: impl IntoIterator<Item = &'a str>) -> Self {
         names.into_iter().fold(Self::default(), |features, name| {
@@ -66,7 +74,8 @@ impl Features {
                 "half-close" => Self { half_close: true, ..features },
                 "share-events" => Self { share_events: true, ..features },
                 "e2e" => Self { e2e: Some(true), ..features },
-                "data-connections" => Self { data_connections: true, ..features },
+                "presence" => Self { presence: true, ..features },
+                DATA_CONNECTIONS => Self { data_connections: true, ..features },
                 _ => features,
             }
         })
@@ -93,6 +102,7 @@ impl Session {
             wire,
             socket,
             closed: AtomicBool::new(false),
+            shook_hands: AtomicBool::new(false),
             exposed: Mutex::default(),
             exposing: AtomicUsize::new(0),
             calls: Arc::new(Semaphore::new(CALLS_PER_SOCKET)),
@@ -113,6 +123,18 @@ impl Session {
             }
             Err(_) => Err(Gone),
         }
+    }
+
+    /// Whether this end encrypts, for the other one. An agent that names no features does not, as far as anybody can tell:
+    /// who waited for its word would wait at every connection. One that was heard to speak of it may.
+    pub fn encrypts(&self) -> Option<bool> {
+        let silent = !self.shook_hands.load(Ordering::Acquire);
+        self.features.e2e.or(silent.then_some(false))
+    }
+
+    /// Notes that this end has said a word on encryption.
+    pub fn shakes_hands(&self) {
+        self.shook_hands.store(true, Ordering::Release);
     }
 
     /// Says that this socket exposes `service` now.

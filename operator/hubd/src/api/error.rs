@@ -63,8 +63,10 @@ impl ApiError {
         Self::text(401, "Unauthorized")
     }
 
-    pub fn no_such_route(method: &Method, path: &str) -> Self {
-        Self::guard(404, format!("Cannot {method} {path}"))
+    /// `instead` is what to do instead, where that is known.
+    pub fn no_such_route(method: &Method, path: &str, instead: Option<&str>) -> Self {
+        let instead = instead.map(|sentence| format!(": {sentence}")).unwrap_or_default();
+        Self::guard(404, format!("Cannot {method} {path}{instead}"))
     }
 }
 

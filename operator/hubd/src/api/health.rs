@@ -6,12 +6,13 @@ use axum::{Json, extract::State};
 use serde::Serialize;
 
 use crate::{
+    agents::DATA_CONNECTIONS,
     core::Core,
     limits::{AGENTS_PER_SHARE, AGENTS_PER_WORKSPACE, ROUTES_PER_SHARE, SHARES_PER_WORKSPACE},
     moment::Moment,
 };
 
-/// What this hub does beyond the recorded one. Clients look for these names and assume nothing.
+/// What every hub of ours does beyond the recorded one. Clients look for these names and assume nothing.
 const FEATURES: [&str; 13] = [
     "expires-at",
     "idempotency-key",
@@ -25,7 +26,9 @@ const FEATURES: [&str; 13] = [
     "delete-agent",
     "half-close",
     "e2e",
-    "data-connections",
+    "e2e-handshake-relay",
+    "end-reasons",
+    "presence",
 ];
 
 #[derive(Debug, Serialize)]
@@ -37,7 +40,7 @@ pub struct Health {
     db_connected: bool,
     hub: &'static str,
     version: &'static str,
-    features: [&'static str; FEATURES.len()],
+    features: Vec<&'static str>,
     limits: Told,
 }
 
@@ -53,6 +56,7 @@ struct Told {
 }
 
 pub async fn health(State(core): State<Arc<Core>>) -> Json<Health> {
+    let data = core.limits.data_connections.then_some(DATA_CONNECTIONS);
     Json(Health {
         status: "ok",
         timestamp: Moment::now(),
@@ -60,7 +64,7 @@ pub async fn health(State(core): State<Arc<Core>>) -> Json<Health> {
         db_connected: core.is_alive().await,
         hub: "connect-hubd",
         version: env!("CARGO_PKG_VERSION"),
-        features: FEATURES,
+        features: FEATURES.into_iter().chain(data).collect(),
         limits: Told {
             services_per_workspace: core.limits.services_per_workspace,
             agents_per_workspace: AGENTS_PER_WORKSPACE,

@@ -8,6 +8,7 @@ use std::{
 };
 
 use axum::{Json, extract::State, http::StatusCode};
+use prometheus_client::metrics::counter::Counter;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -22,6 +23,7 @@ use crate::{
     attempts::Try,
     core::Core,
     moment::Moment,
+    presence::Carried,
     secret::{SecretHash, ShareCode, generate_token},
     store::{JoinOutcome, Joined, Joiner, ShareRow, ShareState, StoreError},
 };
@@ -165,16 +167,17 @@ pub async fn list(
 ) -> Result<Json<Value>, ApiError> {
     let share = shares::own_share(&core, &caller, &code).await?;
     let (count, joins) = core.store.joins(share.id, JOINS_LISTED).await?;
-    let joins = joins
-        .iter()
-        .map(|join| json!({"agentId": join.agent, "agentLabel": join.label, "joinedAt": join.at}));
-    Ok(Json(json!({"count": count, "joins": joins.collect::<Vec<_>>()})))
+    let present = Carried::now(&core).under(&core, share.id).await?;
+    let rows = present.join_rows(&joins, true);
+    Ok(Json(json!({"count": count, "joins": rows, "connected": present.told()})))
 }
 
 /// A code that somebody tries.
 struct Asked<'a> {
     code: ShareCode,
     attempt: Try<'a>,
+    /// Counts what opens nothing.
+    refused: &'a Counter,
 }
 
 /// Begins a try, if any code looks like that. Who has none left waits until the hub has time for such.
@@ -185,19 +188,26 @@ async fn attempt<'a>(core: &'a Core, address: IpAddr, code: &str) -> Result<Aske
         let now = Instant::now();
         match core.attempts.begin(address, parsed.as_ref(), now) {
             Ok(attempt) => break attempt,
-            Err(wait) if now >= until => return Err(ApiError::TooMany { what: ATTEMPTS, wait }),
+            Err(wait) if now >= until => {
+                core.counts.refused_codes.inc();
+                return Err(ApiError::TooMany { what: ATTEMPTS, wait });
+            }
             Err(wait) => tokio::time::sleep(wait).await,
         }
     };
     match parsed {
-        Some(code) => Ok(Asked { code, attempt }),
-        None => Err(refusal(&attempt)),
+        Some(code) => Ok(Asked { code, attempt, refused: &core.counts.refused_codes }),
+        None => {
+            core.counts.refused_codes.inc();
+            Err(refusal(&attempt))
+        }
     }
 }
 
 impl Asked<'_> {
     /// The code opens nothing: it stays counted.
     fn refuse(self) -> ApiError {
+        self.refused.inc();
         refusal(&self.attempt)
     }
 
@@ -219,6 +229,7 @@ fn refusal(attempt: &Try<'_>) -> ApiError {
 fn tell_maker(core: &Core, joined: &Joined) {
     let Joined { share, join, count } = joined;
     tracing::info!(share = %share.id, agent = %join.agent, "share joined");
+    core.counts.joins.inc();
     if let Some(maker) = core.agents.newest(share.agent).filter(|maker| maker.features.share_events) {
         let event = json!({"id": share.id, "count": count, "agentLabel": join.label, "joinedAt": join.at});
         let _ = maker.emit("share_joined", &event, 0);

@@ -15,6 +15,7 @@ use super::{
     auth::Key,
     body::{Body, Segment},
     error::ApiError,
+    shares,
     validation::Fields,
 };
 use crate::{
@@ -159,11 +160,11 @@ pub async fn delete(
     if !core.store.delete_service(service.id).await? {
         return Err(not_found());
     }
-    core.bridges.cut_service(service.id);
+    let cut = core.bridges.cut_service(service.id);
     for session in service.agent.map(|agent| core.agents.all_of(agent)).unwrap_or_default() {
         session.unexpose(service.id);
     }
-    Ok(Json(json!({"success": true})))
+    Ok(Json(json!({"success": true, "cut": shares::cut_off(&cut)})))
 }
 
 pub async fn diagnostics(

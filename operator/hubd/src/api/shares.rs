@@ -18,9 +18,11 @@ use super::{
     validation::Fields,
 };
 use crate::{
+    bridges::Cut,
     core::Core,
     limits::{MAX_JOINS, SHARE_HOURS, SHARES_PER_WORKSPACE},
     moment::Moment,
+    presence::Carried,
     secret::ShareCode,
     store::{Change, Changed, Created, EndReason, NewRoute, NewShare, ShareRow, ShareState, Workspace},
 };
@@ -51,8 +53,9 @@ pub async fn create(
     let expires_at = future(&mut fields, now);
     let max_joins = fields.optional_integer("maxJoins", 1, MAX_JOINS);
     let asked = routes::read(&mut fields);
+    refuse_unkept(&mut fields);
     // A program that names an end or can repeat itself means what it says, also when that is nothing.
-    let may_be_empty = fields.has("expiresAt") || idempotency_key.is_some();
+    let means_it = fields.has("expiresAt") || idempotency_key.is_some();
     fields.finish()?;
     // Recorded: parts of an hour do not count.
     let hours = hours.map(|hours| Duration::from_secs(hours as u64 * 3600));
@@ -63,7 +66,7 @@ pub async fn create(
         expires_at: expires_at.unwrap_or_else(|| now.after(hours.unwrap_or(DEFAULT_LIFE))),
         max_joins,
         idempotency_key,
-        routes: routes_or_snapshot(&core, &workspace, agent.id, asked, may_be_empty).await?,
+        routes: routes_or_snapshot(&core, &workspace, agent.id, asked, means_it).await?,
     };
     match core.store.create_share(new).await? {
         Created::Done(share) => {
@@ -82,34 +85,45 @@ pub async fn create(
     }
 }
 
-/// The routes that were asked for; without any, everything that the calling agent has exposed. The recorded hub takes what
-/// the whole workspace has exposed: whoever makes a share then hands out what others never meant to.
+/// Promises that some client may ask for and this hub does not keep: to drop them, as recorded hubs do, would leave a share
+/// open that its maker believes to be guarded, or end one that is believed to go on.
+fn refuse_unkept(fields: &mut Fields<'_>) {
+    if fields.optional_bool("requireDeviceApproval") == Some(true) {
+        let why =
+            "This hub does not hold joins back for approval. Share without it, or limit the joins: maxJoins";
+        fields.refuse("requireDeviceApproval", why);
+    }
+    if fields.optional_bool("neverExpires") == Some(true) {
+        fields.refuse("neverExpires", "Every share of this hub ends. Say when: expiresInHours, or expiresAt");
+    }
+}
+
+/// The routes that were asked for; without any, everything that the calling agent has exposed. That may be nothing: such a
+/// share can be made, too. What others of the workspace have exposed, a cluster's operator for one, they have not asked to be
+/// handed out.
 async fn routes_or_snapshot(
     core: &Core,
     workspace: &Workspace,
     agent: Uuid,
     asked: Option<Vec<NewRoute>>,
-    may_be_empty: bool,
+    means_it: bool,
 ) -> Result<Vec<NewRoute>, ApiError> {
     match asked {
-        Some(routes) if may_be_empty || !routes.is_empty() => return Ok(routes),
-        None if may_be_empty => return Ok(Vec::new()),
+        Some(routes) if means_it || !routes.is_empty() => return Ok(routes),
+        None if means_it => return Ok(Vec::new()),
         _ => {}
     }
     let services = core.store.services(&workspace.id).await?;
-    let exposed = services.into_iter().filter(|service| service.agent == Some(agent));
-    let routes = exposed.map(routes::snapshot).collect::<Vec<_>>();
-    if routes.is_empty() {
-        return Err(ApiError::text(400, "No services to share. Expose some services first."));
-    }
-    Ok(routes)
+    let exposed =
+        services.into_iter().filter(|service| service.agent == Some(agent) && service.tunnel_port.is_some());
+    Ok(exposed.map(routes::snapshot).collect())
 }
 
 pub async fn list(State(core): State<Arc<Core>>, caller: Caller) -> Result<Json<Value>, ApiError> {
-    let mut rows = Vec::new();
+    let (mut rows, carried) = (Vec::new(), Carried::now(&core));
     for share in core.store.live_shares(caller.agent.id).await? {
         let (count, joins) = core.store.joins(share.id, JOINS_LISTED).await?;
-        let joins_told = joins.iter().map(|join| json!({"agentLabel": join.label, "joinedAt": join.at}));
+        let present = carried.under(&core, share.id).await?;
         rows.push(json!({
             "code": share.code.reveal(),
             "name": share.name,
@@ -119,7 +133,8 @@ pub async fn list(State(core): State<Arc<Core>>, caller: Caller) -> Result<Json<
             "createdAt": share.created_at,
             "id": share.id,
             "idempotencyKey": share.idempotency_key,
-            "joins": joins_told.collect::<Vec<_>>(),
+            "joins": present.join_rows(&joins, false),
+            "connected": present.told(),
             "lastJoinedAt": joins.first().map(|join| join.at),
         }));
     }
@@ -144,11 +159,12 @@ pub async fn change(
             if expires_at.is_some() {
                 core.move_end(share.id, share.expires_at).await;
             }
+            let mut answer = created(&share);
             if routes_change {
                 let services = share.routes.iter().filter_map(|route| route.service).collect::<HashSet<_>>();
-                core.bridges.keep_routes(share.id, &services);
+                answer["cut"] = cut_off(&core.bridges.keep_routes(share.id, &services));
             }
-            Ok(Json(created(&share)))
+            Ok(Json(answer))
         }
         Changed::UnknownService { route } => Err(unknown_service(&route)),
         Changed::Ended => Err(ApiError::guard(409, "Share has ended")),
@@ -170,9 +186,17 @@ pub async fn revoke(
     if share.agent != caller.agent.id {
         return Err(ApiError::text(403, "Not authorized to revoke this share"));
     }
-    let removed = headers.get(END_REASON_HEADER).is_some_and(|why| why == EndReason::Deleted.as_str());
-    core.close(share.id, if removed { EndReason::Deleted } else { EndReason::Revoked }).await?;
-    Ok(Json(json!({"success": true})))
+    let named = |reason: &EndReason| {
+        headers.get(END_REASON_HEADER).is_some_and(|why| why.as_bytes() == reason.as_str().as_bytes())
+    };
+    let why = [EndReason::Deleted, EndReason::Rotated].into_iter().find(named).unwrap_or(EndReason::Revoked);
+    let cut = core.close(share.id, why).await?;
+    Ok(Json(json!({"success": true, "cut": cut_off(&cut)})))
+}
+
+/// Whom an end has cut off, for its author.
+pub(super) fn cut_off(cut: &Cut) -> Value {
+    json!({"joiners": cut.joiners.len(), "connections": cut.connections})
 }
 
 /// The share of this code, if the caller made it.
@@ -225,6 +249,7 @@ fn created(share: &ShareRow) -> Value {
             "routes": share.routes.iter().map(routes::for_maker).collect::<Vec<_>>(),
             "id": share.id,
             "state": state,
+            "endReason": (state != "active").then(|| share.end.unwrap_or(EndReason::Expired)),
         },
     })
 }

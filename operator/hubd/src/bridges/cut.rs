@@ -9,7 +9,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::{
-    Bridges,
+    Bridges, Cut,
     bridge::{Bridge, Toward},
     flow::close_event,
 };
@@ -54,11 +54,13 @@ impl Bridges {
         }
     }
 
-    /// Cuts everything that lives by these shares, after telling the joining agents why. Gives back which sockets were told.
-    pub fn end_shares(&self, ended: &HashMap<Uuid, EndReason>) -> HashSet<(usize, Uuid)> {
+    /// Cuts everything that lives by these shares, after telling the joining agents why. Gives back which sockets were told,
+    /// and what was cut.
+    pub fn end_shares(&self, ended: &HashMap<Uuid, EndReason>) -> (HashSet<(usize, Uuid)>, Cut) {
         self.rights_changed();
-        let mut told = HashSet::new();
+        let (mut told, mut cut) = (HashSet::new(), Cut::default());
         for bridge in self.matching(|bridge| bridge.share().is_some_and(|share| ended.contains_key(&share))) {
+            cut.count(&bridge);
             let share = bridge.share();
             if let (Some(joiner), Some((share, reason))) =
                 (&bridge.joiner, share.and_then(|share| ended.get_key_value(&share)))
@@ -68,7 +70,7 @@ impl Bridges {
             }
             self.hang_up(&bridge);
         }
-        told
+        (told, cut)
     }
 
     /// The clock passed the end of this bridge's share before the timer did.
@@ -86,22 +88,24 @@ impl Bridges {
         }
     }
 
-    /// A share leads only to these services now.
-    pub fn keep_routes(&self, share: Uuid, services: &HashSet<Uuid>) {
-        self.rights_changed();
-        for bridge in
-            self.matching(|bridge| bridge.share() == Some(share) && !services.contains(&bridge.service))
-        {
-            self.hang_up(&bridge);
-        }
+    /// A share leads only to these services now. What was cut.
+    pub fn keep_routes(&self, share: Uuid, services: &HashSet<Uuid>) -> Cut {
+        self.cut_matching(|bridge| bridge.share() == Some(share) && !services.contains(&bridge.service))
     }
 
-    /// A service is gone, or has come into other hands.
-    pub fn cut_service(&self, service: Uuid) {
+    /// A service is gone, or has come into other hands. What was cut.
+    pub fn cut_service(&self, service: Uuid) -> Cut {
+        self.cut_matching(|bridge| bridge.service == service)
+    }
+
+    fn cut_matching(&self, wanted: impl Fn(&Bridge) -> bool) -> Cut {
         self.rights_changed();
-        for bridge in self.matching(|bridge| bridge.service == service) {
+        let mut cut = Cut::default();
+        for bridge in self.matching(wanted) {
+            cut.count(&bridge);
             self.hang_up(&bridge);
         }
+        cut
     }
 }
 

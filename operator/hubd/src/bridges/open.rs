@@ -86,7 +86,7 @@ pub fn reach(
         match agreed {
             Ok(service) => {
                 let exposer = bridge.receiver(Toward::Exposer);
-                reply(Ok(Reached { e2e: exposer.and_then(|exposer| exposer.features.e2e) }));
+                reply(Ok(Reached { e2e: exposer.and_then(|exposer| exposer.encrypts()) }));
                 if dial(&bridge, &service, dialled_rx, DIAL_TIMEOUT).await.is_none() {
                     core.bridges.time_out(&bridge);
                 }
@@ -205,7 +205,8 @@ async fn dial(
         "targetPort": service.target_port,
         "serviceId": service.id,
     });
-    // A check of the hub itself has no joining agent, and nothing to encrypt.
+    // A check of the hub itself has no joining agent, and nothing to encrypt. A joining agent that names no features is not
+    // spoken for: it begins, with an offer or with bytes, so that the exposing one knows at once and loses nothing by asking.
     if let Some(e2e) = bridge.joiner.as_ref().map_or(Some(false), |joiner| joiner.features.e2e) {
         dial["e2e"] = e2e.into();
     }

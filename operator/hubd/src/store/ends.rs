@@ -15,6 +15,8 @@ pub enum EndReason {
     Revoked,
     /// What it shared, or the wish to share it, is gone.
     Deleted,
+    /// It goes on under a new code.
+    Rotated,
 }
 
 // === impl EndReason ===
@@ -25,6 +27,7 @@ impl EndReason {
             "expired" => Some(Self::Expired),
             "revoked" => Some(Self::Revoked),
             "deleted" => Some(Self::Deleted),
+            "rotated" => Some(Self::Rotated),
             _ => None,
         }
     }
@@ -34,6 +37,7 @@ impl EndReason {
             Self::Expired => "expired",
             Self::Revoked => "revoked",
             Self::Deleted => "deleted",
+            Self::Rotated => "rotated",
         }
     }
 }

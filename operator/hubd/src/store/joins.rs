@@ -4,7 +4,7 @@ use sqlx::SqliteConnection;
 use uuid::Uuid;
 
 use super::{
-    Reach, ServiceRow, ShareRow, ShareState, Store, StoreError, doing,
+    EndReason, Reach, ServiceRow, ShareRow, ShareState, Store, StoreError, doing,
     shares::{self},
     uuid,
 };
@@ -198,6 +198,35 @@ impl Store {
         .await
         .map_err(doing("looking for granted shares"))?;
         rows.iter().map(|(id, end)| Ok((uuid(id, "a grant")?, Moment::from_millis(*end)))).collect()
+    }
+
+    /// The shares of an agent's grants that are over, and why, newest first. Those that ended long ago are forgotten.
+    pub async fn ended_shares(&self, agent: Uuid, limit: i64) -> Result<Vec<(Uuid, EndReason)>, StoreError> {
+        let rows = sqlx::query_as::<_, (String, Option<String>)>(
+            "SELECT s.id, s.end_reason FROM grants g JOIN shares s ON s.id = g.share_id \
+             WHERE g.agent_id = $1 AND (s.ended_at IS NOT NULL OR s.expires_at <= $2) \
+             ORDER BY COALESCE(s.ended_at, s.expires_at) DESC, s.id LIMIT $3",
+        )
+        .bind(agent.to_string())
+        .bind(Moment::now().millis())
+        .bind(limit)
+        .fetch_all(&self.read)
+        .await
+        .map_err(doing("looking for ended shares"))?;
+        let row = |(id, reason): (String, Option<String>)| {
+            // The timer may not have written an end yet that the clock has passed.
+            let reason = reason.as_deref().and_then(EndReason::parse).unwrap_or(EndReason::Expired);
+            Ok((uuid(&id, "a grant")?, reason))
+        };
+        rows.into_iter().map(row).collect()
+    }
+
+    /// Who made a share that lives.
+    pub async fn maker(&self, share: Uuid) -> Result<Option<Uuid>, StoreError> {
+        let sql = "SELECT agent_id FROM shares WHERE id = $1 AND ended_at IS NULL AND expires_at > $2";
+        let query = sqlx::query_scalar::<_, String>(sql).bind(share.to_string()).bind(Moment::now().millis());
+        let found = query.fetch_optional(&self.read).await.map_err(doing("looking for a share's maker"))?;
+        found.map(|id| uuid(&id, "a share's agent")).transpose()
     }
 
     /// The agents that joined a share.

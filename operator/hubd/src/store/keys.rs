@@ -111,7 +111,7 @@ mod tests {
     #[tokio::test]
     async fn a_key_opens_its_workspace_until_it_is_revoked() {
         let folder = tempfile::tempdir().expect("a folder");
-        let store = Store::open(folder.path()).await.expect("opens");
+        let store = Store::open(folder.path(), crate::store::Folder::Any).await.expect("opens");
         for _ in 0..2 {
             store.ensure_key("team", "ci", "pc_0123456789abcdef").await.expect("writes");
         }

@@ -94,7 +94,7 @@ impl ShareRow {
     /// Where the share is in its life at `now`; the timer may not have written an end yet.
     pub fn state(&self, now: Moment) -> ShareState {
         match self.end {
-            Some(EndReason::Revoked | EndReason::Deleted) => ShareState::Revoked,
+            Some(EndReason::Revoked | EndReason::Deleted | EndReason::Rotated) => ShareState::Revoked,
             Some(EndReason::Expired) => ShareState::Expired,
             None if self.expires_at <= now => ShareState::Expired,
             None => ShareState::Active,

@@ -180,27 +180,36 @@ async fn encryption_between_agents_is_relayed_both_ways_in_order() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_side_is_told_whether_the_other_encrypts_unless_nobody_knows() {
-    let told = |features: &[&str]| match features {
-        [] => Value::Null,
-        features => features.contains(&"e2e").into(),
-    };
+    // An exposing agent that names no features does not encrypt; a joining one shows what it does by what it sends first.
+    let able = |features: &[&str]| Value::from(features.contains(&"e2e"));
+    let told = |features: &[&str]| if features.is_empty() { Value::Null } else { able(features) };
     let sets: [&[&str]; 3] = [&[], &["half-close"], &["half-close", "e2e"]];
     for (exposer_features, joiner_features) in sets.into_iter().flat_map(|one| sets.map(|other| (one, other)))
     {
         let Pair { hub: _hub, service, mut exposer, mut joiner } =
             pair(exposer_features, joiner_features).await;
         let (_, reply) = joiner.reach(service).await;
-        assert_eq!(reply["e2e"], told(exposer_features), "{exposer_features:?} {joiner_features:?}");
+        assert_eq!(reply["e2e"], able(exposer_features), "{exposer_features:?} {joiner_features:?}");
         let dial = exposer.event("dial").await;
         assert_eq!(dial["e2e"], told(joiner_features), "{exposer_features:?} {joiner_features:?}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_agent_that_named_no_features_but_spoke_of_encryption_may_encrypt() {
+    let Pair { hub: _hub, service, mut exposer, mut joiner } = pair(&[], &["e2e"]).await;
+    let id = bridge(&mut joiner, &mut exposer, service).await;
+    exposer.emit("e2e_handshake", json!({"connectionId": id, "payload": "{}"})).await;
+    joiner.event("e2e_handshake").await;
+    let (_, reply) = joiner.reach(service).await;
+    assert_eq!(reply, json!({"success": true}), "nobody knows");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_failed_dial_closes_and_a_gone_side_is_told() {
     let Pair { hub, service, mut exposer, mut joiner } = pair(&[], &[]).await;
     let (id, reply) = joiner.reach(service).await;
-    assert_eq!(reply, json!({"success": true}));
+    assert_eq!(reply, json!({"success": true, "e2e": false}));
     exposer.event("dial").await;
     exposer.emit("dial_error", json!({"connectionId": id, "error": "connect ECONNREFUSED"})).await;
     assert_eq!(joiner.any_event().await, ("reach_close".into(), json!({"connectionId": id})));

@@ -142,7 +142,9 @@ async fn with_a_certificate_the_hub_speaks_tls_alone() {
     std::fs::write(&certificate, made.cert.pem()).expect("writes");
     std::fs::write(&key, made.signing_key.serialize_pem()).expect("writes");
     let (certificate, key) = (certificate.to_str().expect("text"), key.to_str().expect("text"));
-    let process = Process::serve(&folder.path().join("data"), &["--tls-cert", certificate, "--tls-key", key]);
+    let data = folder.path().join("data");
+    std::fs::create_dir(&data).expect("makes a folder");
+    let process = Process::serve(&data, &["--tls-cert", certificate, "--tls-key", key]);
     let port = process.url.strip_prefix("https://127.0.0.1:").expect("an https URL");
 
     let mut roots = rustls::RootCertStore::empty();
@@ -162,6 +164,47 @@ async fn with_a_certificate_the_hub_speaks_tls_alone() {
         .expect("runs");
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&output.stderr).contains("preparing TLS: reading /no/such/file"));
+}
+
+#[test]
+fn a_typing_error_in_the_folder_begins_no_hub() {
+    let root = tempfile::tempdir().expect("a folder");
+    let run = |arguments: &[&str], data: &Path| {
+        let command =
+            Command::new(env!("CARGO_BIN_EXE_connect-hubd")).args(arguments).arg("--data").arg(data).output();
+        let output = command.expect("runs");
+        (output.status.code(), String::from_utf8(output.stderr).expect("text"))
+    };
+    let (missing, other) = (root.path().join("typo"), root.path().join("other"));
+    std::fs::create_dir(&other).expect("makes a folder");
+    std::fs::write(other.join("letter.txt"), "dear hub").expect("writes");
+    let serve: &[&str] = &["serve", "--listen", "127.0.0.1:0"];
+    let create: &[&str] = &["key", "create", "--workspace", "team"];
+    for arguments in [serve, create, &["key", "list"], &["key", "revoke", "pc_01234567"]] {
+        for (data, why) in [(&missing, "does not exist"), (&other, "holds other files, but no hub")] {
+            let (code, said) = run(arguments, data);
+            assert_eq!(code, Some(1), "{arguments:?} {}", data.display());
+            let line = said.lines().last().unwrap_or_default();
+            assert!(line.contains(why) && line.contains("connect-hubd init"), "{said}");
+            assert!(line.contains(&data.display().to_string()), "{said}");
+        }
+    }
+    assert!(
+        !missing.exists() && std::fs::read_dir(&other).expect("readable").count() == 1,
+        "nothing was made"
+    );
+    // On purpose it is made, and then it is a hub like any other.
+    for data in [&missing, &other] {
+        assert_eq!(run(&["init"], data).0, Some(0));
+        assert_eq!(run(&["init"], data).0, Some(0), "and again");
+        assert_eq!(run(create, data).0, Some(0));
+        assert_eq!(run(&["key", "list"], data).0, Some(0));
+    }
+    // A new volume has an owner, and nothing in it.
+    let volume = root.path().join("volume");
+    std::fs::create_dir_all(volume.join("lost+found")).expect("makes a folder");
+    let mut process = Process::serve(&volume, &["--metrics-listen", "127.0.0.1:0"]);
+    assert_eq!(process.signal("-TERM"), Some(0));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -190,7 +190,10 @@ async fn deleting_a_service_cuts_it_and_frees_its_port() {
     let path = format!("/v1/services/{service}");
     assert_eq!(hub.ask_as(&stranger, "DELETE", &path, None).await.status, 403);
     let answer = hub.ask_as(&maker, "DELETE", &path, None).await;
-    assert_eq!((answer.status, answer.body), (200, json!({"success": true})));
+    assert_eq!(
+        (answer.status, answer.body),
+        (200, json!({"success": true, "cut": {"joiners": 1, "connections": 1}}))
+    );
     assert_eq!(joiner.event("reach_close").await, json!({"connectionId": id}));
     assert_eq!(joiner.reach(service).await.1["error"], "Service not found");
     assert_eq!(hub.ask_as(&maker, "DELETE", &path, None).await.status, 404);

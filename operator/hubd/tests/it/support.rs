@@ -199,6 +199,7 @@ impl TestHub {
 
 /// A hub over a folder.
 pub async fn start(data: &Path, limits: Limits, tls: Option<TlsFiles>) -> Hub {
+    connect_hubd::init(data).await.expect("a folder for a hub"); // certificates may lie there
     let listen = "127.0.0.1:0".parse().expect("an address");
     let config = HubConfig { listen, public_url: None, data: data.to_owned(), limits };
     Hub::start_with_tls(config, tls).await.expect("starts")

@@ -71,7 +71,7 @@ async function exchange(socket, serviceId, bytes) {
   const mine = (payload) => payload.connectionId === connectionId;
   const ready = heard(socket, 'reach_ready', mine);
   const reply = await socket.timeout(PATIENCE_MS).emitWithAck('reach_connect', { connectionId, serviceId });
-  assert.deepStrictEqual(reply, { success: true });
+  assert.deepStrictEqual(reply, { success: true, e2e: false });
   await ready;
   const chunks = [];
   let length = 0;

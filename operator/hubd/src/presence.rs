@@ -1,0 +1,131 @@
+//! Who is connected under a share now: agents that joined it and have a socket, each with its connections.
+//!
+//! Whoever made the share is told of changes, but not of each: a crowd that comes and goes is told of in one event.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::{
+    core::Core,
+    error_chain,
+    limits::PRESENCE_PAUSE,
+    store::{JoinRow, StoreError},
+};
+
+/// The newest joins that are told of a share.
+const JOINS_TOLD: i64 = 20;
+
+/// Shares of which a change will be told.
+#[derive(Debug, Default)]
+pub struct Presence {
+    pending: Mutex<HashSet<Uuid>>,
+}
+
+/// The connections of every agent under every share, as of now.
+#[derive(Debug)]
+pub struct Carried(HashMap<(Uuid, Uuid), usize>);
+
+/// Who is connected under one share.
+#[derive(Debug, Default)]
+pub struct Present(HashMap<Uuid, usize>);
+
+// === impl Presence ===
+
+impl Presence {
+    /// Notes that there is something to be told of a share; false when that is known.
+    fn note(&self, share: Uuid) -> bool {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner).insert(share)
+    }
+
+    fn take(&self, share: Uuid) {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner).remove(&share);
+    }
+}
+
+// === impl Carried ===
+
+impl Carried {
+    pub fn now(core: &Core) -> Self {
+        Self(core.bridges.by_share())
+    }
+
+    /// Who is connected under this share.
+    pub async fn under(&self, core: &Core, share: Uuid) -> Result<Present, StoreError> {
+        let granted = core.store.granted_agents(share).await?;
+        let online = granted.into_iter().filter(|agent| core.agents.is_online(*agent));
+        let connections = |agent: &Uuid| self.0.get(&(share, *agent)).copied().unwrap_or_default();
+        Ok(Present(online.map(|agent| (agent, connections(&agent))).collect()))
+    }
+}
+
+// === impl Present ===
+
+impl Present {
+    /// The sums, as answers tell them.
+    pub fn told(&self) -> Value {
+        json!({"joiners": self.0.len(), "connections": self.0.values().sum::<usize>()})
+    }
+
+    /// Joins, newest first, each with what its agent has open now. An agent that joined more than once has it at its newest.
+    pub fn join_rows(&self, joins: &[JoinRow], with_agent: bool) -> Vec<Value> {
+        let mut seen = HashSet::new();
+        let row = |join: &JoinRow| {
+            let connections = self.0.get(&join.agent).filter(|_| seen.insert(join.agent));
+            let mut row = json!({
+                "agentLabel": join.label,
+                "joinedAt": join.at,
+                "connected": connections.is_some(),
+                "connections": connections.copied().unwrap_or_default(),
+            });
+            if with_agent {
+                row["agentId"] = json!(join.agent);
+            }
+            row
+        };
+        joins.iter().map(row).collect()
+    }
+}
+
+// === impl Core ===
+
+impl Core {
+    /// A socket of an agent has come or gone: whoever made the shares that it joined will hear who is connected.
+    pub async fn presence_changed(self: &Arc<Self>, agent: Uuid) {
+        match self.store.granted_shares(agent).await {
+            Ok(shares) => shares.into_iter().for_each(|(share, _)| self.will_tell_presence(share)),
+            Err(error) => {
+                tracing::error!(error = error_chain(&error), %agent, "cannot tell which shares an agent joined");
+            }
+        }
+    }
+
+    fn will_tell_presence(self: &Arc<Self>, share: Uuid) {
+        if !self.presence.note(share) {
+            return;
+        }
+        let core = self.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(PRESENCE_PAUSE).await;
+            core.presence.take(share); // what changes from now on is told again
+            if let Err(error) = core.tell_presence(share).await {
+                tracing::error!(error = error_chain(&error), %share, "cannot tell who is connected");
+            }
+        });
+    }
+
+    async fn tell_presence(&self, share: Uuid) -> Result<(), StoreError> {
+        let maker = self.store.maker(share).await?.and_then(|maker| self.agents.newest(maker));
+        let Some(maker) = maker.filter(|maker| maker.features.presence) else { return Ok(()) };
+        let present = Carried::now(self).under(self, share).await?;
+        let (count, joins) = self.store.joins(share, JOINS_TOLD).await?;
+        let joins = present.join_rows(&joins, false);
+        let event = json!({"id": share, "count": count, "connected": present.told(), "joins": joins});
+        let _ = maker.emit("share_presence", &event, 0); // a socket that has gone needs no telling
+        Ok(())
+    }
+}
