@@ -17,7 +17,7 @@ const CODE_SECRET_SUFFIX: &str = "-share-code";
 
 /// EnvironmentShare puts the ServiceExposes of its namespace under one share code. Whoever has the code reaches them with
 /// `kubectl connect join CODE` until the share expires or is revoked; then the code stops working and open connections of
-/// the share are cut. The code is in a Secret that the share owns, and nowhere else.
+/// the share are cut. In the cluster the code is in a Secret that the share owns, and nowhere else.
 #[derive(CustomResource, KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[kube(
     group = "connect.privateconnect.co",
@@ -29,7 +29,7 @@ const CODE_SECRET_SUFFIX: &str = "-share-code";
     category = "connect",
     namespaced,
     status = "EnvironmentShareStatus",
-    doc = "EnvironmentShare puts the ServiceExposes of its namespace under one share code. Whoever has the code reaches them with `kubectl connect join CODE` until the share expires or is revoked; then the code stops working and open connections of the share are cut. The code is in a Secret that the share owns, and nowhere else.",
+    doc = "EnvironmentShare puts the ServiceExposes of its namespace under one share code. Whoever has the code reaches them with `kubectl connect join CODE` until the share expires or is revoked; then the code stops working and open connections of the share are cut. In the cluster the code is in a Secret that the share owns, and nowhere else.",
     derive = "PartialEq",
     printcolumn(
         name = "Ready",
@@ -204,6 +204,12 @@ pub struct Joins {
     /// When it was last used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_time: Option<Time>,
+    /// How many teammates are connected now; only from hubs that tell, and only while the share lives.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connected: Option<i32>,
+    /// How many teammates the last revocation or rotation has cut off; only from hubs that tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cut_off: Option<i32>,
     /// The newest joins, newest first, at most 20; only from hubs that tell.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 20), extend("x-kubernetes-list-type" = "atomic"))]
@@ -218,6 +224,9 @@ pub struct JoinRecord {
     pub agent: String,
     /// When it joined.
     pub time: Time,
+    /// Whether it is connected now; said at its newest join.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub connected: bool,
 }
 
 impl EnvironmentShare {

@@ -122,6 +122,9 @@ pub struct JoinsView {
     /// The last one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_time: Option<Timestamp>,
+    /// How many teammates are connected now, where the hub tells.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub connected: Option<i32>,
     /// The newest, newest first, as far as the hub tells.
     pub recent: Vec<JoinView>,
 }
@@ -133,6 +136,9 @@ pub struct JoinView {
     pub agent: Clean,
     /// When.
     pub time: Timestamp,
+    /// Whether it is connected now.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub connected: bool,
 }
 
 /// One share in one of the forms that are not for people only.
@@ -274,10 +280,13 @@ impl From<&connect_crds::RouteStatus> for RouteView {
 
 impl From<connect_crds::Joins> for JoinsView {
     fn from(joins: connect_crds::Joins) -> Self {
-        let connect_crds::Joins { count, last_time, recent } = joins;
-        let recent =
-            recent.iter().map(|join| JoinView { agent: Clean::from(&join.agent), time: join.time.0 });
-        Self { count, last_time: last_time.map(|Time(time)| time), recent: recent.collect() }
+        let connect_crds::Joins { count, last_time, connected, cut_off: _, recent } = joins;
+        let recent = recent.iter().map(|join| JoinView {
+            agent: Clean::from(&join.agent),
+            time: join.time.0,
+            connected: join.connected,
+        });
+        Self { count, last_time: last_time.map(|Time(time)| time), connected, recent: recent.collect() }
     }
 }
 

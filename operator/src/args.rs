@@ -142,7 +142,7 @@ pub struct HubArgs {
     /// look like one address, and share one limit of failed joins
     #[arg(long, default_value_t = 0, value_name = "COUNT")]
     pub hub_trusted_proxies: usize,
-    /// Folder of the embedded hub's state
+    /// Folder of the embedded hub's state: one that holds a hub, or an empty one for a new hub
     #[arg(long, default_value = "/var/lib/private-connect", value_name = "DIR")]
     pub hub_data: PathBuf,
 }

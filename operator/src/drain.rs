@@ -146,7 +146,7 @@ async fn drain_scope(
         backoff: Backoff::default(),
         hub_backoff: Backoff::default(),
         own_writes: OwnWrites::default(),
-        metrics: Arc::new(Metrics::new(hubs.clone(), definitions.clone())),
+        metrics: Arc::new(Metrics::new(hubs.clone(), definitions.clone(), None)),
         leadership: leadership.clone(),
         definitions,
         connections: Connections::default(),

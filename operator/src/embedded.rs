@@ -5,6 +5,7 @@ use connect_hub::url::{HubUrl, InsecureHttp};
 use connect_hubd::{Hub, HubConfig, Limits};
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client};
+use prometheus_client::registry::Registry;
 use secrecy::ExposeSecret;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -61,6 +62,11 @@ impl EmbeddedHub {
         let public_url = public_url.unwrap_or_else(|| url.clone());
         tracing::info!(listen = %hub.address(), %public_url, "the embedded hub serves");
         Ok(Some(Self { hub, endpoint: HubEndpoint { url, public_url, api_key: Some(key), ca: None } }))
+    }
+
+    /// Adds what the hub counts.
+    pub fn register(&self, registry: &mut Registry) {
+        self.hub.register(registry);
     }
 
     /// Closes connections and state.

@@ -161,8 +161,10 @@ async fn lead(
     let hubs = Arc::new(Hubs::new(home, own, allowed, memory, stop.clone()));
     hubs.own();
     let definitions = Arc::new(Definitions::default());
-    let metrics =
-        admin.metrics.get_or_init(|| Arc::new(Metrics::new(hubs.clone(), definitions.clone()))).clone();
+    let metrics = admin
+        .metrics
+        .get_or_init(|| Arc::new(Metrics::new(hubs.clone(), definitions.clone(), embedded.as_ref())))
+        .clone();
     let base = Base {
         client,
         hubs: hubs.clone(),

@@ -5,6 +5,7 @@
 //! | [`objects`] | what the objects say: shares by state, ends, joins, who waits for a human, what waits in queues |
 //! | [`tunnels`] | what was carried, by hub and by share |
 //! | [`hub_calls`] | how long hubs take to answer, and how they fail |
+//! | the embedded hub | who is connected to it, joins, refused codes, ends |
 
 mod hub_calls;
 mod objects;
@@ -23,6 +24,7 @@ use self::objects::{ObjectCollector, Scopes};
 use self::tunnels::TunnelCollector;
 use crate::context::Stores;
 use crate::definitions::Definitions;
+use crate::embedded::EmbeddedHub;
 use crate::tunnels::Hubs;
 use crate::watches::Triggers;
 
@@ -44,11 +46,14 @@ pub struct Metrics {
 
 impl Metrics {
     /// Counters at zero; everything else is read when it is asked for.
-    pub fn new(hubs: Arc<Hubs>, definitions: Arc<Definitions>) -> Self {
+    pub fn new(hubs: Arc<Hubs>, definitions: Arc<Definitions>, embedded: Option<&EmbeddedHub>) -> Self {
         let mut registry = Registry::with_prefix("private_connect");
         let reconciliations = Family::default();
         registry.register("reconciliations", "Reconciliations by kind and result", reconciliations.clone());
         hubs.calls().register(&mut registry);
+        if let Some(hub) = embedded {
+            hub.register(registry.sub_registry_with_prefix("embedded_hub"));
+        }
         let scopes = Arc::new(Scopes::default());
         registry.register_collector(Box::new(TunnelCollector { hubs: hubs.clone() }));
         registry.register_collector(Box::new(ObjectCollector { scopes: scopes.clone(), hubs, definitions }));

@@ -53,7 +53,21 @@ pub async fn run(settings: &RotateSettings, cluster: &Cluster, printer: Printer)
     let spinner = printer.spinner("Waiting for the new code");
     await_code(cluster, &share, &wish, limit).await?;
     drop(spinner);
-    show(cluster, &name, *format, printer).await
+    show(cluster, &name, *format, printer).await?;
+    if let Some(line) = were_connected(&share) {
+        printer.talk(&line);
+    }
+    Ok(())
+}
+
+/// How many teammates used the old code, as was last known before it went.
+fn were_connected(share: &EnvironmentShare) -> Option<String> {
+    let count = share.status.as_ref()?.joins.as_ref()?.connected?;
+    Some(match count {
+        0 => "  Nobody was connected with the old code.\n".to_owned(),
+        1 => "  1 teammate was connected with the old code, and needs the new one.\n".to_owned(),
+        count => format!("  {count} teammates were connected with the old code, and need the new one.\n"),
+    })
 }
 
 /// Until the Secret says that its code answers this wish.

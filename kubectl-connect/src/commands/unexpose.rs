@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use connect_crds::ServiceExpose;
+use connect_crds::{EnvironmentShare, ServiceExpose};
 use kube::api::{DeleteParams, ListParams};
 use kube::{Api, ResourceExt};
 
 use crate::cluster::Cluster;
 use crate::cluster::failure::{Call, Kind};
+use crate::cluster::shares;
 use crate::cluster::wait::{self, Step, Waited};
 use crate::failure::{Failure, Outcome};
 use crate::printer::Printer;
@@ -27,6 +28,7 @@ pub async fn run(settings: &UnexposeSettings, cluster: &Cluster, printer: Printe
     let object = find(&routes.items, route, cluster.namespace())?;
     let name = object.name_any();
     let named = Call { verb: "delete", name: Some(&name), ..call };
+    let connected = shared_with(cluster, object.route_name()).await;
     if *dry_run != Some(DryRun::Client) {
         let params = DeleteParams { dry_run: dry_run.is_some(), ..DeleteParams::default() };
         cluster.ask_maybe(&named, api.delete(&name, &params)).await?;
@@ -40,7 +42,34 @@ pub async fn run(settings: &UnexposeSettings, cluster: &Cluster, printer: Printe
         (Format::Human, Some(place)) => format!("{} deleted ({place})\n", document::name(object)),
         (other, _) => document::object(object, *other)?,
     };
-    Ok(printer.data(&text)?)
+    printer.data(&text)?;
+    if let (Format::Human, None, Some(line)) = (format, dry_run, in_words(&connected)) {
+        printer.talk(&line);
+    }
+    Ok(())
+}
+
+/// The live shares that have the route, and how many teammates are connected to each, where that is known. Whoever may not
+/// list shares is told nothing of them.
+async fn shared_with(cluster: &Cluster, route: &str) -> Vec<(String, i32)> {
+    let Ok(listed) = shares::api(cluster).list(&ListParams::default()).await else { return Vec::new() };
+    let connected = |share: &EnvironmentShare| {
+        let status = share.status.as_ref().filter(|_| !shares::is_over(share))?;
+        status.routes.iter().find(|shared| shared.name == route)?;
+        Some((share.name_any(), status.joins.as_ref()?.connected?))
+    };
+    listed.items.iter().filter_map(connected).filter(|(_, count)| *count > 0).collect()
+}
+
+/// Whom it concerns that the route is gone.
+fn in_words(connected: &[(String, i32)]) -> Option<String> {
+    let count: i32 = connected.iter().map(|(_, count)| *count).sum();
+    let names = connected.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ");
+    match count {
+        0 => None,
+        1 => Some(format!("  1 teammate is connected to a share that had it: {names}\n")),
+        count => Some(format!("  {count} teammates are connected to shares that had it: {names}\n")),
+    }
 }
 
 async fn await_absence(

@@ -63,14 +63,30 @@ fn routes(share: &ShareView) -> String {
 }
 
 fn joins(joins: &JoinsView, now: Timestamp) -> String {
+    let heading = format!("\nJoined: {}{}\n", times(joins.count), connected(joins.connected));
     if joins.recent.is_empty() {
-        return format!("\nJoined: {}\n", times(joins.count));
+        return heading;
     }
-    let mut table = Table::new(["WHO", "WHEN", "AGO"]);
+    let tells = joins.connected.is_some();
+    let mut table = Table::default();
+    let heads = ["WHO", "WHEN", "AGO"].into_iter().chain(tells.then_some("NOW"));
+    table.row(heads.map(str::to_owned));
     for join in &joins.recent {
-        table.row([join.agent.to_string(), output::date(join.time), output::age(join.time, now)]);
+        let present = if join.connected { "connected" } else { "-" };
+        let cells = [join.agent.to_string(), output::date(join.time), output::age(join.time, now)];
+        table.row(cells.into_iter().chain(tells.then(|| present.to_owned())));
     }
-    format!("\nJoined: {}\n{}", times(joins.count), table.render(INDENT))
+    heading + &table.render(INDENT)
+}
+
+/// How many are connected, where that is known.
+fn connected(connected: Option<i32>) -> String {
+    match connected {
+        None => String::new(),
+        Some(0) => ", nobody is connected now".to_owned(),
+        Some(1) => ", 1 is connected now".to_owned(),
+        Some(count) => format!(", {count} are connected now"),
+    }
 }
 
 fn times(count: i64) -> String {
@@ -92,6 +108,24 @@ mod tests {
     use super::*;
     use crate::cluster::codes::Access;
     use connect_crds::EnvironmentShare;
+
+    #[test]
+    fn who_is_connected_now_is_said_where_the_hub_tells() {
+        let mut share = share(Some("demo"), &[("postgres", 5432)], 2, "2024-01-15T10:30:00Z");
+        let mut joined = |connected: serde_json::Value, mia: bool| {
+            let joins = serde_json::json!({"count": 2, "connected": connected, "recent": [
+                {"agent": "mia@laptop", "time": "2024-01-14T10:25:02Z", "connected": mia},
+                {"agent": "bob", "time": "2024-01-14T10:10:02Z"}]});
+            share.status.as_mut().expect("set").joins = serde_json::from_value(joins).expect("joins");
+            details(&ShareView::new(&share, &granted("abc123", ""), now()), now())
+        };
+        let one = joined(1.into(), true);
+        assert!(one.contains("\nJoined: 2 times, 1 is connected now\n"), "{one}");
+        assert!(one.contains("AGO   NOW\n") && one.contains("5m    connected\n"), "{one}");
+        assert!(joined(0.into(), false).contains("Joined: 2 times, nobody is connected now\n"));
+        let untold = joined(serde_json::Value::Null, false);
+        assert!(untold.contains("\nJoined: 2 times\n") && !untold.contains("NOW"), "{untold}");
+    }
 
     #[test]
     fn a_joinable_share_says_all() {

@@ -12,7 +12,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use crate::data::Connector;
 use crate::identity::Identity;
-use crate::protocol::{self, About, Answer, Connected, DATA_CONNECTIONS, NAMESPACE, Said};
+use crate::protocol::{self, About, Answer, Connected, DATA_CONNECTIONS, NAMESPACE, Said, ShareEnded};
 use crate::socketio::{self, EmitError, Emitter, Events, Incoming, SocketError, Target};
 use crate::url::HubUrl;
 
@@ -47,7 +47,7 @@ pub(crate) struct Socket {
 pub(crate) enum AgentError {
     /// The hub does not know these credentials: asking again with the same ones will not help.
     #[error("the hub refused the agent's credentials: {message}")]
-    InvalidToken { message: String },
+    InvalidToken { message: String, ended: Vec<ShareEnded> },
     /// The token has ended: it must be rotated.
     #[error("the agent's token has expired: {message}")]
     TokenExpired { message: String },
@@ -159,10 +159,10 @@ impl AgentError {
 
 impl From<protocol::Rejected> for AgentError {
     fn from(rejected: protocol::Rejected) -> Self {
-        let protocol::Rejected { code, message } = rejected;
+        let protocol::Rejected { code, message, ended } = rejected;
         let message = message.chars().take(MAX_MESSAGE_CHARS).collect();
         match code.as_str() {
-            "INVALID_TOKEN" => Self::InvalidToken { message },
+            "INVALID_TOKEN" => Self::InvalidToken { message, ended },
             "TOKEN_EXPIRED" => Self::TokenExpired { message },
             "REPLACED" => Self::Forgotten,
             _ => Self::Refused { message },

@@ -199,15 +199,17 @@ impl Client {
         let answer = match share_path("revoke share", code, "") {
             Ok(path) => {
                 let call = self.as_agent(Method::DELETE, "revoke share", &path, agent);
-                match closing {
-                    Closing::Revoked => call.done().await,
-                    Closing::Removed => call.header("end-reason", "deleted").done().await,
-                }
+                let call = match closing {
+                    Closing::Revoked => call,
+                    Closing::Removed => call.header("end-reason", "deleted"),
+                    Closing::Rotated => call.header("end-reason", "rotated"),
+                };
+                call.done_with::<wire::Ended>().await
             }
             Err(malformed) => Err(malformed),
         };
         match answer {
-            Ok(()) => Ok(Revoked::Done),
+            Ok(wire::Ended { cut }) => Ok(Revoked::Done(cut)),
             Err(Error::Rejected(refused)) if refused.is_unknown_share() => Ok(Revoked::Absent),
             Err(error) => Err(error),
         }

@@ -210,6 +210,8 @@ pub enum JoinEnd {
     ClosedByOwner,
     /// The hub no longer knows its code, and does not tell why: it has expired, was revoked, or has a new code.
     Over,
+    /// It goes on under a new code.
+    Rotated,
     /// The hub no longer accepts us.
     LostAccess,
 }
@@ -303,7 +305,7 @@ impl Join {
 
 fn refusal(url: &HubUrl, error: AgentError) -> JoinError {
     match error {
-        AgentError::InvalidToken { message } | AgentError::TokenExpired { message } => {
+        AgentError::InvalidToken { message, ended: _ } | AgentError::TokenExpired { message } => {
             JoinError::Refused { message }
         }
         error => JoinError::Unreachable { url: url.clone(), source: error.into() },

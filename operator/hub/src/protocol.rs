@@ -27,6 +27,9 @@ pub const SHARE_EVENTS: &str = "share-events";
 /// The hub tells each end of a connection whether the other encrypts.
 pub const E2E: &str = "e2e";
 
+/// The hub tells who is connected under a share.
+pub const PRESENCE: &str = "presence";
+
 /// Bytes may go over connections of their own: see `data`.
 pub const DATA_CONNECTIONS: &str = "data-connections";
 
@@ -55,6 +58,8 @@ pub enum Said<'a> {
     Handshake(Shake<'a>),
     /// Somebody joined a share of this agent.
     ShareJoined(ShareJoined),
+    /// Who is connected under a share of this agent.
+    SharePresence(SharePresence),
     /// A share that this agent joined ends at another time.
     ShareChanged(ShareChanged),
     /// A share that this agent joined is over.
@@ -88,6 +93,7 @@ impl<'a> Said<'a> {
             "error" => Self::Error(payload(event)?),
             "token_warning" => Self::TokenWarning(payload(event)?),
             "share_joined" => Self::ShareJoined(payload(event)?),
+            "share_presence" => Self::SharePresence(payload(event)?),
             "share_changed" => Self::ShareChanged(payload(event)?),
             "share_ended" => Self::ShareEnded(payload(event)?),
             "data_wanted" => Self::DataWanted,

@@ -33,6 +33,7 @@ use self::session::Surroundings;
 use self::stats::count;
 pub use self::stats::{RefusedDial, Stats};
 use crate::agent::{self, AgentError};
+use crate::client::{Join, People};
 pub use crate::clock::{Clock, SystemClock};
 use crate::identity::Identity;
 use crate::url::HubUrl;
@@ -110,6 +111,17 @@ pub enum TunnelEvent {
         agent_label: String,
         /// When.
         joined_at: Timestamp,
+    },
+    /// Who is connected under a share.
+    SharePresence {
+        /// The share.
+        id: Uuid,
+        /// How often it has been joined.
+        count: u64,
+        /// How many are connected.
+        connected: People,
+        /// The newest joins, newest first.
+        joins: Vec<Join>,
     },
     /// The token ends soon.
     TokenExpiring {
@@ -252,7 +264,9 @@ impl Runner {
         let text = agent::chain(error);
         warn!(hub = %self.config.url, error = text, "not connected to the hub");
         let state = match error {
-            AgentError::InvalidToken { message } => TunnelState::Refused { message: message.clone() },
+            AgentError::InvalidToken { message, ended: _ } => {
+                TunnelState::Refused { message: message.clone() }
+            }
             error => TunnelState::Connecting { last_error: Some(text), reason: error.reason() },
         };
         let _ = self.state_tx.send(state); // nobody may be looking

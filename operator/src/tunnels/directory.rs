@@ -6,7 +6,7 @@
 use std::collections::{HashMap, HashSet};
 
 use connect_crds::{Maker, Mark, Signature};
-use connect_hub::client::ShareRow;
+use connect_hub::client::{Join, People, ShareRow};
 use secrecy::ExposeSecret;
 use uuid::Uuid;
 
@@ -166,16 +166,31 @@ impl Directory {
     }
 
     /// Applies what a hub pushed: a share was joined. Says whose share it was.
-    pub fn joined(&mut self, id: Uuid, count: u64, join: connect_hub::client::Join) -> Option<Mark> {
+    pub fn joined(&mut self, id: Uuid, count: u64, join: Join) -> Option<Mark> {
         let (mark, row) = self.shares.iter_mut().find_map(|(signature, rows)| {
             let row = rows.iter_mut().find(|row| row.id == Some(id))?;
             Some((signature.mark.clone(), row))
         })?;
         row.join_count = row.join_count.max(count);
-        if !row.joins.contains(&join) {
+        let same =
+            |known: &Join| (&known.agent_label, known.joined_at) == (&join.agent_label, join.joined_at);
+        if !row.joins.iter().any(same) {
             row.joins.insert(0, join);
         }
         Some(mark)
+    }
+
+    /// Applies what a hub pushed: who is connected. Says whose share it was, if that is news.
+    pub fn present(&mut self, id: Uuid, count: u64, connected: People, joins: Vec<Join>) -> Option<Mark> {
+        let (mark, row) = self.shares.iter_mut().find_map(|(signature, rows)| {
+            let row = rows.iter_mut().find(|row| row.id == Some(id))?;
+            Some((signature.mark.clone(), row))
+        })?;
+        let before = row.clone();
+        row.join_count = row.join_count.max(count);
+        row.connected = Some(connected);
+        row.joins = joins;
+        (!says_the_same(&before, row)).then_some(mark)
     }
 }
 
@@ -194,11 +209,12 @@ fn says_the_same(one: &ShareRow, other: &ShareRow) -> bool {
         && one.expires_at == other.expires_at
         && one.join_count == other.join_count
         && one.joins == other.joins
+        // How many connections they have open is nobody's news.
+        && one.connected.map(|people| people.joiners) == other.connected.map(|people| people.joiners)
 }
 
 #[cfg(test)]
 mod tests {
-    use connect_hub::client::Join;
     use jiff::Timestamp;
     use secrecy::SecretString;
 
@@ -223,6 +239,7 @@ mod tests {
             join_count: 0,
             created_at: Timestamp::UNIX_EPOCH,
             joins: Vec::new(),
+            connected: None,
         }
     }
 
@@ -235,7 +252,8 @@ mod tests {
         let again = list(vec![row(&other, "b"), row(&one, "a")]);
         assert_eq!(again.difference(&known), Difference::None);
 
-        let join = Join { agent_label: "alice".to_owned(), joined_at: Timestamp::UNIX_EPOCH };
+        let join =
+            Join { agent_label: "alice".to_owned(), joined_at: Timestamp::UNIX_EPOCH, connected: false };
         let joined = ShareRow { join_count: 1, joins: vec![join], ..row(&one, "a") };
         let news = list(vec![joined, row(&other, "b")]);
         assert_eq!(news.difference(&known), Difference::Shares(vec![one.clone()]));
@@ -245,6 +263,25 @@ mod tests {
         let service = KnownService { id: Uuid::nil(), tunnel_port: None };
         let more = Directory::new([("shop/demo/api".to_owned(), service)], vec![row(&one, "a")]);
         assert_eq!(more.difference(&known), Difference::Services);
+    }
+
+    #[test]
+    fn a_push_is_news_when_somebody_came_or_went_and_not_when_a_connection_did() {
+        let (mark, id) = (Mark::of("one"), Uuid::new_v4());
+        let mut directory = Directory::new([], vec![ShareRow { id: Some(id), ..row(&signed(&mark), "a") }]);
+        let people = |joiners, connections| People { joiners, connections };
+        let joins = |connected| {
+            vec![Join { agent_label: "alice".to_owned(), joined_at: Timestamp::UNIX_EPOCH, connected }]
+        };
+        assert_eq!(directory.present(id, 1, people(1, 0), joins(true)), Some(mark.clone()));
+        assert_eq!(directory.present(id, 1, people(1, 9), joins(true)), None);
+        assert_eq!(directory.present(id, 1, people(0, 0), joins(false)), Some(mark.clone()));
+        assert_eq!(directory.present(Uuid::new_v4(), 1, people(5, 5), joins(true)), None, "somebody else's");
+        assert_eq!(directory.shares(&mark, &maker())[0].connected, Some(people(0, 0)));
+        // Telling of a join again does not add it twice.
+        let again = Join { connected: true, ..joins(false).remove(0) };
+        assert_eq!(directory.joined(id, 1, again), Some(mark.clone()));
+        assert_eq!(directory.shares(&mark, &maker())[0].joins.len(), 1);
     }
 
     #[test]

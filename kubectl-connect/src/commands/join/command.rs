@@ -101,6 +101,7 @@ async fn at(instant: Option<Instant>) {
 
 fn share_ended(reason: JoinEnd) -> Failure {
     let why = match view::ending(reason) {
+        Ok(_) if reason == JoinEnd::Rotated => "The share got a new code",
         Ok(line) => line.trim().trim_end_matches('.'),
         Err(line) => line,
     };

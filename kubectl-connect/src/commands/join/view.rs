@@ -128,6 +128,7 @@ pub fn ending(reason: JoinEnd) -> Result<&'static str, &'static str> {
         JoinEnd::Revoked => Ok("\nShare revoked.\n"),
         JoinEnd::Over => Ok("\nShare ended: it has expired, was revoked, or has a new code.\n"),
         JoinEnd::ClosedByOwner => Ok("\nShare closed by its owner.\n"),
+        JoinEnd::Rotated => Ok("\nThe share has a new code; ask for it.\n"),
         JoinEnd::LostAccess => Err("The hub no longer lets this machine in"),
     }
 }
@@ -162,6 +163,21 @@ mod tests {
             target_port: port,
             local_port: None,
             protocol: "auto".into(),
+        }
+    }
+
+    #[test]
+    fn every_end_says_what_happened() {
+        let table = [
+            (JoinEnd::Expired, Ok("\nShare expired.\n")),
+            (JoinEnd::Revoked, Ok("\nShare revoked.\n")),
+            (JoinEnd::Over, Ok("\nShare ended: it has expired, was revoked, or has a new code.\n")),
+            (JoinEnd::ClosedByOwner, Ok("\nShare closed by its owner.\n")),
+            (JoinEnd::Rotated, Ok("\nThe share has a new code; ask for it.\n")),
+            (JoinEnd::LostAccess, Err("The hub no longer lets this machine in")),
+        ];
+        for (end, said) in table {
+            assert_eq!(ending(end), said, "{end:?}");
         }
     }
 

@@ -23,16 +23,31 @@ pub async fn run(settings: &RevokeSettings, cluster: &Cluster, printer: Printer)
     let (share, _) = shares::find_one(cluster, target).await?;
     let name = share.name_any();
     revoke(cluster, &name).await?;
+    let mut ended = None;
     if let Wait::Until(limit) = *wait {
         let spinner = printer.spinner("Waiting until the operator has cut its connections");
         await_end(cluster, &name, limit, &spinner).await?;
+        ended = shares::api(cluster).get_opt(&name).await.ok().flatten();
     }
     let name = Clean::new(target.expose_secret());
     printer.data(&match wait {
         Wait::Until(_) => format!("[ok] Share {name} revoked.\n"),
         Wait::Not => format!("[ok] Share {name} is being revoked.\n"),
     })?;
+    if let Some(line) = ended.as_ref().and_then(cut_off) {
+        printer.talk(&line);
+    }
     Ok(())
+}
+
+/// How many teammates the end has cut off, where the hub tells.
+fn cut_off(share: &EnvironmentShare) -> Option<String> {
+    let count = share.status.as_ref()?.joins.as_ref()?.cut_off?;
+    Some(match count {
+        0 => "  Nobody was connected.\n".to_owned(),
+        1 => "  1 teammate was cut off.\n".to_owned(),
+        count => format!("  {count} teammates were cut off.\n"),
+    })
 }
 
 async fn revoke(cluster: &Cluster, name: &str) -> Outcome<()> {

@@ -89,6 +89,12 @@ impl Call<'_> {
         self.exchange().await.map(drop)
     }
 
+    /// Sends and needs nothing but success; reads what the answer has of `T`.
+    pub(super) async fn done_with<T: DeserializeOwned + Default>(self) -> Result<T, Error> {
+        let body = self.exchange().await?;
+        Ok(serde_json::from_slice(&body).unwrap_or_default())
+    }
+
     async fn exchange(self) -> Result<Bytes, Error> {
         let (name, observer) = (self.name, self.client.observer.clone());
         let started = Instant::now();

@@ -129,15 +129,31 @@ pub struct ShareRow {
     /// The newest joins, on hubs that tell.
     #[serde(default)]
     pub joins: Vec<Join>,
+    /// Who is connected now, on hubs that tell.
+    #[serde(default)]
+    pub connected: Option<People>,
 }
 
 /// All joins of one share.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
 pub struct Joins {
     /// How often the share was joined.
     pub count: u64,
     /// The newest of them.
     pub joins: Vec<Join>,
+    /// Who is connected now, on hubs that tell.
+    #[serde(default)]
+    pub connected: Option<People>,
+}
+
+/// Joining agents and their connections: those of now, or those that an end has cut off.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+pub struct People {
+    /// Agents that joined and are connected to the hub, with or without a connection open.
+    pub joiners: u64,
+    /// Open connections.
+    pub connections: u64,
 }
 
 /// Somebody joined.
@@ -148,6 +164,9 @@ pub struct Join {
     pub agent_label: String,
     /// When.
     pub joined_at: Timestamp,
+    /// Whether this agent is connected now, said once for each agent; `false` on hubs that do not tell.
+    #[serde(default)]
+    pub connected: bool,
 }
 
 /// A change to a live share; what is `None` stays.
@@ -168,13 +187,15 @@ pub enum Closing {
     Revoked,
     /// What it shared, or the wish to share it, is gone.
     Removed,
+    /// It goes on under a new code.
+    Rotated,
 }
 
 /// What became of a share that was to be revoked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Revoked {
-    /// It is revoked (or was before).
-    Done,
+    /// It is revoked (or was before). Whom that cut off, on hubs that tell.
+    Done(Option<People>),
     /// The hub does not know the code.
     Absent,
 }

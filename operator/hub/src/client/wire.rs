@@ -110,6 +110,13 @@ pub(super) struct ShareAnswer {
     pub share: Share,
 }
 
+/// The answer to an end. Hubs that do not tell whom they cut off answer anything.
+#[derive(Default, Deserialize)]
+pub(super) struct Ended {
+    #[serde(default)]
+    pub cut: Option<shares::People>,
+}
+
 #[derive(Deserialize)]
 pub(super) struct Shares {
     pub shares: Vec<ShareRow>,

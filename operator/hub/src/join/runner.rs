@@ -147,7 +147,7 @@ impl Runner {
             };
             failures = if began.elapsed() >= HEALTHY { 0 } else { failures };
             if is_verdict(&error) {
-                return JoinEnd::LostAccess;
+                return self.verdict(&error);
             }
             let reason = agent::chain(&error);
             warn!(hub = %self.hub.url, error = reason, "lost the hub");
@@ -167,7 +167,7 @@ impl Runner {
             sleep(RECONNECT.delay(*failures)).await;
             match agent::open(url, Arc::clone(tls), identity).await {
                 Ok(socket) => return Ok(socket),
-                Err(error) if is_verdict(&error) => return Err(JoinEnd::LostAccess),
+                Err(error) if is_verdict(&error) => return Err(self.verdict(&error)),
                 Err(error) => warn!(hub = %url, error = agent::chain(&error), "the hub is still away"),
             }
         }
@@ -195,6 +195,13 @@ impl Runner {
                 Ok(_) => {}
             }
         }
+    }
+
+    /// What it means that the hub will not have us again: the end of the share, where it says so.
+    fn verdict(&self, error: &AgentError) -> JoinEnd {
+        let AgentError::InvalidToken { ended, .. } = error else { return JoinEnd::LostAccess };
+        let ours = ended.iter().find(|ended| self.share.id == Some(ended.id));
+        ours.map_or(JoinEnd::LostAccess, |ended| ended.reason.into())
     }
 
     fn tell(&self, event: JoinEvent) {

@@ -59,6 +59,9 @@ pub(super) async fn run(
 ) -> Result<JoinEnd, AgentError> {
     let Socket { emitter, mut events, welcome, token_warning: _, data } = socket;
     let Limits { link_bytes, .. } = Limits::default();
+    if let Some(ended) = welcome.ended.iter().find(|ended| share.id == Some(ended.id)) {
+        return Ok(ended.reason.into()); // it ended while we were away
+    }
     welcome.shares.into_iter().for_each(|changed| share.follow(changed));
     let gone = CancellationToken::new();
     let live = Arc::new(Live {
@@ -164,6 +167,7 @@ async fn hear(
         | Said::DataWanted
         | Said::TokenWarning(_)
         | Said::ShareJoined(_)
+        | Said::SharePresence(_)
         | Said::ShareEnded(_)
         | Said::Other => Ok(()),
     };
@@ -191,6 +195,7 @@ impl From<EndedReason> for JoinEnd {
             EndedReason::Expired => Self::Expired,
             EndedReason::Revoked => Self::Revoked,
             EndedReason::Deleted => Self::ClosedByOwner,
+            EndedReason::Rotated => Self::Rotated,
         }
     }
 }

@@ -8,8 +8,8 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{DATA_CONNECTIONS, E2E, HALF_CLOSE, SHARE_EVENTS, Unreadable};
-use crate::client::Features;
+use super::{DATA_CONNECTIONS, E2E, HALF_CLOSE, PRESENCE, SHARE_EVENTS, Unreadable};
+use crate::client::{Features, Join, People};
 use crate::identity::Identity;
 
 /// Hubs use UUIDs, some with a prefix of a few letters; anything longer is refused.
@@ -19,7 +19,7 @@ const MAX_CONNECTION_ID_BYTES: usize = 128;
 const MAX_HANDSHAKE_BYTES: usize = 1024;
 
 /// What we tell a hub that we can do.
-const OUR_FEATURES: [&str; 4] = [HALF_CLOSE, SHARE_EVENTS, E2E, DATA_CONNECTIONS];
+const OUR_FEATURES: [&str; 5] = [HALF_CLOSE, SHARE_EVENTS, E2E, PRESENCE, DATA_CONNECTIONS];
 
 /// The connection an event is about.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
@@ -52,6 +52,9 @@ pub struct Connected {
     /// The live shares that this agent has joined.
     #[serde(default)]
     pub shares: Vec<ShareChanged>,
+    /// Those that are over.
+    #[serde(default)]
+    pub ended: Vec<ShareEnded>,
     /// Ties data connections to this socket, on a hub that has them.
     #[serde(default)]
     pub data_ticket: Option<Ticket>,
@@ -71,6 +74,9 @@ pub struct Rejected {
     /// For people.
     #[serde(default)]
     pub message: String,
+    /// The shares that these credentials were for and that are over, on hubs that tell.
+    #[serde(default)]
+    pub ended: Vec<ShareEnded>,
 }
 
 /// The token ends soon.
@@ -137,6 +143,19 @@ pub struct ShareJoined {
     pub joined_at: Timestamp,
 }
 
+/// Who is connected under a share.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+pub struct SharePresence {
+    /// The share.
+    pub id: Uuid,
+    /// How often it has been joined.
+    pub count: u64,
+    /// How many are connected.
+    pub connected: People,
+    /// The newest joins, newest first.
+    pub joins: Vec<Join>,
+}
+
 /// When a share ends now.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
@@ -165,6 +184,8 @@ pub enum EndedReason {
     Expired,
     /// It was taken back.
     Revoked,
+    /// It goes on under a new code.
+    Rotated,
     /// It was removed, or something we do not know yet.
     #[default]
     #[serde(other)]

@@ -70,7 +70,7 @@ mod tests {
             assert!(attempts.pause_after(&closed, Duration::ZERO) <= Duration::from_secs(5));
         }
         assert!(attempts.pause_after(&closed, HEALTHY) <= Duration::from_millis(500), "starts over");
-        let verdict = AgentError::InvalidToken { message: String::new() };
+        let verdict = AgentError::InvalidToken { message: String::new(), ended: Vec::new() };
         assert_eq!(attempts.pause_after(&verdict, HEALTHY), VERDICT_RETRY);
         assert_eq!(attempts.pause_after(&AgentError::NewIdentity, HEALTHY), Duration::ZERO);
     }

@@ -149,6 +149,7 @@ impl Session {
                 self.tell(TunnelEvent::TokenExpiring { expires_at: token.expires_at });
             }
             Said::ShareJoined(joined) => self.tell(joined.into()),
+            Said::SharePresence(presence) => self.tell(presence.into()),
             Said::Connected(_) => self.welcomed.notify_one(),
             Said::DataWanted => self.wanted.one_more(),
             Said::Ready(_) | Said::Failed(_) | Said::ShareChanged(_) | Said::ShareEnded(_) | Said::Other => {}
@@ -203,6 +204,13 @@ impl From<Refusal> for RefusedDial {
             Refusal::ShareEnded(_) | Refusal::EndNotSet => Self::ShareEnded,
             Refusal::NoTarget => Self::NoTarget,
         }
+    }
+}
+
+impl From<protocol::SharePresence> for TunnelEvent {
+    fn from(presence: protocol::SharePresence) -> Self {
+        let protocol::SharePresence { id, count, connected, joins } = presence;
+        Self::SharePresence { id, count, connected, joins }
     }
 }
 

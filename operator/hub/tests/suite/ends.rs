@@ -170,9 +170,13 @@ async fn the_hubs_word_ends_a_join_with_ports_and_connections() {
     let lab = Lab::start(hub).await;
     let local = lab.expose("one", "api", echo().await).await;
     let share = Uuid::new_v4();
-    for (reason, expected) in
-        [("revoked", JoinEnd::Revoked), ("expired", JoinEnd::Expired), ("deleted", JoinEnd::ClosedByOwner)]
-    {
+    for (reason, expected) in [
+        ("revoked", JoinEnd::Revoked),
+        ("expired", JoinEnd::Expired),
+        ("deleted", JoinEnd::ClosedByOwner),
+        ("rotated", JoinEnd::Rotated),
+        ("a reason of tomorrow", JoinEnd::ClosedByOwner),
+    ] {
         let mut config = lab.join_config(vec![local.clone()]).await;
         config.share_id = Some(share);
         let mut join = within("a join", Join::start(config)).await.expect("joined");

@@ -241,7 +241,7 @@ async fn shares(client: &Client, method: &str, rest: &[&str], agent: Option<Uuid
             })
         }
         ("DELETE", [text], Some(agent)) => client.revoke_share(agent, &code(text)).await.map(|revoked| {
-            let known = matches!(revoked, Revoked::Done);
+            let known = matches!(revoked, Revoked::Done(None));
             assert_eq!(known, *text != "zzzzzz");
             Value::Null
         }),

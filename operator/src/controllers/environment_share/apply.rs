@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use connect_crds::EnvironmentShare;
 use connect_crds::condition::reason;
-use connect_hub::client::ShareRow;
+use connect_hub::client::{People, ShareRow};
 use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
 use uuid::Uuid;
@@ -60,6 +60,8 @@ pub struct Done {
     pub code_changed: bool,
     /// It is another because that was asked for, so that the old one is void.
     pub rotated: bool,
+    /// Whom an end or a rotation has cut off, where the hub tells.
+    pub cut: Option<People>,
     /// The hub's row of the share: its joins.
     pub row: Option<ShareRow>,
     /// When to look again.
@@ -133,15 +135,16 @@ async fn open(
         }
     }
     let at_hub = async {
-        if valid.rotates {
-            end::retire_code(share, found, hub, (client, agent)).await?;
-        }
+        let cut = match valid.rotates {
+            true => end::retire_code(share, found, hub, (client, agent)).await?,
+            false => None,
+        };
         let services = register_services(share, &valid.routes, found, hub, (client, agent)).await?;
         free_services(share, &valid.routes, found, hub).await?;
         let settled = Keeper { services: &services, ..keeper() }.settle().await?;
-        Ok((settled, services))
+        Ok((settled, services, cut))
     };
-    let (settled, services) = match at_hub.await {
+    let (settled, services, cut) = match at_hub.await {
         Ok(settled) => settled,
         Err(error) => return Ok(failed(&keeper(), &error, context)),
     };
@@ -170,7 +173,7 @@ async fn open(
     {
         return Ok(without_secret(&keeper(), unwritten, context).await);
     }
-    Ok(opened(valid, found, row, context))
+    Ok(Done { cut, ..opened(valid, found, row, context) })
 }
 
 /// The share is at the hub and its code in the Secret.

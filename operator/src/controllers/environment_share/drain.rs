@@ -61,7 +61,7 @@ async fn tell_the_hub(share: &EnvironmentShare, context: &Context, deadline: Ins
     loop {
         let found = dereference(share, context).await?;
         let why = match timeout_at(deadline, close_at_hub(share, &found, Closing::Removed)).await {
-            Ok(Ok(())) => return Ok(true),
+            Ok(Ok(_)) => return Ok(true),
             Ok(Err(problem)) => problem.message,
             Err(_) => "it did not answer in time".to_owned(),
         };

@@ -65,7 +65,11 @@ pub fn status(
         ready_routes: told.then(|| format!("{ready}/{}", routes.len())),
         routes,
         // Joins are those of the code; a new one starts from zero.
-        joins: joins(old.joins.clone().filter(|_| !done.rotated), done.row.as_ref()),
+        joins: with_people(
+            joins(old.joins.clone().filter(|_| !done.rotated), done.row.as_ref()),
+            done,
+            over.is_none(),
+        ),
         code_secret_name: (done.shared && over.is_none()).then(|| share.code_secret_name()),
         conditions: merge(
             &old.conditions,
@@ -110,11 +114,37 @@ fn joins(old: Option<Joins>, row: Option<&ShareRow>) -> Option<Joins> {
         let record = |join: &connect_hub::client::Join| JoinRecord {
             agent: join.agent_label.clone(),
             time: Time(whole_second(join.joined_at)),
+            connected: join.connected,
         };
         joins.recent = row.joins.iter().take(RECENT_JOINS).map(record).collect();
         joins.last_time = joins.recent.first().map(|newest| newest.time.clone());
     }
     Some(joins)
+}
+
+/// Who is connected, as long as that is known, and whom an end cut off.
+fn with_people(joins: Option<Joins>, done: &Done, lives: bool) -> Option<Joins> {
+    let number = |count: u64| i32::try_from(count).unwrap_or(i32::MAX);
+    let cut_off = done.cut.map(|cut| number(cut.joiners));
+    let mut joins = joins.or_else(|| cut_off.map(|_| Joins::default()))?;
+    // A hub that cannot be asked may have let anybody go.
+    let known = done.row.as_ref().filter(|_| lives && done.problem.is_none());
+    joins.connected = known.and_then(|row| row.connected).map(|people| number(people.joiners));
+    if joins.connected.is_none() {
+        joins.recent.iter_mut().for_each(|join| join.connected = false);
+    }
+    joins.cut_off = cut_off.or(joins.cut_off);
+    Some(joins)
+}
+
+/// Whom an end has cut off, for its Event.
+fn cut_off_note(done: &Done) -> String {
+    match done.cut.map(|cut| cut.joiners) {
+        None => String::new(),
+        Some(0) => "; nobody was connected".to_owned(),
+        Some(1) => "; 1 teammate was cut off".to_owned(),
+        Some(joiners) => format!("; {joiners} teammates were cut off"),
+    }
 }
 
 /// Every condition, in the order in which they are shown.
@@ -293,7 +323,7 @@ fn notices(old: &EnvironmentShareStatus, new: &EnvironmentShareStatus, done: &Do
             notices.push(normal("Expired", "End", condition.message.clone()));
         }
         Some((reason::REVOKED, condition)) => {
-            notices.push(normal("Revoked", "End", condition.message.clone()));
+            notices.push(normal("Revoked", "End", condition.message.clone() + &cut_off_note(done)));
         }
         Some((reason::JOIN_LIMIT_REACHED, condition)) => {
             notices.push(normal("JoinLimitReached", "Close", condition.message.clone()));
@@ -324,7 +354,7 @@ fn notices(old: &EnvironmentShareStatus, new: &EnvironmentShareStatus, done: &Do
         notices.push(normal(
             "CodeChanged",
             "Share",
-            "the share has a new code; it is in the share's Secret".to_owned(),
+            format!("the share has a new code; it is in the share's Secret{}", cut_off_note(done)),
         ));
     }
     if let Some(row) = done.row.as_ref().filter(|_| is_planted(Bug::TellsTheCode)) {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use connect_crds::condition::is_true;
-use connect_hub::client::Join;
+use connect_hub::client::{Join, People};
 use secrecy::SecretString;
 
 use super::*;
@@ -252,10 +252,11 @@ fn a_snapshot_is_not_taken_in_the_middle_of_an_apply() {
 }
 
 fn row(count: u64, agents: &[&str]) -> ShareRow {
-    let joins = agents
-        .iter()
-        .enumerate()
-        .map(|(age, agent)| Join { agent_label: (*agent).to_owned(), joined_at: at(NOW - age as i64) });
+    let joins = agents.iter().enumerate().map(|(age, agent)| Join {
+        agent_label: (*agent).to_owned(),
+        joined_at: at(NOW - age as i64),
+        connected: false,
+    });
     ShareRow {
         code: SecretString::from("k7mwx2pq9d"),
         id: None,
@@ -266,7 +267,40 @@ fn row(count: u64, agents: &[&str]) -> ShareRow {
         join_count: count,
         created_at: at(NOW),
         joins: joins.collect(),
+        connected: None,
     }
+}
+
+#[test]
+fn who_is_connected_is_said_only_while_that_is_known() {
+    let people = |joiners: u64| Some(People { joiners, connections: 7 });
+    let mut told = row(2, &["bob", "ada"]);
+    told.connected = people(1);
+    told.joins[0].connected = true;
+    let status = |row: &ShareRow, done: Done, lives: bool| {
+        let done = Done { row: Some(row.clone()), ..done };
+        let joins = with_people(joins(None, done.row.as_ref()), &done, lives).expect("joins");
+        (joins.connected, joins.recent.iter().filter(|join| join.connected).count(), joins.cut_off)
+    };
+    let problem = || Some(unreachable());
+    assert_eq!(status(&told, Done::default(), true), (Some(1), 1, None));
+    assert_eq!(status(&told, Done::default(), false), (None, 0, None), "a share that is over");
+    assert_eq!(
+        status(&told, Done { problem: problem(), ..Done::default() }, true),
+        (None, 0, None),
+        "a hub that is away"
+    );
+    assert_eq!(
+        status(&row(2, &["bob", "ada"]), Done::default(), true),
+        (None, 0, None),
+        "a hub that does not tell"
+    );
+    let cut = Done { cut: people(3), ..Done::default() };
+    assert_eq!(cut_off_note(&cut), "; 3 teammates were cut off");
+    assert_eq!(status(&told, cut, false), (None, 0, Some(3)));
+    // It stays said, and nobody takes it back.
+    let kept = with_people(Some(Joins { cut_off: Some(3), ..Joins::default() }), &Done::default(), false);
+    assert_eq!(kept.expect("joins").cut_off, Some(3));
 }
 
 #[test]

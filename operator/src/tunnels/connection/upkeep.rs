@@ -217,8 +217,14 @@ impl HubConnection {
     async fn take(&self, event: Result<TunnelEvent, RecvError>, token: &mut AgentToken, client: &Client) {
         match event {
             Ok(TunnelEvent::ShareJoined { id, count, agent_label, joined_at }) => {
-                let join = Join { agent_label, joined_at };
+                let join = Join { agent_label, joined_at, connected: false };
                 if let Some(mark) = self.with_directory(|directory| directory.joined(id, count, join)) {
+                    self.tell(HubChange::Share(mark));
+                }
+            }
+            Ok(TunnelEvent::SharePresence { id, count, connected, joins }) => {
+                let mark = self.with_directory(|directory| directory.present(id, count, connected, joins));
+                if let Some(mark) = mark {
                     self.tell(HubChange::Share(mark));
                 }
             }

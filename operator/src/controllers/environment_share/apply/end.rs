@@ -2,7 +2,7 @@
 
 use connect_crds::condition::{find, is_true, kind};
 use connect_crds::{EnvironmentShare, FINALIZER, Mark};
-use connect_hub::client::{Client, Closing, Revoked, ShareRow};
+use connect_hub::client::{Client, Closing, People, Revoked, ShareRow};
 use kube::ResourceExt;
 use secrecy::{ExposeSecret, SecretString};
 use uuid::Uuid;
@@ -37,12 +37,15 @@ pub async fn close(
         // First of all: no new connection, and the open ones are cut. Nothing below can delay this.
         hub.end_share(&share_key(share), over.end_reason());
     }
-    if let Err(problem) = close_at_hub(share, found, Closing::Revoked).await {
-        // A hub that has not been heard yet will be, or will not: both are told.
-        let undecided = matches!(&found.hub, Ok((_, HubState::Starting)));
-        let look_again = Some(context.hub_retry(share));
-        return Ok(Done { problem: Some(problem), undecided, look_again, ..Done::default() });
-    }
+    let cut = match close_at_hub(share, found, Closing::Revoked).await {
+        Ok(cut) => cut,
+        Err(problem) => {
+            // A hub that has not been heard yet will be, or will not: both are told.
+            let undecided = matches!(&found.hub, Ok((_, HubState::Starting)));
+            let look_again = Some(context.hub_retry(share));
+            return Ok(Done { problem: Some(problem), undecided, look_again, ..Done::default() });
+        }
+    };
     context.hub_answered(share);
     delete_secret(share, found.code.as_ref(), context).await?;
     // At a hub that keeps the rows of ended shares, their services are refused like unknown ones.
@@ -53,10 +56,10 @@ pub async fn close(
             hub.routes().remove(known.id);
         }
     }
-    Ok(Done { row: found.rows.first().cloned(), ..Done::default() })
+    Ok(Done { row: found.rows.first().cloned(), cut, ..Done::default() })
 }
 
-/// Tells the hub that the share has ended, if it knows of it.
+/// Tells the hub that the share has ended, if it knows of it. Whom that cut off, where the hub tells.
 ///
 /// # Errors
 /// Says why the hub could not be told.
@@ -64,12 +67,12 @@ pub async fn close_at_hub(
     share: &EnvironmentShare,
     found: &Found,
     closing: Closing,
-) -> Result<(), HubProblem> {
+) -> Result<Option<People>, HubProblem> {
     // A hub whose Secret is gone cannot be told; its share ends there by its own expiry.
-    let Ok((hub, state)) = &found.hub else { return Ok(()) };
+    let Ok((hub, state)) = &found.hub else { return Ok(None) };
     let may_be_there = may_be_unknown(share) && !hub.with_directory(|directory| directory.is_listed());
     if found.code.is_none() && found.rows.is_empty() && !may_be_there && !has_services_to_free(found, hub) {
-        return Ok(());
+        return Ok(None);
     }
     let Some((client, agent)) = hub.entered().filter(|_| !may_be_there) else {
         return Err(state
@@ -77,8 +80,10 @@ pub async fn close_at_hub(
             .unwrap_or_else(|| HubProblem::unreachable(hub.url(), "not connected yet")));
     };
     let told = async {
-        close_rows(&rows_to_close(share, found, hub).await?, hub, (client, agent), closing).await?;
-        free_services(share, &[], found, hub).await
+        let rows = rows_to_close(share, found, hub).await?;
+        let cut = close_rows(&rows, hub, (client, agent), closing).await?;
+        free_services(share, &[], found, hub).await?;
+        Ok(cut)
     };
     told.await.map_err(|error| hub.problem(&error))
 }
@@ -92,7 +97,7 @@ fn may_be_unknown(share: &EnvironmentShare) -> bool {
 }
 
 /// Makes the code in the Secret void and cuts whoever joined with it, while the share goes on with a new one. Can be repeated:
-/// a share that was already made for the new code is left alone.
+/// a share that was already made for the new code is left alone. Whom it cut off, where the hub tells.
 ///
 /// # Errors
 /// The hub refused or did not answer.
@@ -101,8 +106,8 @@ pub async fn retire_code(
     found: &Found,
     hub: &HubConnection,
     (client, agent): (&Client, Uuid),
-) -> Result<(), connect_hub::Error> {
-    let Some(old) = &found.code else { return Ok(()) };
+) -> Result<Option<People>, connect_hub::Error> {
+    let Some(old) = &found.code else { return Ok(None) };
     let mut rows = rows_to_close(share, found, hub).await?;
     let is_known = |row: &ShareRow| row.code.expose_secret() == old.code.expose_secret();
     let uid = share.uid().unwrap_or_default();
@@ -112,12 +117,12 @@ pub async fn retire_code(
     // that were not made for the new code are old.
     let knows_one = rows.iter().any(is_known);
     rows.retain(|row| if knows_one { is_known(row) } else { !is_new(row) });
-    close_rows(&rows, hub, (client, agent), Closing::Revoked).await?;
+    let cut = close_rows(&rows, hub, (client, agent), Closing::Rotated).await?;
     // After the hub, which would let the old code in again; a hub that cuts nothing itself leaves that to us.
     for (_, known) in &found.services {
         hub.routes().remove(known.id);
     }
-    Ok(())
+    Ok(cut)
 }
 
 /// What is to be closed at the hub: the shares that it has under this object's signature, and nothing else. The code in the
@@ -147,7 +152,7 @@ async fn rows_to_close(
     Ok(rows)
 }
 
-/// Closes the shares of these rows.
+/// Closes the shares of these rows. Whom that cut off, where the hub tells.
 ///
 /// # Errors
 /// The hub refused or did not answer.
@@ -156,12 +161,24 @@ pub async fn close_rows(
     hub: &HubConnection,
     (client, agent): (&Client, Uuid),
     closing: Closing,
-) -> Result<(), connect_hub::Error> {
+) -> Result<Option<People>, connect_hub::Error> {
+    let mut cut = None;
     for row in rows {
-        revoke(client, agent, &row.code, closing).await?;
+        cut = together(cut, revoke(client, agent, &row.code, closing).await?);
         hub.with_directory(|directory| directory.forget(row));
     }
-    Ok(())
+    Ok(cut)
+}
+
+/// Whom two ends have cut off.
+fn together(one: Option<People>, other: Option<People>) -> Option<People> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(People {
+            joiners: one.joiners + other.joiners,
+            connections: one.connections + other.connections,
+        }),
+        (one, other) => one.or(other),
+    }
 }
 
 /// Revokes a code; one that the hub does not know is as good as revoked.
@@ -170,8 +187,9 @@ async fn revoke(
     agent: Uuid,
     code: &SecretString,
     closing: Closing,
-) -> Result<(), connect_hub::Error> {
+) -> Result<Option<People>, connect_hub::Error> {
     match point("closing a share", client.close_share(agent, code, closing)).await? {
-        Revoked::Done | Revoked::Absent => Ok(()),
+        Revoked::Done(cut) => Ok(cut),
+        Revoked::Absent => Ok(None),
     }
 }

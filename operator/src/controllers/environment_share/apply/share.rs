@@ -187,6 +187,7 @@ impl Keeper<'_> {
             join_count: 0,
             created_at: now,
             joins: Vec::new(),
+            connected: None,
         };
         hub.with_directory(|directory| directory.remember(row.clone()));
         Ok(Settled::Open(row))
