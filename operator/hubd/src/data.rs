@@ -114,5 +114,5 @@ fn admitted(core: &Core, headers: &HeaderMap) -> Result<(Role, Arc<Session>), Ap
 }
 
 fn must_upgrade() -> ApiError {
-    ApiError::text(426, format!("This is only for upgrades to {PROTOCOL}"))
+    ApiError::text(426, format!("Only an upgrade to {PROTOCOL} is answered here"))
 }

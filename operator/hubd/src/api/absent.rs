@@ -9,7 +9,7 @@ use super::ApiError;
 const ABSENT: &[(&[&str], &str)] = &[
     (
         &["v1", "device", "**"],
-        "this hub has no login in a browser. Ask whoever runs it for an API key, then run: connect up --api-key KEY",
+        "this hub has no login in a browser. Ask its administrator for an API key, then run: connect up --api-key KEY",
     ),
     (&["v1", "auth", "**"], "this hub has no accounts. Its API keys are made with: connect-hubd key create"),
     (
@@ -24,7 +24,7 @@ const ABSENT: &[(&[&str], &str)] = &[
     (&["w", "**"], PUBLIC_LINKS),
     (
         &["v1", "agents", "provision"],
-        "this hub gives an agent no credentials. Register one: POST /v1/agents/register",
+        "this hub makes no credentials for agents. Register an agent with your own: POST /v1/agents/register",
     ),
     (&["v1", "tunnels", "**"], TUNNELS),
     (&["v1", "tunnels"], TUNNELS),

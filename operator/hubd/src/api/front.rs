@@ -37,10 +37,10 @@ fn text(hub: &str) -> String {
     format!(
         "This is a Private Connect hub (connect-hubd {version}). It connects teammates to services that somebody shares with \
          them by a code.\n\n\
-         You have a code? With kubectl and its connect plugin, in a terminal:\n\n    \
+         Do you have a code? With kubectl and its connect plugin, in a terminal:\n\n    \
          kubectl connect join CODE --hub {hub}\n\n\
-         The services then appear on localhost until the share ends. You have no code? Ask whoever shares the service.\n\n\
-         Whether it is well, and what it can do: /health\n",
+         The services then appear on localhost until the share ends. No code? Ask the person who shares the service.\n\n\
+         Status and features: /health\n",
         version = env!("CARGO_PKG_VERSION"),
     )
 }
@@ -51,10 +51,10 @@ fn html(hub: &str) -> String {
          <meta name=\"viewport\" content=\"width=device-width\"><title>Private Connect hub</title></head>\n<body>\n\
          <h1>Private Connect hub</h1>\n\
          <p>This hub connects teammates to services that somebody shares with them by a code.</p>\n\
-         <p>You have a code? With <code>kubectl</code> and its <code>connect</code> plugin, in a terminal:</p>\n\
+         <p>Do you have a code? With <code>kubectl</code> and its <code>connect</code> plugin, in a terminal:</p>\n\
          <pre>kubectl connect join CODE --hub {hub}</pre>\n\
-         <p>The services then appear on localhost until the share ends. You have no code? Ask whoever shares the service.</p>\n\
-         <p>connect-hubd {version}, <a href=\"health\">health</a></p>\n</body>\n</html>\n",
+         <p>The services then appear on localhost until the share ends. No code? Ask the person who shares the service.</p>\n\
+         <p>connect-hubd {version}, <a href=\"health\">status and features</a></p>\n</body>\n</html>\n",
         hub = escaped(hub),
         version = env!("CARGO_PKG_VERSION"),
     )

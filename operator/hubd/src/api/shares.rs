@@ -230,7 +230,12 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, ApiError> {
 }
 
 fn unknown_service(route: &str) -> ApiError {
-    ApiError::text(400, format!("Route {route}: unknown service"))
+    ApiError::text(
+        400,
+        format!(
+            "Route {route} names a service that this workspace does not have. Register the service first."
+        ),
+    )
 }
 
 /// A share as its maker hears of it.

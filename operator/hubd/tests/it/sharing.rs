@@ -509,7 +509,15 @@ async fn a_route_must_lead_to_the_makers_workspace() {
     for service in [foreign, Uuid::new_v4()] {
         let body = json!({"routes": [route(service)]});
         let answer = hub.ask_as(&maker, "POST", "/v1/env-shares", Some(&body)).await;
-        assert_eq!((answer.status, &answer.body["message"]), (400, &json!("Route db: unknown service")));
+        assert_eq!(
+            (answer.status, &answer.body["message"]),
+            (
+                400,
+                &json!(
+                    "Route db names a service that this workspace does not have. Register the service first."
+                )
+            )
+        );
     }
     let past = json!({"expiresAt": "2020-01-01T00:00:00Z"});
     let answer = hub.ask_as(&maker, "POST", "/v1/env-shares", Some(&past)).await;
