@@ -158,7 +158,9 @@ pub async fn delete(
     let Some(services) = core.store.delete_agent(agent.id).await? else {
         return Err(ApiError::text(409, "Agent has active shares"));
     };
-    services.into_iter().for_each(|service| core.bridges.cut_service(service));
+    for service in services {
+        core.bridges.cut_service(service);
+    }
     Ok(Json(json!({"success": true})))
 }
 

@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// What every hub of ours does beyond the recorded one. Clients look for these names and assume nothing.
-const FEATURES: [&str; 13] = [
+const FEATURES: [&str; 15] = [
     "expires-at",
     "idempotency-key",
     "share-keys",
