@@ -194,7 +194,7 @@ mod tests {
     #[tokio::test]
     async fn data_of_the_time_before_keep_their_ports_and_their_counts() {
         let folder = tempfile::tempdir().expect("a folder");
-        let path = prepare(folder.path()).expect("is ours");
+        let path = folder::prepare(folder.path(), Folder::Any).expect("is ours");
         let options = SqliteConnectOptions::new().filename(&path).foreign_keys(true);
         let old = SqlitePoolOptions::new().max_connections(1).connect_with(options).await.expect("opens");
         let all = migrator();
