@@ -215,7 +215,7 @@ mod tests {
         }
         old.close().await;
 
-        let store = Store::open(folder.path()).await.expect("opens");
+        let store = Store::open(folder.path(), Folder::OfHub).await.expect("opens");
         let services = store.services("w").await.expect("reads");
         assert_eq!(services.iter().map(|service| service.tunnel_port).collect::<Vec<_>>(), [Some(23_007)]);
         let counts =

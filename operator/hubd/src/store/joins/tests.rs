@@ -10,7 +10,7 @@ use crate::{
 
 /// A workspace `one` with an agent, and `two` with another.
 async fn store(folder: &std::path::Path) -> (Store, [(String, Uuid); 2]) {
-    let store = Store::open(folder).await.expect("opens");
+    let store = Store::open(folder, crate::store::Folder::Any).await.expect("opens");
     let mut agents = Vec::new();
     for name in ["one", "two"] {
         let key = format!("pc_0123456789abcdef{name}");
@@ -90,7 +90,7 @@ async fn a_share_full_of_guests_takes_members_and_lets_one_in_for_one_who_is_awa
     let guest = Joiner::Guest { id: Uuid::new_v4(), token: &token };
     let full = store.join(&share.code, guest, "").await.expect("reads");
     assert!(matches!(full, JoinOutcome::Full));
-    let core = Core::new(store.clone(), Limits::default());
+    let core = Core::new(store.clone(), Limits::default(), None);
     assert!(core.dismiss_absent_guest(share.id).await.expect("writes"));
     let joined = store.join(&share.code, guest, "").await.expect("writes");
     assert!(matches!(joined, JoinOutcome::Joined(_)));
