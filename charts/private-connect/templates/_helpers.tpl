@@ -85,6 +85,21 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
   valueFrom: {fieldRef: {fieldPath: metadata.name}}
 - name: POD_IP
   valueFrom: {fieldRef: {fieldPath: status.podIP}}
+{{- with .Values.proxy }}
+{{- with .httpsProxy }}
+- name: HTTPS_PROXY
+  value: {{ . | quote }}
+{{- end }}
+{{- with .httpProxy }}
+- name: HTTP_PROXY
+  value: {{ . | quote }}
+{{- end }}
+{{- if or .httpsProxy .httpProxy .noProxy }}
+# What is inside the cluster is reached without a proxy; the operator adds the API server's address itself.
+- name: NO_PROXY
+  value: {{ printf ".svc,.cluster.local%s" (empty .noProxy | ternary "" (printf ",%s" .noProxy)) | quote }}
+{{- end }}
+{{- end }}
 {{- with .Values.extraEnv }}
 {{ toYaml . }}
 {{- end }}
