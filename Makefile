@@ -75,7 +75,7 @@ generate: ## write what is made of the sources: crds/*.yaml, the charts' copies,
 	CONNECT_GENERATE=1 SNAPSHOTS=overwrite cargo test --quiet -p kubectl-connect --test command_line as_committed
 
 .PHONY: tools
-tools: ## build or install what tests need: the control plane, PostgreSQL, Redis, faketime
+tools: ## build or install what tests need: the control plane, PostgreSQL, Redis, a proxy and gateways, faketime
 	@$(LAB) tools
 
 .PHONY: dist

@@ -76,5 +76,6 @@ async fn tools() -> Result<()> {
     toolchain::flux_rules().await?;
     toolchain::argo_rules().await?;
     toolchain::script_tool("faketime").await?;
+    toolchain::in_between().await?;
     Ok(())
 }

@@ -74,6 +74,28 @@ pub async fn redis_server() -> Result<PathBuf> {
     blocking(connect_tools::redis_server).await
 }
 
+/// What stands between teammates and hubs in the tests of `operator/hub`: a proxy and two gateways, installed when they are
+/// missing and we may.
+///
+/// # Errors
+/// One is missing and we may not install it.
+pub async fn in_between() -> Result<()> {
+    blocking(|| {
+        for (name, package) in
+            [("tinyproxy", "tinyproxy-bin"), ("nginx", "nginx-light"), ("haproxy", "haproxy")]
+        {
+            // Debian keeps servers where only root's PATH looks.
+            let find = || {
+                on_path(name)
+                    .or_else(|| Some(Path::new("/usr/sbin").join(name)).filter(|file| file.is_file()))
+            };
+            debian::provided(name, package, find)?;
+        }
+        Ok(())
+    })
+    .await
+}
+
 /// A small program that scripts of ours call, such as jq, from the package of its name when it is missing and we may.
 ///
 /// # Errors

@@ -77,7 +77,7 @@ pub(crate) async fn open(
     identity: &Identity,
 ) -> Result<Socket, AgentError> {
     let auth = protocol::auth(identity);
-    let target = Target { url: &url.socket(), namespace: NAMESPACE, auth: &auth, tls: Arc::clone(&tls) };
+    let target = Target { url, namespace: NAMESPACE, auth: &auth, tls: Arc::clone(&tls) };
     let (emitter, mut events) = socketio::connect(target).await.map_err(AgentError::Socket)?;
     let after = WELCOME_TIMEOUT;
     let (welcome, token_warning) =

@@ -6,6 +6,7 @@
 mod clock_offset;
 mod device;
 mod exchange;
+pub(crate) mod intercepted;
 mod model;
 mod refusal;
 mod shares;
@@ -14,7 +15,7 @@ mod wire;
 use std::sync::Arc;
 use std::time::Duration;
 
-use reqwest::Method;
+use hyper::Method;
 use secrecy::{ExposeSecret, SecretString};
 use uuid::Uuid;
 
@@ -22,8 +23,10 @@ pub use self::clock_offset::ClockOffset;
 pub use self::device::{DeviceAnswer, DeviceCode};
 pub use self::model::*;
 pub use self::shares::*;
+use crate::dial::{DialError, Dialer, Obstacle};
 use crate::error::{Error, Rejection};
 use crate::identity::Identity;
+use crate::socketio;
 use crate::url::HubUrl;
 
 /// How long a call may take altogether: a hub that needs longer is as good as absent, and callers retry.
@@ -43,7 +46,8 @@ pub struct ClientOptions {
 pub struct Client {
     url: HubUrl,
     api_key: Option<SecretString>,
-    http: reqwest::Client,
+    dialer: Dialer,
+    http: exchange::Http,
     observer: Option<Arc<dyn Observer>>,
     measured: clock_offset::Measured,
 }
@@ -58,8 +62,16 @@ impl Client {
     /// A client for the hub at `url`. Connects lazily.
     pub fn new(url: HubUrl, options: ClientOptions) -> Result<Self, Error> {
         let ClientOptions { api_key, tls } = options;
-        let http = exchange::http_client(&tls)?;
-        Ok(Self { url, api_key, http, observer: None, measured: clock_offset::Measured::default() })
+        let dialer = Dialer::new(tls);
+        let http = exchange::http_client(dialer.clone());
+        Ok(Self { url, api_key, dialer, http, observer: None, measured: clock_offset::Measured::default() })
+    }
+
+    /// The same client on another way.
+    #[cfg(test)]
+    pub(crate) fn through(self, proxies: crate::dial::Proxies) -> Self {
+        let dialer = self.dialer.through_these(proxies);
+        Self { http: exchange::http_client(dialer.clone()), dialer, ..self }
     }
 
     /// The same client, whose calls are told to somebody.
@@ -83,6 +95,23 @@ impl Client {
     pub async fn health(&self) -> Result<Health, Error> {
         let answer: wire::Health = self.open(Method::GET, "read health", "/health").send().await?;
         Ok(answer.into())
+    }
+
+    /// Goes the way of an agent's socket once, without saying who we are. To be done before anything that a hub counts:
+    /// what stands in between may pass calls on and hold websockets back.
+    ///
+    /// # Errors
+    /// The hub answers calls, and no websocket to it comes about.
+    pub async fn check_way(&self) -> Result<(), Error> {
+        let Err(error) = socketio::probe(&self.url, &self.dialer).await else { return Ok(()) };
+        let url = self.url.clone();
+        let known = DialError::obstacle(&error).cloned();
+        let obstacle =
+            known.or_else(|| error.opens_nothing().then_some(Obstacle::NoWebSocket { status: None }));
+        Err(match obstacle {
+            Some(obstacle) => Error::Obstructed { url, obstacle },
+            None => Error::Unreachable { url, source: error.into() },
+        })
     }
 
     /// Makes the agent known to the workspace of the API key.

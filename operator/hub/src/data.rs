@@ -26,7 +26,6 @@ mod offering;
 mod pump;
 mod reaching;
 mod reader;
-mod stream;
 
 pub(crate) use self::connect::Connector;
 pub(crate) use self::offering::{Offering, Wanted};

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
+use crate::dial::Obstacle;
 use crate::url::HubUrl;
 
 /// A call to a hub that did not succeed. The message never holds a code, a key or a token.
@@ -17,6 +18,14 @@ pub enum Error {
         /// What the network said.
         #[source]
         source: Cause,
+    },
+    /// Something in between kept us from it.
+    #[error("cannot reach hub at {url}: {obstacle}")]
+    Obstructed {
+        /// The hub.
+        url: HubUrl,
+        /// What is in between, and what to do about it.
+        obstacle: Obstacle,
     },
     /// The hub did not answer in time.
     #[error("hub at {url} did not answer {call} within {} seconds", after.as_secs())]
@@ -77,7 +86,7 @@ impl Error {
     /// A bounded PascalCase name for conditions, Events and metric labels.
     pub fn reason(&self) -> &'static str {
         match self {
-            Self::Unreachable { .. } | Self::TimedOut { .. } => "HubUnreachable",
+            Self::Unreachable { .. } | Self::Obstructed { .. } | Self::TimedOut { .. } => "HubUnreachable",
             Self::Malformed { .. } | Self::Unsendable { .. } => "HubRejected",
             Self::Rejected(rejection) => match rejection.status {
                 401 | 403 => "InvalidCredentials",
@@ -94,7 +103,10 @@ impl Error {
     /// Whether the same call may succeed later without anybody changing anything.
     pub fn is_retryable(&self) -> bool {
         match self {
-            Self::Unreachable { .. } | Self::TimedOut { .. } | Self::Malformed { .. } => true,
+            Self::Unreachable { .. }
+            | Self::Obstructed { .. }
+            | Self::TimedOut { .. }
+            | Self::Malformed { .. } => true,
             Self::Unsendable { .. } => false,
             Self::Rejected(rejection) => matches!(rejection.status, 408 | 425 | 429 | 500..),
         }

@@ -31,6 +31,7 @@ pub use self::traffic::Traffic;
 use crate::agent::{self, AgentError};
 use crate::client::Client;
 use crate::clock::{Clock, SystemClock};
+use crate::dial::{DialError, Obstacle};
 use crate::identity::Identity;
 use crate::url::HubUrl;
 
@@ -144,6 +145,14 @@ pub enum JoinError {
         /// What went wrong.
         #[source]
         source: crate::error::Cause,
+    },
+    /// Something in between keeps us from the hub.
+    #[error("cannot reach hub at {url}: {obstacle}")]
+    Obstructed {
+        /// The hub.
+        url: HubUrl,
+        /// What is in between, and what to do about it.
+        obstacle: Obstacle,
     },
     /// The hub does not accept the credentials.
     #[error("the hub refused the credentials of this join: {message}")]
@@ -308,6 +317,9 @@ fn refusal(url: &HubUrl, error: AgentError) -> JoinError {
         AgentError::InvalidToken { message, ended: _ } | AgentError::TokenExpired { message } => {
             JoinError::Refused { message }
         }
-        error => JoinError::Unreachable { url: url.clone(), source: error.into() },
+        error => match DialError::obstacle(&error) {
+            Some(obstacle) => JoinError::Obstructed { url: url.clone(), obstacle: obstacle.clone() },
+            None => JoinError::Unreachable { url: url.clone(), source: error.into() },
+        },
     }
 }

@@ -9,6 +9,7 @@
 //! expose   tunnel -> session -> routes.authorize(serviceId) -> link -> TcpStream -> Service
 //! join     TcpListener -> connection -> session -> hub -> the exposing side
 //! data     the bytes of both, beside the session where the hub has data connections
+//! dial     the way of all of them: straight, or through a proxy
 //! ```
 
 #![warn(missing_docs)]
@@ -19,6 +20,7 @@ pub mod client;
 pub mod clock;
 mod data;
 pub mod descriptors;
+pub mod dial;
 mod e2e;
 pub mod error;
 pub mod identity;

@@ -17,12 +17,15 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
+use tokio_tungstenite::tungstenite;
 pub use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use self::acks::{Acks, AnsweredHere};
 use self::engine::{Outbox, Outgoing, Reader};
 use self::packet::{Frame, Packet};
+use crate::dial::{DialError, Dialer};
 use crate::permission::Pass;
+use crate::url::HubUrl;
 
 /// How long TCP, TLS, websocket and namespace may take together.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -32,19 +35,22 @@ const MAX_REASON_CHARS: usize = 200;
 
 /// Where to connect and what to say.
 pub struct Target<'a> {
-    /// A `ws` or `wss` address with path and query.
-    pub url: &'a str,
+    /// The hub.
+    pub url: &'a HubUrl,
     /// The namespace, with its slash.
     pub namespace: &'static str,
     /// The JSON that goes with the join. Holds credentials.
     pub auth: &'a str,
-    /// For `wss`.
+    /// For `https` hubs, and for proxies with TLS.
     pub tls: Arc<rustls::ClientConfig>,
 }
 
 /// Why a connection could not be had or is over.
 #[derive(Debug, Error)]
 pub enum SocketError {
+    /// No connection to the hub.
+    #[error("{0}")]
+    Dial(#[from] DialError),
     /// No websocket.
     #[error("opening the websocket")]
     Connect {
@@ -163,9 +169,18 @@ pub async fn connect(target: Target<'_>) -> Result<(Emitter, Events), SocketErro
     timeout(after, handshake(target)).await.map_err(|_| SocketError::HandshakeTimedOut { after })?
 }
 
+/// Opens a websocket to the hub and closes it again without having said who we are.
+pub(crate) async fn probe(url: &HubUrl, dialer: &Dialer) -> Result<(), SocketError> {
+    let after = HANDSHAKE_TIMEOUT;
+    let opened = timeout(after, engine::open(url, dialer)).await;
+    let (reader, _, _) = opened.map_err(|_| SocketError::HandshakeTimedOut { after })??;
+    reader.leave().await;
+    Ok(())
+}
+
 async fn handshake(target: Target<'_>) -> Result<(Emitter, Events), SocketError> {
     let Target { url, namespace, auth, tls } = target;
-    let (mut reader, outbox, open) = engine::open(url, tls).await?;
+    let (mut reader, outbox, open) = engine::open(url, &Dialer::new(tls)).await?;
     let join = Packet::Connect { namespace, data: auth }.to_string();
     send(&outbox, join.into()).await.map_err(|_| SocketError::Closed)?;
     loop {
@@ -197,6 +212,20 @@ fn reason(data: &str) -> String {
     let message = serde_json::from_str(data)
         .map_or_else(|_| "no reason given".to_owned(), |Refusal { message }| message);
     message.chars().take(MAX_REASON_CHARS).collect()
+}
+
+// === impl SocketError ===
+
+impl SocketError {
+    /// Whether there was a connection, and on it nothing that a websocket begins with: as of something in between that
+    /// breaks websockets off or holds them back.
+    pub(crate) fn opens_nothing(&self) -> bool {
+        match self {
+            Self::Connect { source } => !matches!(**source, tungstenite::Error::Http(_)),
+            Self::HandshakeTimedOut { .. } | Self::NotSocketIo | Self::Closed => true,
+            _ => false,
+        }
+    }
 }
 
 // === impl Emitter ===

@@ -3,9 +3,9 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use hyper::header::{AGE, DATE, HeaderMap};
 use jiff::fmt::rfc2822;
 use jiff::{SignedDuration, Timestamp};
-use reqwest::header::{AGE, DATE, HeaderMap};
 
 /// A `Date` has whole seconds, cut off: the clock that wrote it was up to this much further.
 const DATE_STEP: SignedDuration = SignedDuration::from_secs(1);
@@ -99,7 +99,7 @@ mod tests {
 
     fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
         let pairs = pairs.iter().map(|(name, value)| {
-            (reqwest::header::HeaderName::from_static(name), value.parse().expect("a value"))
+            (hyper::header::HeaderName::from_static(name), value.parse().expect("a value"))
         });
         pairs.collect()
     }

@@ -1,37 +1,47 @@
 //! One request and its answer: headers, deadline, size limit, and the turn of every failure into an [`Error`].
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::body::Incoming;
+use hyper::header::{ACCEPT, CONTENT_TYPE, HeaderName, HeaderValue, USER_AGENT};
+use hyper::http::request::Builder;
+use hyper::{Method, Request, Response};
+use hyper_util::client::legacy;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
 use jiff::Timestamp;
-use reqwest::{Method, RequestBuilder, Response};
 use secrecy::ExposeSecret;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::time::timeout;
 use uuid::Uuid;
 
-use super::{CALL_DEADLINE, Client, refusal};
-use crate::error::Error;
+use super::{CALL_DEADLINE, Client, intercepted, refusal};
+use crate::dial::{DialError, Dialer};
+use crate::error::{Cause, Error};
 
 /// The largest answer we read: a workspace of 1,000 services with all their rows stays well below.
 const MAX_ANSWER_BYTES: usize = 8 * 1024 * 1024;
+
+/// How long a connection is kept for the next call: below the half minute after which gateways forget quiet ones.
+const KEEP: Duration = Duration::from_secs(15);
+
+/// Sends requests over connections that the dialer makes. It follows no redirect: that would carry the key to another
+/// host.
+pub(super) type Http = legacy::Client<Dialer, Full<Bytes>>;
 
 /// A request that is being put together.
 pub(super) struct Call<'a> {
     client: &'a Client,
     name: &'static str,
-    request: RequestBuilder,
+    request: Builder,
+    body: Result<Bytes, serde_json::Error>,
 }
 
-pub(super) fn http_client(tls: &rustls::ClientConfig) -> Result<reqwest::Client, Error> {
-    reqwest::Client::builder()
-        .tls_backend_preconfigured(tls.clone())
-        .timeout(CALL_DEADLINE)
-        .redirect(reqwest::redirect::Policy::none()) // a redirect would carry the key to another host
-        .no_proxy() // the socket goes straight to the hub; both must take the same way
-        .user_agent(concat!("connect-hub/", env!("CARGO_PKG_VERSION")))
-        .build()
-        .map_err(|source| Error::Unsendable { call: "client", source: source.into() })
+pub(super) fn http_client(dialer: Dialer) -> Http {
+    let mut builder = legacy::Client::builder(TokioExecutor::new());
+    builder.pool_timer(TokioTimer::new()).pool_idle_timeout(KEEP).build(dialer)
 }
 
 // === impl Client ===
@@ -39,8 +49,12 @@ pub(super) fn http_client(tls: &rustls::ClientConfig) -> Result<reqwest::Client,
 impl Client {
     /// A call that carries no credentials.
     pub(super) fn open(&self, method: Method, name: &'static str, path: &str) -> Call<'_> {
-        let request = self.http.request(method, format!("{}{path}", self.url));
-        Call { client: self, name, request }
+        let request = Request::builder()
+            .method(method)
+            .uri(format!("{}{path}", self.url))
+            .header(ACCEPT, "application/json")
+            .header(USER_AGENT, concat!("connect-hub/", env!("CARGO_PKG_VERSION")));
+        Call { client: self, name, request, body: Ok(Bytes::new()) }
     }
 
     /// A call with the workspace's key.
@@ -62,12 +76,20 @@ impl Client {
 
 impl Call<'_> {
     pub(super) fn header(mut self, name: &'static str, value: &str) -> Self {
-        self.request = self.request.header(name, value);
+        // A value that is none is remembered by the builder and told when the call is made.
+        self.request = match HeaderValue::from_str(value) {
+            Ok(mut value) => {
+                value.set_sensitive(true);
+                self.request.header(HeaderName::from_static(name), value)
+            }
+            Err(_) => self.request.header(name, value),
+        };
         self
     }
 
     pub(super) fn json(mut self, body: &impl Serialize) -> Self {
-        self.request = self.request.json(body);
+        self.request = self.request.header(CONTENT_TYPE, "application/json");
+        self.body = serde_json::to_vec(body).map(Bytes::from);
         self
     }
 
@@ -106,42 +128,46 @@ impl Call<'_> {
     }
 
     async fn answer(self) -> Result<Bytes, Error> {
-        let Self { client, name, request } = self;
-        let failed = |error| failure(client, name, error);
-        let request = request.build().map_err(failed)?;
-        let sent = Instant::now();
-        let response = client.http.execute(request).await.map_err(failed)?;
-        client.measured.learn(response.headers(), Timestamp::now(), sent.elapsed());
-        let (status, headers) = (response.status(), response.headers().clone());
-        let body = read_capped(client, name, response).await?;
-        if status.is_success() {
-            return Ok(body);
-        }
-        Err(Error::Rejected(refusal::read(name, status.as_u16(), &headers, &body)))
+        let Self { client, name, request, body } = self;
+        let unsendable = |source: Cause| Error::Unsendable { call: name, source };
+        let body = body.map_err(|error| unsendable(error.into()))?;
+        let request = request.body(Full::new(body)).map_err(|error| unsendable(error.into()))?;
+        let exchange = async {
+            let sent = Instant::now();
+            let response = client.http.request(request).await.map_err(|error| failure(client, error))?;
+            client.measured.learn(response.headers(), Timestamp::now(), sent.elapsed());
+            read(client, name, response).await
+        };
+        timeout(CALL_DEADLINE, exchange).await.unwrap_or_else(|_| {
+            Err(Error::TimedOut { url: client.url.clone(), call: name, after: CALL_DEADLINE })
+        })
     }
 }
 
-async fn read_capped(client: &Client, name: &'static str, mut response: Response) -> Result<Bytes, Error> {
-    let mut body = BytesMut::new();
-    while let Some(chunk) = response.chunk().await.map_err(|error| failure(client, name, error))? {
-        if body.len() + chunk.len() > MAX_ANSWER_BYTES {
+async fn read(client: &Client, name: &'static str, response: Response<Incoming>) -> Result<Bytes, Error> {
+    let url = || client.url.clone();
+    let (head, body) = response.into_parts();
+    if let Some(obstacle) = intercepted::by(head.status, &head.headers, client.url.as_str()) {
+        return Err(Error::Obstructed { url: url(), obstacle });
+    }
+    let body = Limited::new(body, MAX_ANSWER_BYTES).collect().await;
+    let body = body.map(http_body_util::Collected::to_bytes).map_err(|source| {
+        if source.is::<LengthLimitError>() {
             let source = format!("the answer is larger than {MAX_ANSWER_BYTES} bytes").into();
-            return Err(Error::Malformed { url: client.url.clone(), call: name, source });
+            return Error::Malformed { url: url(), call: name, source };
         }
-        body.extend_from_slice(&chunk);
+        Error::Unreachable { url: url(), source }
+    })?;
+    if head.status.is_success() {
+        return Ok(body);
     }
-    Ok(body.freeze())
+    Err(Error::Rejected(refusal::read(name, head.status.as_u16(), &head.headers, &body)))
 }
 
-/// The error without the URL, whose path may hold a share's code.
-fn failure(client: &Client, name: &'static str, error: reqwest::Error) -> Error {
+fn failure(client: &Client, error: legacy::Error) -> Error {
     let url = client.url.clone();
-    if error.is_timeout() {
-        return Error::TimedOut { url, call: name, after: CALL_DEADLINE };
+    match DialError::obstacle(&error) {
+        Some(obstacle) => Error::Obstructed { url, obstacle: obstacle.clone() },
+        None => Error::Unreachable { url, source: error.into() },
     }
-    let source = error.without_url();
-    if source.is_builder() {
-        return Error::Unsendable { call: name, source: source.into() };
-    }
-    Error::Unreachable { url, source: source.into() }
 }

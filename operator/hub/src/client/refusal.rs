@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use hyper::header::HeaderMap;
 use jiff::Timestamp;
 use jiff::fmt::rfc2822;
-use reqwest::header::HeaderMap;
 use serde::Deserialize;
 
 use crate::error::Rejection;
@@ -176,7 +176,7 @@ mod tests {
         let now: Timestamp = "2026-11-23T12:00:00Z".parse().expect("valid");
         let wish = |pairs: &[(&'static str, &str)]| {
             let headers = pairs.iter().map(|(name, value)| {
-                (reqwest::header::HeaderName::from_static(name), value.parse().expect("valid"))
+                (hyper::header::HeaderName::from_static(name), value.parse().expect("valid"))
             });
             retry_after(&headers.collect(), now)
         };

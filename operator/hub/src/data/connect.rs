@@ -9,18 +9,16 @@ use hyper::client::conn::http1;
 use hyper::header::{CONNECTION, HOST, UPGRADE};
 use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
-use rustls::pki_types::ServerName;
 use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use tokio::io::{AsyncWriteExt, ReadHalf, WriteHalf};
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::frame::{self, Kind, Malformed};
 use super::reader::{FrameReader, ReadError};
-use super::stream::DataStream;
+use crate::dial::{DialError, Dialer, Stream};
 use crate::protocol::Ticket;
 use crate::url::{Endpoint, HubUrl};
 
@@ -30,9 +28,9 @@ const PROTOCOL: &str = "private-connect-data";
 /// How long one connection may take to be opened, all its steps together.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long a connection may have nothing to say before it says so: below the minute after which proxies and gateways take a
-/// quiet connection for dead, even when one ping is lost on the way.
-pub(super) const PING_EVERY: Duration = Duration::from_secs(20);
+/// How long a connection may have nothing to say before it says so: with the 5 s between two looks at those
+/// that wait, that is half of the 30 s after which strict gateways take a quiet connection for dead.
+pub(super) const PING_EVERY: Duration = Duration::from_secs(10);
 
 /// Which side of streams a connection is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,22 +47,22 @@ pub(crate) struct Connector {
 
 struct Target {
     endpoint: Endpoint,
-    tls: Arc<rustls::ClientConfig>,
+    dialer: Dialer,
     agent_id: Uuid,
     ticket: Ticket,
 }
 
 /// An open data connection.
 pub(crate) struct Connection {
-    pub(super) reader: FrameReader<ReadHalf<DataStream>>,
-    pub(super) writer: WriteHalf<DataStream>,
+    pub(super) reader: FrameReader<ReadHalf<Stream>>,
+    pub(super) writer: WriteHalf<Stream>,
 }
 
 /// Why there is no data connection.
 #[derive(Debug, Error)]
 pub(crate) enum ConnectError {
     #[error("connecting to the hub")]
-    Connect(#[source] io::Error),
+    Connect(#[from] DialError),
     #[error("asking the hub for a data connection")]
     Ask(#[source] hyper::Error),
     #[error("the hub answered {0} to a data connection")]
@@ -82,32 +80,22 @@ pub(crate) enum ConnectError {
 impl Connector {
     pub(crate) fn new(url: &HubUrl, tls: Arc<rustls::ClientConfig>, agent_id: Uuid, ticket: Ticket) -> Self {
         let endpoint = url.endpoint("/v1/data");
-        Self { target: Arc::new(Target { endpoint, tls, agent_id, ticket }) }
+        let dialer = Dialer::new(tls);
+        Self { target: Arc::new(Target { endpoint, dialer, agent_id, ticket }) }
     }
 
     /// Opens a connection; bounded in time.
     pub(crate) async fn connect(&self, role: Role) -> Result<Connection, ConnectError> {
         // Boxed, or whatever carries a stream afterwards would keep the room that opening needs.
         let opened = Box::pin(async {
-            let stream = self.reach().await.map_err(ConnectError::Connect)?;
+            let Target { endpoint: Endpoint { host, port, tls, .. }, dialer, .. } = &*self.target;
+            let stream = dialer.dial(host, *port, *tls).await?;
             self.upgrade(stream, role).await
         });
         timeout(OPEN_TIMEOUT, opened).await.map_err(|_| ConnectError::TimedOut)?
     }
 
-    async fn reach(&self) -> io::Result<DataStream> {
-        let Endpoint { host, port, tls, .. } = &self.target.endpoint;
-        let stream = TcpStream::connect((host.as_str(), *port)).await?;
-        stream.set_nodelay(true)?;
-        if !tls {
-            return Ok(DataStream::Left(stream));
-        }
-        let name = ServerName::try_from(host.clone()).map_err(io::Error::other)?;
-        let connector = tokio_rustls::TlsConnector::from(Arc::clone(&self.target.tls));
-        Ok(DataStream::Right(Box::new(connector.connect(name, stream).await?)))
-    }
-
-    async fn upgrade(&self, stream: DataStream, role: Role) -> Result<Connection, ConnectError> {
+    async fn upgrade(&self, stream: Stream, role: Role) -> Result<Connection, ConnectError> {
         let Target { endpoint, agent_id, ticket, .. } = &*self.target;
         let role = match role {
             Role::Join => "join",
@@ -121,7 +109,7 @@ impl Connector {
             .header("x-data-ticket", ticket.0.expose_secret())
             .header("x-data-role", role)
             .body(String::new())
-            .map_err(|error| ConnectError::Connect(io::Error::other(error)))?;
+            .map_err(|error| DialError::Connect(io::Error::other(error)))?;
         let (mut sender, connection) =
             http1::handshake(TokioIo::new(stream)).await.map_err(ConnectError::Ask)?;
         // The sender goes with the answer, so that a connection which was not upgraded ends as well.
@@ -208,7 +196,7 @@ mod tests {
     use std::net::Ipv4Addr;
 
     use tokio::io::AsyncReadExt;
-    use tokio::net::TcpListener;
+    use tokio::net::{TcpListener, TcpStream};
 
     use super::*;
 
@@ -217,7 +205,7 @@ mod tests {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("binds");
         let address = listener.local_addr().expect("is bound");
         let (near, far) = tokio::join!(TcpStream::connect(address), listener.accept());
-        let (read, writer) = tokio::io::split(DataStream::Left(near.expect("connects")));
+        let (read, writer) = tokio::io::split(Stream::from(near.expect("connects")));
         let mut connection = Connection { reader: FrameReader::new(read, &[]).expect("fits"), writer };
         let mut far = far.expect("connects").0;
 

@@ -98,7 +98,7 @@ async fn outward(
 ) -> Direction {
     let mut turn = 0;
     let mut quiet = std::pin::pin!(sleep(PING_EVERY));
-    let mut spoke = false;
+    let mut spoke = Instant::now();
     loop {
         let chunk = tokio::select! {
             biased;
@@ -109,17 +109,19 @@ async fn outward(
             return Err(Outcome::Forbidden);
         }
         let Some((mut buffer, length)) = chunk else {
-            if !std::mem::take(&mut spoke) {
+            // What was written meanwhile has put the ping off.
+            if spoke.elapsed() >= PING_EVERY {
                 writer.write_all(&PING).await.map_err(lost)?;
                 writer.flush().await.map_err(lost)?;
+                spoke = Instant::now();
             }
-            quiet.as_mut().reset(Instant::now() + PING_EVERY);
+            quiet.as_mut().reset(spoke + PING_EVERY);
             continue;
         };
-        spoke = true;
         let kind = if length == 0 { Kind::Fin } else { Kind::Data };
         writer.write_all(seal.frame(kind, &mut buffer, length)).await.map_err(lost)?;
         writer.flush().await.map_err(lost)?; // TLS may hold some back
+        spoke = Instant::now();
         if length == 0 {
             sent_all.store(true, Ordering::Relaxed);
             return Ok(());
@@ -266,6 +268,35 @@ mod tests {
         let (ended, ()) = tokio::join!(outward, hears);
         assert!(matches!(ended, Err(Outcome::Forbidden)), "{ended:?}");
         assert_eq!(counter.load(Ordering::Relaxed), 0, "pings are no bytes of the stream");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_silence_is_longer_than_the_time_between_pings() {
+        let (mut local, mut there) = tcp().await;
+        let (mut writer, mut hub) = tokio::io::duplex(1024);
+        let (counter, taker, sent_all) = (AtomicU64::new(0), Taker::default(), AtomicBool::new(false));
+        let pass = taker.pass();
+        let meter = Meter { from_hub: &counter, to_hub: &counter, route: None };
+        let seal = Keys::agree(None, None, "c", Side::Joiner).expect("plain").seal;
+        let (read, _write) = local.split();
+        let outward = outward(read, &mut writer, seal, &pass, meter, &sent_all);
+        let hears = async {
+            let mut frame = [0; HEADER_BYTES];
+            // Bytes in the midst of a quiet time put its end off, and only by that time.
+            tokio::time::advance(PING_EVERY / 2).await;
+            there.write_all(b"x").await.expect("written");
+            hub.read_exact(&mut frame).await.expect("a frame");
+            assert_eq!(frame[0], Kind::Data as u8);
+            hub.read_u8().await.expect("its byte");
+            let wrote = Instant::now();
+            hub.read_exact(&mut frame).await.expect("a frame");
+            assert_eq!(frame, PING);
+            let silence = wrote.elapsed();
+            assert!(silence <= PING_EVERY + std::time::Duration::from_millis(5), "{silence:?}");
+            taker.take_back();
+        };
+        let (ended, ()) = tokio::join!(outward, hears);
+        assert!(matches!(ended, Err(Outcome::Forbidden)), "{ended:?}");
     }
 
     #[tokio::test]

@@ -8,10 +8,10 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout};
-use tracing::debug;
+use tracing::{debug, warn};
 use uuid::Uuid;
 
-use super::connect::{Connection, Connector, PING_EVERY, Role};
+use super::connect::{ConnectError, Connection, Connector, PING_EVERY, Role};
 use super::frame::{self, Kind, Malformed, Open, Ready, Refused, RefusedCode};
 use super::keys::Keys;
 use super::pump::{self, Outcome};
@@ -39,8 +39,8 @@ const SWEEP: Duration = Duration::from_secs(5);
 /// service.
 const READY_TIMEOUT: Duration = Duration::from_secs(12);
 
-/// How long after an `open` nothing may be heard on a connection that had rested: a hub or exposer that needs longer says
-/// after a second that it is at it. What is silent has died unnoticed, and another will do.
+/// How long after an `open` nothing may be heard: a hub or exposer that needs longer says after a second that it is at it.
+/// What is silent has died unnoticed, and another will do; or something in between lets nothing pass.
 const FIRST_SIGN: Duration = Duration::from_secs(3);
 
 /// Delays between attempts while the hub opens none.
@@ -56,6 +56,8 @@ struct Shared {
     state: Mutex<State>,
     /// `open` --one was taken--> `keep_ahead`.
     taken: Notify,
+    /// Held by who opens the first connection: when that takes its time in vain, nobody shall wait for it twice.
+    first: tokio::sync::Mutex<()>,
 }
 
 #[derive(Default)]
@@ -66,8 +68,15 @@ struct State {
     resting: HashMap<Uuid, Vec<(Connection, Instant)>>,
     /// Services whose exposer knows the recorded protocol only.
     recorded: HashSet<Uuid>,
-    /// The hub, or what stands before it, will have no data connections.
+    /// The hub, or what stands before it, will have no data connections, or lets nothing pass over them.
     pointless: bool,
+    /// None could be opened when last tried. Whoever comes then goes the other way at once; only [`Reaching::keep_ahead`]
+    /// goes on trying.
+    blocked: bool,
+    /// One was opened, in this session.
+    opened: bool,
+    /// Something was heard over one, in this session.
+    proven: bool,
 }
 
 /// A stream that can be used.
@@ -97,7 +106,13 @@ enum Asked {
 
 impl Reaching {
     pub(crate) fn new(connector: Connector, transport: Transport) -> Self {
-        Self(Arc::new(Shared { connector, transport, state: Mutex::default(), taken: Notify::new() }))
+        Self(Arc::new(Shared {
+            connector,
+            transport,
+            state: Mutex::default(),
+            taken: Notify::new(),
+            first: tokio::sync::Mutex::default(),
+        }))
     }
 
     /// Opens a stream to a service. Bounded in time.
@@ -110,13 +125,14 @@ impl Reaching {
                 Some(connection) => connection,
                 None => shared.connect().await?,
             };
-            match timeout(READY_TIMEOUT, shared.ask(&mut connection, service_id, is_kept)).await {
+            match timeout(READY_TIMEOUT, shared.ask(&mut connection, service_id)).await {
                 Ok(Ok(Asked::Ready(keys))) => {
                     return Ok(Opened { shared: Arc::clone(shared), service_id, connection, keys: *keys });
                 }
                 Ok(Ok(Asked::Refused(Refused { code, message }))) => {
                     return Err(shared.refused(connection, service_id, code, message));
                 }
+                Ok(Err(ReadError::Silent)) if shared.lets_nothing_pass() => return Err(NotReached::OtherWay),
                 // The other side had left it meanwhile; nothing was sent yet, so another will do.
                 Ok(Err(error)) if is_kept => debug!(%error, "a data connection had ended"),
                 Ok(Err(error)) => {
@@ -138,14 +154,12 @@ impl Reaching {
             shared.lock().let_go(Instant::now());
             shared.lock().ping(Instant::now());
             if shared.lock().lacks_fresh() {
-                match shared.connector.connect(Role::Join).await {
+                match shared.try_to_open().await {
                     Ok(connection) => {
                         failures = 0;
                         shared.lock().fresh.push((connection, Instant::now()));
                     }
-                    Err(error) => {
-                        debug!(error = agent::chain(&error), "opening a data connection");
-                        shared.lock().pointless |= error.is_verdict();
+                    Err(_) => {
                         failures += 1;
                         sleep(RETRY.delay(failures)).await;
                     }
@@ -184,7 +198,7 @@ impl Shared {
     /// A connection that is there already.
     fn take(&self, service_id: Uuid) -> Result<Option<Connection>, NotReached> {
         let mut state = self.lock();
-        if state.pointless || state.recorded.contains(&service_id) {
+        if state.is_in_vain() || state.recorded.contains(&service_id) {
             return Err(NotReached::OtherWay);
         }
         let resting = state.resting.get_mut(&service_id);
@@ -203,28 +217,73 @@ impl Shared {
         Ok(fresh)
     }
 
+    /// Opens one more, unless somebody has just found out that this is in vain.
     async fn connect(&self) -> Result<Connection, NotReached> {
-        self.connector.connect(Role::Join).await.map_err(|error| {
-            debug!(error = agent::chain(&error), "opening a data connection");
-            self.lock().pointless |= error.is_verdict();
-            NotReached::OtherWay
-        })
+        let first = if self.lock().opened { None } else { Some(self.first.lock().await) };
+        if self.lock().is_in_vain() {
+            return Err(NotReached::OtherWay);
+        }
+        let opened = self.open().await;
+        drop(first);
+        opened.map_err(|_| NotReached::OtherWay)
     }
 
-    async fn ask(
-        &self,
-        connection: &mut Connection,
-        service_id: Uuid,
-        is_kept: bool,
-    ) -> Result<Asked, ReadError> {
+    /// Opens one more, whatever was found out before.
+    async fn try_to_open(&self) -> Result<Connection, ConnectError> {
+        let first = if self.lock().opened { None } else { Some(self.first.lock().await) };
+        let opened = self.open().await;
+        drop(first);
+        opened
+    }
+
+    async fn open(&self) -> Result<Connection, ConnectError> {
+        let opened = self.connector.connect(Role::Join).await;
+        let mut state = self.lock();
+        match &opened {
+            Ok(_) => {
+                state.opened = true;
+                state.blocked = false;
+            }
+            Err(error) => {
+                let error_chain = agent::chain(error);
+                if state.blocked {
+                    debug!(error = error_chain, "opening a data connection");
+                } else {
+                    warn!(
+                        error = error_chain,
+                        "no data connection gets through: going over the agent's socket"
+                    );
+                }
+                state.pointless |= error.is_verdict();
+                state.blocked = true;
+            }
+        }
+        opened
+    }
+
+    /// Nothing came back over a connection that was opened. Where nothing ever did, in this session, something in between
+    /// holds it back, and nobody shall wait for that again.
+    fn lets_nothing_pass(&self) -> bool {
+        let mut state = self.lock();
+        if state.proven {
+            return false;
+        }
+        if !state.pointless {
+            warn!("data connections open and carry nothing: going over the agent's socket");
+        }
+        state.pointless = true;
+        state.fresh.clear();
+        true
+    }
+
+    async fn ask(&self, connection: &mut Connection, service_id: Uuid) -> Result<Asked, ReadError> {
         let offer = self.transport.encryption.then(Offer::generate);
         let connection_id = Uuid::new_v4().to_string();
         let public_key = offer.as_ref().map(Offer::public_key);
         let open = Open { connection_id, service_id, public_key };
         connection.send(Kind::Open, &open).await.map_err(ReadError::Broken)?;
-        if is_kept {
-            connection.heard(FIRST_SIGN).await?;
-        }
+        connection.heard(FIRST_SIGN).await?;
+        self.lock().proven = true;
         let (kind, payload) = connection.next().await?;
         match kind {
             Kind::Ready => {
@@ -266,6 +325,10 @@ impl Shared {
 // === impl State ===
 
 impl State {
+    fn is_in_vain(&self) -> bool {
+        self.pointless || self.blocked
+    }
+
     fn lacks_fresh(&self) -> bool {
         !self.pointless && self.fresh.len() < AHEAD
     }

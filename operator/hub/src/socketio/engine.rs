@@ -8,19 +8,22 @@ use std::time::Duration;
 
 use futures::stream::{SplitSink, SplitStream};
 use futures::{SinkExt, StreamExt};
-use tokio::net::TcpStream;
+use hyper::StatusCode;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
+use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{self, Message, Utf8Bytes};
-use tokio_tungstenite::{Connector, MaybeTlsStream, WebSocketStream};
 use tokio_util::sync::CancellationToken;
 
 use super::packet::{Frame, Open};
 use super::{Received, SocketError};
+use crate::client::intercepted;
+use crate::dial::{Dialer, Obstacle, Stream};
 use crate::permission::Pass;
 use crate::quiet::LastSign;
+use crate::url::{Endpoint, HubUrl};
 
 /// The largest message we read. Hubs send chunks of at most 64 KiB; more than this is a fault or an attack.
 pub(super) const MAX_MESSAGE_BYTES: usize = 4 * 1024 * 1024;
@@ -41,7 +44,7 @@ const FAREWELL_TIMEOUT: Duration = Duration::from_secs(1);
 /// four seconds, so a living hub has said two things in this time.
 const MAX_SILENCE: Duration = Duration::from_secs(9);
 
-type WebSocket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+type WebSocket = WebSocketStream<Stream>;
 
 /// The incoming half. Dropping it ends the writer and the connection.
 pub(super) struct Reader {
@@ -76,20 +79,17 @@ struct Writer {
 }
 
 /// Opens the websocket and waits for the open packet. The caller sets the deadline.
-pub(super) async fn open(
-    url: &str,
-    tls: Arc<rustls::ClientConfig>,
-) -> Result<(Reader, Outbox, Open), SocketError> {
+pub(super) async fn open(url: &HubUrl, dialer: &Dialer) -> Result<(Reader, Outbox, Open), SocketError> {
     let config = WebSocketConfig::default()
         .max_message_size(Some(MAX_MESSAGE_BYTES))
         .max_frame_size(Some(MAX_MESSAGE_BYTES))
         .write_buffer_size(WRITE_BUFFER_BYTES)
         .max_write_buffer_size(MAX_WRITE_BUFFER_BYTES);
-    let connector = Connector::Rustls(tls);
-    let (socket, _) =
-        tokio_tungstenite::connect_async_tls_with_config(url, Some(config), true, Some(connector))
-            .await
-            .map_err(|source| SocketError::Connect { source: Box::new(source) })?;
+    let Endpoint { host, port, tls, .. } = url.endpoint("/");
+    let stream = dialer.dial(&host, port, tls).await?;
+    let (socket, _) = tokio_tungstenite::client_async_with_config(url.socket(), stream, Some(config))
+        .await
+        .map_err(|source| not_opened(url, source))?;
     let (sink, mut stream) = socket.split();
     let open = first_packet(&mut stream).await?;
 
@@ -101,6 +101,24 @@ pub(super) async fn open(
     let silence = open.silence().min(MAX_SILENCE);
     let reader = Reader { stream, pong, life, silence, was_away: true, writer: Writer { task, leave } };
     Ok((reader, Outbox { frames_tx }, open))
+}
+
+/// What stands between us and the hub, where its answer tells.
+fn not_opened(url: &HubUrl, source: tungstenite::Error) -> SocketError {
+    let obstacle = match &source {
+        tungstenite::Error::Http(answer) => {
+            let passing = [StatusCode::REQUEST_TIMEOUT, StatusCode::TOO_EARLY, StatusCode::TOO_MANY_REQUESTS];
+            let status = answer.status();
+            let elsewhere = intercepted::by(status, answer.headers(), url.as_str());
+            let is_verdict = !status.is_server_error() && !passing.contains(&status);
+            elsewhere.or(is_verdict.then_some(Obstacle::NoWebSocket { status: Some(status.as_u16()) }))
+        }
+        _ => None,
+    };
+    match obstacle {
+        Some(obstacle) => SocketError::Dial(obstacle.into()),
+        None => SocketError::Connect { source: Box::new(source) },
+    }
 }
 
 async fn first_packet(stream: &mut SplitStream<WebSocket>) -> Result<Open, SocketError> {

@@ -6,6 +6,7 @@ mod data;
 mod elsewhere;
 mod encryption;
 mod ends;
+mod gateways;
 mod hostile;
 mod outages;
 mod recordings;
