@@ -8,18 +8,20 @@ pub mod codes;
 pub mod failure;
 pub mod follow;
 pub mod forward;
+mod kubeconfig;
 mod login;
 pub mod services;
 pub mod shares;
 pub mod wait;
+mod way;
 
 use std::future::Future;
 use std::time::Duration;
 
-use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
-use kube::{Client, Config};
+use kube::Client;
+use kube::config::KubeConfigOptions;
 
-use crate::failure::{Failure, Outcome, chain, words_of};
+use crate::failure::{Failure, Outcome};
 use crate::settings::ClusterSettings;
 use failure::Call;
 
@@ -57,7 +59,7 @@ impl Cluster {
             request_timeout,
         } = settings;
         let options = KubeConfigOptions { context, cluster, user };
-        let mut config = load(kubeconfig.as_deref(), &options).await?;
+        let (mut config, proxies) = kubeconfig::load(kubeconfig.as_deref(), &options).await?;
         config.default_retry = false;
         config.connect_timeout = Some(CONNECT_TIMEOUT.min(request_timeout));
         if let Some(user) = as_user {
@@ -66,7 +68,7 @@ impl Cluster {
         }
         let url = config.cluster_url.to_string().trim_end_matches('/').to_owned();
         let namespace = namespace.unwrap_or_else(|| config.default_namespace.clone());
-        let client = Client::try_from(config).map_err(|error| failure::of_client(&error, &url))?;
+        let client = way::client(config, proxies).map_err(|error| failure::of_client(&error, &url))?;
         Ok(Self { client, namespace, request_timeout, url })
     }
 
@@ -117,51 +119,5 @@ impl Cluster {
     /// A sentence about a failure of a watch.
     pub fn failure(&self, error: &kube::Error, call: &Call<'_>) -> Failure {
         failure::of_call(error, call, &self.url)
-    }
-}
-
-/// The kubeconfig that was named, or the usual ones, or the service account of the Pod this runs in.
-async fn load(path: Option<&std::path::Path>, options: &KubeConfigOptions) -> Outcome<Config> {
-    let read = match path {
-        Some(path) => Kubeconfig::read_from(path),
-        None => Kubeconfig::read(),
-    };
-    let kubeconfig = match read {
-        Ok(kubeconfig) => kubeconfig,
-        Err(error) if path.is_none() && is_absent(&error) => {
-            return Config::incluster().map_err(|_| {
-                Failure::new("No cluster: there is no kubeconfig").hint(
-                    "Name one with --kubeconfig or KUBECONFIG, or log in with the tool of your cluster.",
-                )
-            });
-        }
-        Err(error) => return Err(unusable(&error, options)),
-    };
-    Config::from_custom_kubeconfig(kubeconfig, options).await.map_err(|error| unusable(&error, options))
-}
-
-fn is_absent(error: &KubeconfigError) -> bool {
-    match error {
-        KubeconfigError::FindPath => true,
-        KubeconfigError::ReadConfig(error, _) => error.kind() == std::io::ErrorKind::NotFound,
-        _ => false,
-    }
-}
-
-fn unusable(error: &KubeconfigError, options: &KubeConfigOptions) -> Failure {
-    match error {
-        KubeconfigError::ReadConfig(error, path) => {
-            Failure::new(format!("Cannot read the kubeconfig {}: {}", path.display(), words_of(error.kind())))
-        }
-        KubeconfigError::CurrentContextNotSet => Failure::new("The kubeconfig names no current context")
-            .hint("Choose one with --context, or: kubectl config use-context NAME"),
-        KubeconfigError::LoadContext(name) => Failure::new(format!("The kubeconfig has no context {name}"))
-            .hint("See them with: kubectl config get-contexts"),
-        KubeconfigError::LoadClusterOfContext(name) => {
-            let asked = if options.cluster.is_some() { "" } else { ", which the context names" };
-            Failure::new(format!("The kubeconfig has no cluster {name}{asked}"))
-                .hint("See them with: kubectl config get-clusters")
-        }
-        error => Failure::new(format!("Cannot use the kubeconfig: {}", chain(error))),
     }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::Context as _;
+use connect_hub::dial::Proxies;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::runtime::watcher;
 use kube::{Client, Config};
@@ -46,6 +47,7 @@ pub async fn client(args: &ClusterArgs) -> anyhow::Result<(Client, Config)> {
                 .context("the kubeconfig cannot be used")?
         }
     };
+    reaches_straight(&mut config)?;
     config.connect_timeout = Some(API_DEADLINE);
     config.read_timeout = Some(READ_TIMEOUT);
     config.reset_reader_on_write = true;
@@ -53,6 +55,24 @@ pub async fn client(args: &ClusterArgs) -> anyhow::Result<(Client, Config)> {
     config.default_retry = false;
     let client = Client::try_from(config.clone()).context("cannot build a client for the API server")?;
     Ok((client, config))
+}
+
+/// The library reads a proxy from the environment without its exceptions, and asks nobody in a Pod.
+fn reaches_straight(config: &mut Config) -> anyhow::Result<()> {
+    let Some(proxy) = config.proxy_url.take() else { return Ok(()) };
+    let is_of_environment = ["HTTPS_PROXY", "https_proxy"]
+        .into_iter()
+        .filter_map(|name| std::env::var(name).ok())
+        .any(|text| text.parse().ok().as_ref() == Some(&proxy));
+    let (url, proxies) = (&config.cluster_url, Proxies::from_environment());
+    let tls = url.scheme_str() != Some("http");
+    let host = url.host().unwrap_or_default().trim_matches(['[', ']']);
+    let port = url.port_u16().unwrap_or(if tls { 443 } else { 80 });
+    anyhow::ensure!(
+        is_of_environment && !proxies.apply_to(tls, host, port),
+        "the operator reaches an API server without a proxy only: put {host} into NO_PROXY and take proxy-url out of the kubeconfig, or run it in the cluster"
+    );
+    Ok(())
 }
 
 /// How every watch is done.

@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use connect_hub::dial::DialError;
 use kube::core::Status;
 
 use super::login;
+use crate::commands::join::refusal::advice;
 use crate::failure::{Failure, chain, root};
 use crate::settings::duration;
 
@@ -147,8 +149,14 @@ pub fn of_call(error: &kube::Error, call: &Call<'_>, url: &str) -> Failure {
         ))
         .hint("The CustomResourceDefinitions may be older or newer than this plugin."),
         error => {
-            let failure = Failure::new(format!("Cannot reach the cluster at {url}: {}", root(error)))
-                .hint("Check the cluster and the context with: kubectl cluster-info");
+            let failure = match DialError::obstacle(error) {
+                Some(obstacle) => {
+                    Failure::new(format!("Cannot reach the cluster at {url}: {}", obstacle.what()))
+                        .hint(advice(obstacle))
+                }
+                None => Failure::new(format!("Cannot reach the cluster at {url}: {}", root(error)))
+                    .hint("Check the cluster and the context with: kubectl cluster-info"),
+            };
             if is_unsent(error) { failure.refusal() } else { failure }
         }
     }

@@ -203,6 +203,7 @@ fn no_tunnels(share: &JoinedShare) -> Failure {
 fn not_started(error: &JoinError, settings: &JoinSettings) -> Failure {
     match error {
         JoinError::Unreachable { url, .. } => Failure::hub_down(url),
+        JoinError::Obstructed { url, obstacle } => refusal::obstructed(obstacle, url),
         JoinError::Refused { message } => Failure::new(format!("The hub refused this machine: {message}")),
         JoinError::Bind { route, source } => {
             let failure = Failure::new(format!("Cannot listen on a port for {route}: {}", source.kind()));

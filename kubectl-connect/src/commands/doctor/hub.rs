@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use connect_crds::{HUB_SECRET_TYPE, SHARE_CODE_SECRET_TYPE, secret_key};
+use connect_hub::Error;
 use connect_hub::client::{Client, ClientOptions};
 use connect_hub::tls;
 use connect_hub::url::{HubUrl, InsecureHttp};
@@ -13,6 +14,7 @@ use kube::api::ListParams;
 use super::{Check, Result, objects, orphans};
 use crate::cluster::Cluster;
 use crate::cluster::failure::{Call, Kind};
+use crate::commands::join::refusal::advice;
 use crate::failure::root;
 use crate::sanitize::Clean;
 use crate::settings::doctor::DoctorSettings;
@@ -87,6 +89,9 @@ async fn check(text: &str) -> Check {
             let hub = health.hub.unwrap_or_else(|| "a hub".to_owned());
             let version = health.version.map(|version| format!(" {version}")).unwrap_or_default();
             Check::ok(format!("hub {url} answers: {hub}{version}"))
+        }
+        Err(Error::Obstructed { obstacle, .. }) => {
+            Check::failed(format!("cannot reach hub at {url}: {}", obstacle.what()), advice(&obstacle))
         }
         Err(error) => Check::failed(
             format!("cannot connect to hub at {url}: {}", root(&error)),

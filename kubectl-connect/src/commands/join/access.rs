@@ -21,7 +21,8 @@ pub struct Admission {
     pub ends_silently: bool,
 }
 
-/// Joins the share. Nothing counts as a join before the code and the names of routes are known to be right.
+/// Joins the share. Nothing counts as a join before the code and the names of routes are known to be right, and a websocket is
+/// known to get through.
 pub async fn admit(client: &Client, settings: &JoinSettings) -> Outcome<Admission> {
     let elsewhere =
         |failure| if settings.hub_is_assumed { refusal::perhaps_elsewhere(failure) } else { failure };
@@ -44,6 +45,7 @@ pub async fn admit(client: &Client, settings: &JoinSettings) -> Outcome<Admissio
     let preview = client.preview(&settings.code).await.map_err(refused)?;
     let known: Vec<&str> = preview.routes.iter().map(|route| route.service_name.as_str()).collect();
     check_names(settings, &known)?;
+    client.check_way().await.map_err(refused)?;
     let (joined, own) = if is_open {
         (client.join(&settings.code, &settings.label, None).await, None)
     } else {

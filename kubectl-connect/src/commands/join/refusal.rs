@@ -1,6 +1,7 @@
 //! What a hub says, or does not say, as one sentence that says what to do.
 
 use connect_hub::Error;
+use connect_hub::dial::Obstacle;
 use connect_hub::url::HubUrl;
 
 use crate::failure::{Failure, chain, root};
@@ -13,6 +14,7 @@ pub fn of_hub(error: &Error, url: &HubUrl) -> Failure {
             Failure::new(format!("Cannot trust the hub at {url}: {}", root(error)))
                 .hint("If its certificate is signed by a private CA, name that with --hub-ca-file.")
         }
+        Error::Obstructed { obstacle, .. } => obstructed(obstacle, url),
         Error::Unreachable { .. } | Error::TimedOut { .. } => Failure::hub_down(url),
         Error::Malformed { .. } => {
             Failure::fault(format!("The answer of {url} cannot be read: is it a hub?"))
@@ -42,6 +44,18 @@ pub fn perhaps_elsewhere(failure: Failure) -> Failure {
     )
 }
 
+/// Something between here and the hub keeps us from it.
+pub fn obstructed(obstacle: &Obstacle, url: &HubUrl) -> Failure {
+    Failure::new(format!("Cannot reach the hub at {url}: {}", obstacle.what())).hint(advice(obstacle))
+}
+
+/// What to do about it, as a sentence of its own.
+pub fn advice(obstacle: &Obstacle) -> String {
+    let remedy = obstacle.remedy();
+    let (first, rest) = remedy.split_at(remedy.chars().next().map_or(0, char::len_utf8));
+    format!("{}{rest}.", first.to_uppercase())
+}
+
 fn too_many(retry_after: Option<std::time::Duration>) -> Failure {
     match retry_after {
         Some(wait) => {
@@ -55,6 +69,7 @@ fn too_many(retry_after: Option<std::time::Duration>) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use connect_hub::dial::ProxyTrouble;
     use connect_hub::error::Rejection;
     use connect_hub::url::InsecureHttp;
     use std::time::Duration;
@@ -108,6 +123,63 @@ mod tests {
         assert_eq!(said(&Error::Unreachable { url: url(), source: refused.into() }), (page.to_owned(), 1));
         let slow = Error::TimedOut { url: url(), call: "health", after: Duration::from_secs(10) };
         assert_eq!(said(&slow), (page.to_owned(), 1));
+    }
+
+    #[test]
+    fn what_stands_in_between_is_named_with_what_to_do() {
+        let said_of = |obstacle| said(&Error::Obstructed { url: url(), obstacle }).0;
+        let proxy =
+            |trouble| Obstacle::Proxy { proxy: "http://proxy:3128".into(), origin: "HTTPS_PROXY", trouble };
+        let target = || "hub.example.com:443".to_owned();
+        let instant = |text: &str| text.parse().expect("an instant");
+        for (obstacle, what, advice) in [
+            (
+                proxy(ProxyTrouble::WantsLogin),
+                "the proxy http://proxy:3128 requires a user and a password",
+                "Set HTTPS_PROXY to http://USER:PASSWORD@proxy:3128.",
+            ),
+            (
+                proxy(ProxyTrouble::LoginRefused),
+                "the proxy http://proxy:3128 refused the user and password",
+                "Check the user and password in HTTPS_PROXY, and write special characters as %40 for @.",
+            ),
+            (
+                proxy(ProxyTrouble::Forbidden { target: target() }),
+                "the proxy http://proxy:3128 does not allow connections to hub.example.com:443",
+                "Ask who runs the proxy to allow CONNECT to hub.example.com:443, or put the destination into NO_PROXY.",
+            ),
+            (
+                proxy(ProxyTrouble::Failed { target: target(), said: "status 502 Bad Gateway".into() }),
+                "the proxy http://proxy:3128 could not connect to hub.example.com:443 (status 502 Bad Gateway)",
+                "Check that the destination is up, or put it into NO_PROXY if the proxy cannot reach it.",
+            ),
+            (
+                proxy(ProxyTrouble::Unreachable("connection refused".into())),
+                "cannot connect to the proxy http://proxy:3128 (connection refused)",
+                "Check HTTPS_PROXY, or put the destination into NO_PROXY if it can be reached without a proxy.",
+            ),
+            (
+                Obstacle::Redirect { to: "https://login.corp.example".into() },
+                "a page at https://login.corp.example answered in place of the hub",
+                "Log in to this network in a browser and try again, or check the hub's URL.",
+            ),
+            (
+                Obstacle::NoWebSocket { status: Some(400) },
+                "the hub answers, but the websocket to it was answered with status 400",
+                "A proxy or gateway in between must pass the header Upgrade on and must not hold answers back.",
+            ),
+            (
+                Obstacle::NotYetValid {
+                    from: instant("2026-11-29T12:00:00Z"),
+                    now: instant("2026-11-26T12:00:00Z"),
+                },
+                "the hub's certificate is valid from 2026-11-29T12:00:00Z on, and this machine's clock says 2026-11-26T12:00:00Z",
+                "The clock is probably behind: set it and try again.",
+            ),
+        ] {
+            let expected = format!("[x] Cannot reach the hub at https://hub.example.com: {what}\n{advice}\n");
+            assert_eq!(said_of(obstacle), expected);
+        }
     }
 
     #[test]
