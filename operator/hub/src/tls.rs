@@ -1,19 +1,20 @@
 //! One TLS configuration for HTTP and websocket: the machine's roots, plus a private CA when the user names one.
 
-use std::error::Error as StdError;
-use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::time_provider::{DefaultTimeProvider, TimeProvider};
-use rustls::{CertificateError, ClientConfig, RootCertStore};
-use thiserror::Error;
+use rustls::{ClientConfig, RootCertStore};
+use thiserror::Error as ThisError;
+
+use crate::Error;
+use crate::dial::Obstacle;
 
 /// Why no TLS configuration could be made.
-#[derive(Debug, Error)]
+#[derive(Debug, ThisError)]
 pub enum TlsError {
     /// The CA file is not PEM.
     #[error("reading the CA certificates: expected PEM blocks of the form BEGIN CERTIFICATE")]
@@ -53,28 +54,15 @@ pub fn client_config_at(extra_ca_pem: Option<&[u8]>, at: Timestamp) -> Result<Ar
 }
 
 /// A time at which the certificate would have been valid that a call was refused for, when its time is what was wrong.
-pub fn valid_at(error: &crate::Error) -> Option<Timestamp> {
-    let seconds = match certificate_error(error)? {
-        CertificateError::ExpiredContext { not_after, .. } => not_after.as_secs().checked_sub(1)?,
-        CertificateError::NotValidYetContext { not_before, .. } => not_before.as_secs().checked_add(1)?,
-        _ => return None,
-    };
-    Timestamp::from_second(i64::try_from(seconds).ok()?).ok()
-}
-
-fn certificate_error<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a CertificateError> {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        if let Some(rustls::Error::InvalidCertificate(found)) = error.downcast_ref() {
-            return Some(found);
+pub fn valid_at(error: &Error) -> Option<Timestamp> {
+    let second = SignedDuration::from_secs(1);
+    match error {
+        Error::Obstructed { obstacle: Obstacle::Expired { at, .. }, .. } => at.checked_sub(second).ok(),
+        Error::Obstructed { obstacle: Obstacle::NotYetValid { from, .. }, .. } => {
+            from.checked_add(second).ok()
         }
-        // An I/O error does not give the error in it as its source, but the one behind that.
-        next = match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
-            Some(inner) => Some(inner as &(dyn StdError + 'static)),
-            None => error.source(),
-        };
+        _ => None,
     }
-    None
 }
 
 fn config(extra_ca_pem: Option<&[u8]>, time: Arc<dyn TimeProvider>) -> Result<Arc<ClientConfig>, TlsError> {

@@ -11,7 +11,7 @@ use connect_hub::clock::{Clock, SystemClock};
 use connect_hub::tls;
 use jiff::{SignedDuration, Timestamp};
 
-use crate::failure::{Failure, root};
+use crate::failure::Failure;
 use crate::output::counted;
 use crate::settings::join::JoinSettings;
 
@@ -90,15 +90,14 @@ pub async fn behind_certificate(error: &Error, client: &Client, settings: &JoinS
         let _ = asking.health().await; // a refusal tells the time, too
         asking.clock_offset().filter(|offset| offset.exceeds(TOLERANCE))
     };
-    Some(match offset.await {
-        Some(offset) => Failure::new(format!(
+    let offset = offset.await?; // without it, the certificate's own dates and this machine's are told
+    Some(
+        Failure::new(format!(
             "Cannot trust the hub at {url}: its certificate is not valid at the time of this machine's clock, which is {} the hub's",
             difference(offset)
         ))
         .hint("Set the date and time of this machine, and join again."),
-        None => Failure::new(format!("Cannot trust the hub at {url}: {}", root(error)))
-            .hint(format!("If this machine's clock is wrong, set it: it says {}.", crate::output::date(Timestamp::now()))),
-    })
+    )
 }
 
 /// `25 hours ahead of`, `3 days behind`: how this machine's clock stands to the hub's.
