@@ -80,20 +80,7 @@ pub async fn redis_server() -> Result<PathBuf> {
 /// # Errors
 /// One is missing and we may not install it.
 pub async fn in_between() -> Result<()> {
-    blocking(|| {
-        for (name, package) in
-            [("tinyproxy", "tinyproxy-bin"), ("nginx", "nginx-light"), ("haproxy", "haproxy")]
-        {
-            // Debian keeps servers where only root's PATH looks.
-            let find = || {
-                on_path(name)
-                    .or_else(|| Some(Path::new("/usr/sbin").join(name)).filter(|file| file.is_file()))
-            };
-            debian::provided(name, package, find)?;
-        }
-        Ok(())
-    })
-    .await
+    blocking(connect_tools::in_between).await
 }
 
 /// A small program that scripts of ours call, such as jq, from the package of its name when it is missing and we may.

@@ -69,6 +69,24 @@ pub fn redis_server() -> Result<PathBuf> {
     debian::provided("Redis", "redis-server", || on_path("redis-server"))
 }
 
+/// What stands between teammates and hubs in the tests of `operator/hub`: a proxy and two gateways, installed when they are
+/// missing and we may.
+///
+/// # Errors
+/// One is missing and we may not install it.
+pub fn in_between() -> Result<()> {
+    for (name, package) in [("tinyproxy", "tinyproxy-bin"), ("nginx", "nginx-light"), ("haproxy", "haproxy")]
+    {
+        // Debian keeps servers where only root's PATH looks.
+        let find = || {
+            let of_root = Some(Path::new("/usr/sbin").join(name)).filter(|file| file.is_file());
+            on_path(name).or(of_root)
+        };
+        debian::provided(name, package, find)?;
+    }
+    Ok(())
+}
+
 /// A small program from the package of its name, when it is missing and we may.
 ///
 /// # Errors

@@ -128,8 +128,11 @@ mod tests {
     #[test]
     fn what_stands_in_between_is_named_with_what_to_do() {
         let said_of = |obstacle| said(&Error::Obstructed { url: url(), obstacle }).0;
-        let proxy =
-            |trouble| Obstacle::Proxy { proxy: "http://proxy:3128".into(), origin: "HTTPS_PROXY", trouble };
+        let proxy = |trouble| Obstacle::Proxy {
+            proxy: "http://proxy:3128".into(),
+            origin: "HTTPS_PROXY",
+            trouble: Box::new(trouble),
+        };
         let target = || "hub.example.com:443".to_owned();
         let instant = |text: &str| text.parse().expect("an instant");
         for (obstacle, what, advice) in [

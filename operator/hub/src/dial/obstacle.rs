@@ -20,7 +20,7 @@ pub enum Obstacle {
         /// Who named it.
         origin: &'static str,
         /// What it did.
-        trouble: ProxyTrouble,
+        trouble: Box<ProxyTrouble>,
     },
     /// A question to the hub was answered by a way to another place, as pages to log in to a network do.
     Redirect {
@@ -82,7 +82,7 @@ pub enum ProxyTrouble {
 
 impl Obstacle {
     pub(super) fn proxy(proxy: &Proxy, trouble: ProxyTrouble) -> Self {
-        Self::Proxy { proxy: proxy.to_string(), origin: proxy.origin, trouble }
+        Self::Proxy { proxy: proxy.to_string(), origin: proxy.origin, trouble: Box::new(trouble) }
     }
 
     /// What is in the way, as the first half of a sentence.

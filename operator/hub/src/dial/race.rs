@@ -125,12 +125,17 @@ mod tests {
 
     use Fate::{Connects, Hangs, Refuses};
 
+    /// Addresses, and what becomes of the attempts at each.
+    type Fates<'a> = [(u8, &'a [Fate])];
+
+    /// Which attempt won, as address and number of the attempt there, and when; or why none did.
+    type Raced = Result<((u8, usize), Duration), io::ErrorKind>;
+
     fn address(last: u8) -> SocketAddr {
         SocketAddr::from(([192, 0, 2, last], 443))
     }
 
-    /// Which attempt won, as (address, number of attempt there), and when by the paused clock; or why none did.
-    async fn raced(fates: &[(u8, &[Fate])]) -> Result<((u8, usize), Duration), io::ErrorKind> {
+    async fn raced(fates: &Fates<'_>) -> Raced {
         let addresses: Vec<_> = fates.iter().map(|(last, _)| address(*last)).collect();
         let begun = Mutex::new(HashMap::<SocketAddr, usize>::new());
         let started = Instant::now();
@@ -161,7 +166,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_first_that_answers_is_used_and_nobody_waits_beside_a_refusal() {
         let ms = Duration::from_millis;
-        let cases: &[(&[(u8, &[Fate])], Result<((u8, usize), Duration), io::ErrorKind>)] = &[
+        let cases: &[(&Fates<'_>, Raced)] = &[
             (&[(1, &[Connects])], Ok(((1, 1), ms(0)))),
             (&[(1, &[Refuses]), (2, &[Connects])], Ok(((2, 1), ms(0)))),
             (&[(1, &[Hangs]), (2, &[Connects])], Ok(((2, 1), ms(250)))),
