@@ -11,23 +11,23 @@ pub mod environment_share;
 pub mod expiry;
 pub mod gitops;
 pub mod labelled;
-pub mod mark;
 pub mod port;
 pub mod selector;
 pub mod service_expose;
 pub mod service_port;
+pub mod share_marker;
 
 pub use environment_share::{
     EnvironmentShare, EnvironmentShareSpec, EnvironmentShareStatus, JoinRecord, Joins, Membership,
     RouteSelection, RouteStatus,
 };
 pub use expiry::{Expiry, InvalidExpiry};
-pub use mark::{Maker, Mark, Signature};
 pub use port::{LocalPort, PortRef};
 pub use selector::{Requirement, Selector};
 pub use service_expose::{
     HubRef, Protocol, Reach, ServiceExpose, ServiceExposeSpec, ServiceExposeStatus, ServiceRef,
 };
+pub use share_marker::{Maker, ShareMarker, Signature};
 
 /// API group of both kinds, and prefix of every label, annotation and Secret type of this product.
 pub const GROUP: &str = "connect.privateconnect.co";

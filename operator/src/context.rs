@@ -20,7 +20,6 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use crate::args::ShareIsolation;
-use crate::backoff::Backoff;
 use crate::clock;
 use crate::cluster::{FIELD_MANAGER, call};
 use crate::connections::Connections;
@@ -32,6 +31,7 @@ use crate::lease::Leadership;
 use crate::metrics::Metrics;
 use crate::namespaces::Ending;
 use crate::own_writes::OwnWrites;
+use crate::retry_delays::RetryDelays;
 use crate::target::{self, Policy, Problem, Target};
 use crate::tunnels::{HubConnection, Hubs};
 
@@ -70,9 +70,9 @@ pub struct Context {
     /// Whether hub Secrets may name http hubs on other machines.
     pub insecure: InsecureHttp,
     /// Failures per object.
-    pub backoff: Backoff,
+    pub backoff: RetryDelays,
     /// Failures per object at its hub, which are said in status and are none of a reconciliation.
-    pub hub_backoff: Backoff,
+    pub hub_backoff: RetryDelays,
     /// What we have written and the caches do not show yet.
     pub own_writes: OwnWrites,
     /// Counters.
@@ -170,8 +170,9 @@ impl Context {
         let namespace = expose.namespace().ok_or(Error::Incomplete("namespace"))?;
         let reference = &expose.spec.service_ref;
         let service = self.stores.services.get(&ObjectRef::new(&reference.name).within(&namespace));
-        let complaint = service.as_ref().and_then(|service| labelled_service::complaint(expose, service));
-        if let Some(why) = complaint {
+        let validation_message =
+            service.as_ref().and_then(|service| labelled_service::validation_message(expose, service));
+        if let Some(why) = validation_message {
             return Ok(Err(Problem::Annotation { service: reference.name.clone(), why }));
         }
         let endpoints = match &service {

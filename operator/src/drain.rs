@@ -20,7 +20,6 @@ use tokio_util::sync::CancellationToken;
 
 use crate::allowed_hubs::AllowedHubs;
 use crate::args::{DrainArgs, ShareIsolation};
-use crate::backoff::Backoff;
 use crate::cluster;
 use crate::connections::Connections;
 use crate::context::{Context, Endpoints};
@@ -32,6 +31,7 @@ use crate::metrics::Metrics;
 use crate::namespaces::Ending;
 use crate::origin::Origin;
 use crate::own_writes::OwnWrites;
+use crate::retry_delays::RetryDelays;
 use crate::target::Policy;
 use crate::tunnels::{Home, Hubs};
 use crate::{hub_endpoint, insecure, scopes, watches};
@@ -143,8 +143,8 @@ async fn drain_scope(
         policy: Policy::default(),
         isolation: ShareIsolation::default(),
         insecure: insecure(&args.hub),
-        backoff: Backoff::default(),
-        hub_backoff: Backoff::default(),
+        backoff: RetryDelays::default(),
+        hub_backoff: RetryDelays::default(),
         own_writes: OwnWrites::default(),
         metrics: Arc::new(Metrics::new(hubs.clone(), definitions.clone(), None)),
         leadership: leadership.clone(),

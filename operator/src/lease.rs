@@ -362,7 +362,7 @@ mod tests {
     }
 
     #[test]
-    fn a_thawed_leader_knows_that_it_leads_no_more() {
+    fn a_resumed_leader_knows_that_it_leads_no_more() {
         assert!(renewed(SignedDuration::from_secs(1)).is_held());
         assert!(!renewed(SignedDuration::from_secs(60)).is_held());
     }

@@ -13,7 +13,6 @@
 pub mod admin;
 pub mod allowed_hubs;
 pub mod args;
-pub mod backoff;
 pub mod clock;
 pub mod cluster;
 pub mod connections;
@@ -33,6 +32,7 @@ pub mod namespaces;
 pub mod origin;
 pub mod own_writes;
 pub mod process;
+pub mod retry_delays;
 pub mod sweeper;
 pub mod target;
 pub mod telemetry;
@@ -57,7 +57,6 @@ use tokio_util::sync::CancellationToken;
 use crate::admin::Admin;
 use crate::allowed_hubs::AllowedHubs;
 use crate::args::{ClusterArgs, Command, HubArgs, RunArgs};
-use crate::backoff::Backoff;
 use crate::connections::Connections;
 use crate::context::{AllStores, Context, Endpoints};
 use crate::credentials::HubEndpoint;
@@ -68,6 +67,7 @@ use crate::metrics::Metrics;
 use crate::namespaces::Ending;
 use crate::origin::Origin;
 use crate::own_writes::OwnWrites;
+use crate::retry_delays::RetryDelays;
 use crate::target::Policy;
 use crate::tunnels::{Home, HubChange, Hubs};
 use crate::watches::Filling;
@@ -179,7 +179,7 @@ async fn lead(
         // A signal ends everything below as well, which is then no failure.
         biased;
         () = stop.cancelled() => Ok(()),
-        () = robbed(&hubs, &leadership) => Err(anyhow::anyhow!("another replica has taken our place at the hub")),
+        () = superseded(&hubs, &leadership) => Err(anyhow::anyhow!("another replica has taken our place at the hub")),
         () = leadership.lost() => Err(anyhow::anyhow!("the lease was lost; another replica takes over")),
         Some(ended) = tasks.join_next() => {
             ended.context("a task failed").flatten().and(Err(anyhow::anyhow!("a task ended unexpectedly")))
@@ -195,7 +195,7 @@ async fn lead(
 }
 
 /// Completes when somebody else uses our identity at a hub while our Lease has run out: then it is the one who leads now.
-async fn robbed(hubs: &Hubs, leadership: &Leadership) {
+async fn superseded(hubs: &Hubs, leadership: &Leadership) {
     let mut changes = hubs.changes();
     loop {
         match changes.recv().await {
@@ -244,8 +244,8 @@ fn start_tasks(
             policy: base.policy.clone(),
             isolation: args.share_isolation,
             insecure: insecure(&args.hub),
-            backoff: Backoff::default(),
-            hub_backoff: Backoff::default(),
+            backoff: RetryDelays::default(),
+            hub_backoff: RetryDelays::default(),
             own_writes: OwnWrites::default(),
             metrics: base.metrics.clone(),
             leadership: base.leadership.clone(),

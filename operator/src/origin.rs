@@ -10,10 +10,10 @@ use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{Api, Client, ResourceExt};
 
-use crate::backoff::Backoff;
 use crate::cluster::{call, call_opt};
 use crate::error::{Error, chain};
 use crate::lease::LEASE_NAME;
+use crate::retry_delays::RetryDelays;
 
 /// Key of the only entry in the backoff.
 const THIS: &str = "origin";
@@ -39,7 +39,7 @@ pub enum Place {
 impl Origin {
     /// Reads it, and tries until the API server answers.
     pub async fn read(client: &Client, namespace: &str) -> Self {
-        let backoff = Backoff::default();
+        let backoff = RetryDelays::default();
         loop {
             match Self::read_once(client, namespace).await {
                 Ok(origin) => return origin,

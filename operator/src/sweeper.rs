@@ -1,14 +1,14 @@
 //! Closes at the hubs what no object owns: the net under crashes between a hub's answer and our memory of it.
 //!
 //! A share is swept only when the API server itself, asked for all EnvironmentShares and having answered completely, knows
-//! no object with the share's mark, or knows it as ended. A list that fails or stops half-way sweeps nothing.
+//! no object with the share's marker, or knows it as ended. A list that fails or stops half-way sweeps nothing.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use connect_crds::condition::{find, kind, reason};
-use connect_crds::{EnvironmentShare, Mark, Signature};
+use connect_crds::{EnvironmentShare, ShareMarker, Signature};
 use connect_hub::client::{Closing, ShareRow};
 use jiff::{SignedDuration, Timestamp};
 use kube::api::ListParams;
@@ -61,16 +61,16 @@ async fn sweep(
         directory
             .all_shares()
             .filter(|(signature, rows)| is_ours(signature) && old(rows))
-            .map(|(signature, rows)| (signature.mark.clone(), rows.to_vec()))
+            .map(|(signature, rows)| (signature.marker.clone(), rows.to_vec()))
             .collect::<Vec<_>>()
     });
     if suspects.is_empty() {
         return Ok(());
     }
-    let owned = owned_marks(client, namespaces).await?;
+    let owned = owned_markers(client, namespaces).await?;
     let Some((api, agent)) = hub.entered() else { return Ok(()) };
-    for (mark, rows) in suspects {
-        if owned.get(&mark).copied().unwrap_or(false) {
+    for (marker, rows) in suspects {
+        if owned.get(&marker).copied().unwrap_or(false) {
             continue;
         }
         for row in &rows {
@@ -79,13 +79,13 @@ async fn sweep(
                 .map_err(|source| Error::Hub { doing: "closing an orphaned share", source })?;
             hub.with_directory(|directory| directory.forget(row));
         }
-        tracing::info!(hub = %hub.url(), %mark, "closed a share that no object owns");
+        tracing::info!(hub = %hub.url(), %marker, "closed a share that no object owns");
     }
     Ok(())
 }
 
-/// The marks of all EnvironmentShares, with whether each may have a share at a hub.
-async fn owned_marks(client: &Client, namespaces: &[String]) -> Result<HashMap<Mark, bool>, Error> {
+/// The markers of all EnvironmentShares, with whether each may have a share at a hub.
+async fn owned_markers(client: &Client, namespaces: &[String]) -> Result<HashMap<ShareMarker, bool>, Error> {
     let apis: Vec<Api<EnvironmentShare>> = if namespaces.is_empty() {
         vec![Api::all(client.clone())]
     } else {
@@ -100,10 +100,10 @@ async fn owned_marks(client: &Client, namespaces: &[String]) -> Result<HashMap<M
                 page => page?,
             };
             for share in &page.items {
-                let Some(mark) = share.uid().map(|uid| Mark::of(&uid)) else { continue };
-                // Several objects may have one mark in its old form; it is owned while any of them lives.
-                for mark in [mark.in_old_form(), mark] {
-                    *owned.entry(mark).or_default() |= !has_ended(share);
+                let Some(marker) = share.uid().map(|uid| ShareMarker::of(&uid)) else { continue };
+                // Several objects may have one marker in its old form; it is owned while any of them lives.
+                for marker in [marker.in_old_form(), marker] {
+                    *owned.entry(marker).or_default() |= !has_ended(share);
                 }
             }
             match page.metadata.continue_.filter(|token| !token.is_empty()) {

@@ -9,7 +9,7 @@ mod token;
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use connect_crds::Mark;
+use connect_crds::ShareMarker;
 use connect_hub::tunnel::Memory;
 use connect_hub::tunnel::routes::{EndReason, ShareKey};
 use k8s_openapi::api::core::v1::Secret;
@@ -40,7 +40,7 @@ pub enum HubChange {
     /// The hub came up, went away, has other services than we knew, or room again.
     Hub,
     /// The hub says something new of one share: it was joined, or closed.
-    Share(Mark),
+    Share(ShareMarker),
     /// Another process uses our identity.
     Replaced,
     /// The data plane ended one share, because its time is up.

@@ -11,7 +11,9 @@ mod triggers;
 use std::fmt::Debug;
 use std::sync::Arc;
 
-use connect_crds::{EnvironmentShare, GROUP, HUB_SECRET_TYPE, Mark, SHARE_CODE_SECRET_TYPE, ServiceExpose};
+use connect_crds::{
+    EnvironmentShare, GROUP, HUB_SECRET_TYPE, SHARE_CODE_SECRET_TYPE, ServiceExpose, ShareMarker,
+};
 use futures::Stream;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::{Secret, Service};
@@ -76,10 +78,11 @@ pub async fn follow_hubs(hubs: Arc<Hubs>, triggers: Triggers, stores: Stores) {
     let mut changes = hubs.changes();
     loop {
         match changes.recv().await {
-            Ok(HubChange::Share(mark)) => {
-                // More than one may be meant by a mark of an earlier version.
-                let is_it =
-                    |share: &EnvironmentShare| share.uid().is_some_and(|uid| mark.may_be(&Mark::of(&uid)));
+            Ok(HubChange::Share(marker)) => {
+                // More than one may be meant by a marker of an earlier version.
+                let is_it = |share: &EnvironmentShare| {
+                    share.uid().is_some_and(|uid| marker.may_be(&ShareMarker::of(&uid)))
+                };
                 for share in stores.shares.state_filter(|share| is_it(share)) {
                     triggers.share(Trigger::One(ObjectRef::from_obj(&*share))).await;
                 }

@@ -73,7 +73,7 @@ pub struct ControlPlane {
 
 /// Where a program runs that needs a cluster: who it is there, and where its files go.
 #[derive(Clone)]
-pub struct Site {
+pub struct ClusterAccess {
     /// Its kubeconfig; none means the usual one of this machine.
     pub kubeconfig: Option<PathBuf>,
     /// The context, when it is not the current one.
@@ -248,20 +248,20 @@ impl ControlPlane {
     ///
     /// # Errors
     /// The folder for its files cannot be made.
-    pub fn site(&self, user: &str) -> Result<Site> {
-        self.site_of(user, &["system:masters"], false)
+    pub fn access(&self, user: &str) -> Result<ClusterAccess> {
+        self.access_of(user, &["system:masters"], false)
     }
 
-    /// As [`Self::site`], for an operator that may do what the chart's roles grant and nothing else.
+    /// As [`Self::access`], for an operator that may do what the chart's roles grant and nothing else.
     ///
     /// # Errors
-    /// As [`Self::site`].
-    pub fn operators_site(&self, user: &str) -> Result<Site> {
-        self.site_of(user, &[rights::OPERATORS], true)
+    /// As [`Self::access`].
+    pub fn operator_access(&self, user: &str) -> Result<ClusterAccess> {
+        self.access_of(user, &[rights::OPERATORS], true)
     }
 
-    fn site_of(&self, user: &str, groups: &[&str], needs_rights: bool) -> Result<Site> {
-        Ok(Site {
+    fn access_of(&self, user: &str, groups: &[&str], needs_rights: bool) -> Result<ClusterAccess> {
+        Ok(ClusterAccess {
             kubeconfig: Some(self.kubeconfig_for(user, groups)?),
             context: None,
             needs_rights: needs_rights.then(|| user.to_owned()),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 
-use crate::control_plane::{Site, install_crypto};
+use crate::control_plane::{ClusterAccess, install_crypto};
 use crate::hub::{Addresses, Hub};
 use crate::process::Process;
 use crate::rights;
@@ -44,7 +44,7 @@ impl From<&Hub> for HubChoice {
 #[derive(Clone)]
 pub struct Setup {
     /// Where it runs.
-    pub site: Site,
+    pub access: ClusterAccess,
     /// Which hub it uses.
     pub hub: HubChoice,
     /// Namespace of its own objects; made when it is not there.
@@ -79,9 +79,9 @@ impl Operator {
             r#"{{"apiVersion":"v1","kind":"Namespace","metadata":{{"name":"{}"}}}}"#,
             setup.namespace
         );
-        setup.site.kubectl.apply(&namespace).await?;
-        if let Some(user) = &setup.site.needs_rights {
-            rights::grant(&setup.site.kubectl, user, &setup.namespace, &setup.watched).await?;
+        setup.access.kubectl.apply(&namespace).await?;
+        if let Some(user) = &setup.access.needs_rights {
+            rights::grant(&setup.access.kubectl, user, &setup.namespace, &setup.watched).await?;
         }
         Self::listen(setup, ANY_PORT).await
     }
@@ -93,14 +93,14 @@ impl Operator {
     pub async fn stand_by(&self) -> Result<StandBy> {
         let setup = self.setup.clone();
         let name = format!("connect-operator-{}-2", setup.namespace);
-        let process = Process::start(&name, command(&setup, ANY_PORT).await?, &setup.site.logs)?;
+        let process = Process::start(&name, command(&setup, ANY_PORT).await?, &setup.access.logs)?;
         Ok(StandBy { process, setup })
     }
 
     async fn listen(setup: Setup, hub_address: &str) -> Result<Self> {
         let command = command(&setup, hub_address).await?;
         let name = format!("connect-operator-{}", setup.namespace);
-        let process = Process::start(&name, command, &setup.site.logs)?;
+        let process = Process::start(&name, command, &setup.access.logs)?;
         Self::leading(process, setup).await
     }
 
@@ -199,14 +199,14 @@ impl StandBy {
 }
 
 async fn command(setup: &Setup, hub_address: &str) -> Result<Command> {
-    let Setup { site, hub, namespace, watched, environment } = setup;
+    let Setup { access, hub, namespace, watched, environment } = setup;
     let mut command = Command::new(product().await?.operator());
     command.args(["run", "--admin-listen", ANY_PORT, "--print-addresses", "--allow-loopback-targets"]);
     command.args(["--namespace", namespace]);
-    if let Some(kubeconfig) = &site.kubeconfig {
+    if let Some(kubeconfig) = &access.kubeconfig {
         command.arg("--kubeconfig").arg(kubeconfig);
     }
-    if let Some(context) = &site.context {
+    if let Some(context) = &access.context {
         command.args(["--context", context]);
     }
     if !watched.is_empty() {
@@ -215,7 +215,7 @@ async fn command(setup: &Setup, hub_address: &str) -> Result<Command> {
     match hub {
         HubChoice::Embedded => {
             command.args(["--embedded-hub", "--hub-listen", hub_address, "--hub-data"]);
-            command.arg(private_folder(&site.folder.join(format!("{namespace}-hub-data")))?);
+            command.arg(private_folder(&access.folder.join(format!("{namespace}-hub-data")))?);
         }
         HubChoice::At { url, key_file } => {
             command.args(["--hub-url", url, "--hub-api-key-file"]).arg(key_file);

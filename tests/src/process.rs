@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, anyhow, bail};
 use rustix::process::{Pid, Signal, kill_process_group};
 
-use crate::guardian;
+use crate::reaper;
 use crate::wait::eventually;
 
 /// How long a process may take to end after a polite request before it is killed.
@@ -59,7 +59,7 @@ impl Process {
             .process_group(0)
             .spawn()
             .with_context(|| format!("cannot start {name} ({program})"))?;
-        guardian::started(child.id())?;
+        reaper::started(child.id())?;
         let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).context("an odd process id")?;
         Ok(Self { name: name.to_owned(), child, pid, stdout, stderr, ended: None })
     }
@@ -87,7 +87,7 @@ impl Process {
         if self.ended.is_none() {
             self.ended = self.child.try_wait().with_context(|| format!("cannot ask after {}", self.name))?;
             if self.ended.is_some() {
-                guardian::ended(self.child.id());
+                reaper::ended(self.child.id());
             }
         }
         Ok(self.ended)
@@ -173,7 +173,7 @@ impl Process {
         self.signal(Signal::KILL)?;
         let status = self.child.wait().with_context(|| format!("cannot wait for {}", self.name))?;
         if self.ended.replace(status).is_none() {
-            guardian::ended(self.child.id());
+            reaper::ended(self.child.id());
         }
         Ok(status)
     }
@@ -190,7 +190,7 @@ impl Process {
     ///
     /// # Errors
     /// It has ended.
-    pub fn thaw(&self) -> Result<()> {
+    pub fn resume(&self) -> Result<()> {
         self.signal(Signal::CONT)
     }
 
@@ -207,7 +207,7 @@ impl Process {
 
     /// Lets the process go on after we have ended.
     pub fn release(mut self) -> u32 {
-        guardian::ended(self.child.id());
+        reaper::ended(self.child.id());
         // Whoever asks for the status of a process that is not ours any more gets none; dropping must not end it.
         self.ended = Some(ExitStatus::default());
         self.child.id()
@@ -323,7 +323,7 @@ mod tests {
         .await
         .expect("it stops");
         assert_eq!(process.stdout(), "");
-        process.thaw().expect("it is there");
+        process.resume().expect("it is there");
         process.printed("a line", SOON, |out| out.contains("on").then_some(())).await.expect("it goes on");
         assert!(process.terminate().expect("it ends").code().is_none());
     }

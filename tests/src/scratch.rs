@@ -7,12 +7,12 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 use tempfile::TempDir;
 
-use crate::guardian;
+use crate::reaper;
 
 /// Others may pass through but not look: PostgreSQL runs as another user below it.
 const PASSAGE: u32 = 0o711;
 
-/// A folder that is removed when dropped, or by the guardian.
+/// A folder that is removed when dropped, or by the reaper.
 pub struct Scratch {
     dir: TempDir,
 }
@@ -28,7 +28,7 @@ impl Scratch {
             .permissions(Permissions::from_mode(PASSAGE))
             .tempdir()
             .context("cannot make a temporary folder")?;
-        guardian::folder(dir.path())?;
+        reaper::folder(dir.path())?;
         Ok(Self { dir })
     }
 
@@ -47,7 +47,7 @@ impl Scratch {
 
     /// Leaves the folder where it is.
     pub fn release(self) -> PathBuf {
-        guardian::kept(self.dir.path());
+        reaper::kept(self.dir.path());
         self.dir.keep()
     }
 }

@@ -8,9 +8,9 @@ mod clock;
 mod command;
 mod environment;
 mod family;
-mod live;
-mod news;
+mod notices;
 pub mod refusal;
+mod status_display;
 mod view;
 
 use std::net::IpAddr;
@@ -36,8 +36,8 @@ use crate::settings::through::Through;
 use access::Admission;
 use clock::HubClock;
 use environment::{Environment, Variables};
-use live::Board;
-use news::News;
+use notices::Notices;
+use status_display::StatusDisplay;
 
 /// Longest time spent on closing politely; the process ends then anyway.
 const GOODBYE: Duration = Duration::from_millis(500);
@@ -53,16 +53,16 @@ struct Joined {
     clock: Arc<HubClock>,
 }
 
-/// Where the story of a join is told: stdout, unless that belongs to a command or to the lines that were asked for.
+/// Where the output of a join is told: stdout, unless that belongs to a command or to the lines that were asked for.
 #[derive(Clone, Copy)]
-struct Story {
+struct Output {
     printer: Printer,
     beside_stdout: bool,
 }
 
-// === impl Story ===
+// === impl Output ===
 
-impl Story {
+impl Output {
     fn tell(self, text: &str) -> Outcome<()> {
         if self.beside_stdout {
             self.printer.talk(text);
@@ -74,7 +74,7 @@ impl Story {
 
 /// Joins, and stays until the end.
 pub async fn run(mut settings: JoinSettings, cluster: ClusterSettings, printer: Printer) -> Outcome<Exit> {
-    let story = Story { printer, beside_stdout: settings.purpose != Purpose::Stay };
+    let output = Output { printer, beside_stdout: settings.purpose != Purpose::Stay };
     printer.hide(&settings.code);
     if let Some(warning) = &settings.warning {
         printer.talk(&format!("[!] {}\n", Clean::new(warning)));
@@ -89,30 +89,30 @@ pub async fn run(mut settings: JoinSettings, cluster: ClusterSettings, printer: 
         }
         None => None,
     };
-    story
+    output
         .tell(&format!("🔗 Joining environment share: {}\n\n", Clean::new(settings.code.expose_secret())))?;
     let Joined { mut join, share, clock } = tokio::select! {
-        joined = enter(&settings, story) => joined?,
-        () = interrupt::requested() => return story.tell(view::LEAVING).map(|()| Exit::Success),
+        joined = enter(&settings, output) => joined?,
+        () = interrupt::requested() => return output.tell(view::LEAVING).map(|()| Exit::Success),
     };
     let host = view::host(&settings.bind);
     let variables = || variables(&join, &share, &settings.bind, printer);
     match &settings.purpose {
-        Purpose::Stay => story.tell(&view::active(join.routes(), &share, &host))?,
+        Purpose::Stay => output.tell(&view::active(join.routes(), &share, &host))?,
         Purpose::PrintEnvironment => {
-            story.tell(&view::active(join.routes(), &share, &host))?;
+            output.tell(&view::active(join.routes(), &share, &host))?;
             printer.data(&environment::lines(&variables()))?;
         }
         Purpose::Run(words) => {
             let program = words.first().map(|word| word.to_string_lossy()).unwrap_or_default();
-            story.tell(&view::ready_for(join.routes(), &program))?;
+            output.tell(&view::ready_for(join.routes(), &program))?;
             let variables = variables();
             let ended = command::run(&mut join, words, &variables, &*clock, printer).await;
             let _ = tokio::time::timeout(GOODBYE, join.stop()).await;
             return ended;
         }
     }
-    stay(join, &host, &*clock, story).await.map(|()| Exit::Success)
+    stay(join, &host, &*clock, output).await.map(|()| Exit::Success)
 }
 
 /// The routes as variables. What is not as one might expect is told.
@@ -137,7 +137,7 @@ async fn go_through(through: Through, cluster: ClusterSettings, printer: Printer
 }
 
 /// From the code to open ports.
-async fn enter(settings: &JoinSettings, story: Story) -> Outcome<Joined> {
+async fn enter(settings: &JoinSettings, output: Output) -> Outcome<Joined> {
     let tls = tls::client_config(settings.extra_ca.as_deref())
         .map_err(|error| Failure::new(format!("Cannot use the CA file: {}", chain(&error))))?;
     let options = ClientOptions { api_key: settings.api_key.clone(), tls: tls.clone() };
@@ -146,9 +146,9 @@ async fn enter(settings: &JoinSettings, story: Story) -> Outcome<Joined> {
     let admission = access::admit(&client, settings).await?;
     let clock = Arc::new(HubClock::new(client.clock_offset()));
     if let Some(warning) = clock.warning() {
-        story.printer.talk(&warning);
+        output.printer.talk(&warning);
     }
-    story.tell(&view::connected(&admission.share, clock.now(), admission.ends_silently))?;
+    output.tell(&view::connected(&admission.share, clock.now(), admission.ends_silently))?;
     let Admission { mut share, identity, ends_silently } = admission;
     if !settings.only.is_empty() {
         share.routes.retain(|route| settings.only.contains(&route.service_name));
@@ -165,13 +165,13 @@ async fn enter(settings: &JoinSettings, story: Story) -> Outcome<Joined> {
     };
     let unreachable = view::unreachable_routes(&share);
     if config.routes.is_empty() {
-        story.tell(&unreachable)?;
+        output.tell(&unreachable)?;
         return Err(no_tunnels(&share));
     }
     let timing = Timing { clock: Arc::clone(&clock) as Arc<dyn Clock>, ..Timing::default() };
     let join = Join::start_with(config, timing).await.map_err(|error| not_started(&error, settings))?;
     let host = view::host(&settings.bind);
-    story.tell(&format!("{}{unreachable}", view::tunnels(join.routes(), &host)))?;
+    output.tell(&format!("{}{unreachable}", view::tunnels(join.routes(), &host)))?;
     Ok(Joined { join, share, clock })
 }
 
@@ -220,46 +220,46 @@ fn not_started(error: &JoinError, settings: &JoinSettings) -> Failure {
 }
 
 /// Tells what happens until the share ends or the user leaves.
-async fn stay(mut join: Join, host: &str, clock: &dyn Clock, story: Story) -> Outcome<()> {
-    let printer = story.printer;
-    let mut board = Board::default();
-    let mut news = News::default();
+async fn stay(mut join: Join, host: &str, clock: &dyn Clock, output: Output) -> Outcome<()> {
+    let printer = output.printer;
+    let mut display = StatusDisplay::default();
+    let mut notices = Notices::default();
     let mut redraw = tokio::time::interval(REDRAW);
     loop {
         let event = tokio::select! {
             event = join.next_event() => event,
             _ = redraw.tick() => {
-                draw(&mut board, &join, host, printer);
+                draw(&mut display, &join, host, printer);
                 continue;
             }
             () = interrupt::requested() => {
-                story.tell(view::LEAVING)?;
+                output.tell(view::LEAVING)?;
                 let _ = tokio::time::timeout(GOODBYE, join.stop()).await;
                 return Ok(());
             }
         };
         if let JoinEvent::Ended { reason } = event {
-            return end(reason, story);
+            return end(reason, output);
         }
-        if let Some(line) = news.line(&event, clock.now()) {
-            printer.draw(&board.take_away());
+        if let Some(line) = notices.line(&event, clock.now()) {
+            printer.draw(&display.take_away());
             printer.talk(&line);
-            draw(&mut board, &join, host, printer);
+            draw(&mut display, &join, host, printer);
         }
     }
 }
 
 /// Shows what passes, where there is a screen.
-fn draw(board: &mut Board, join: &Join, host: &str, printer: Printer) {
+fn draw(display: &mut StatusDisplay, join: &Join, host: &str, printer: Printer) {
     let Some(columns) = printer.screen_width() else { return };
-    if let Some(text) = board.show(live::lines(join.routes(), &join.traffic(), host, columns)) {
+    if let Some(text) = display.show(status_display::lines(join.routes(), &join.traffic(), host, columns)) {
         printer.draw(&text);
     }
 }
 
-fn end(reason: JoinEnd, story: Story) -> Outcome<()> {
+fn end(reason: JoinEnd, output: Output) -> Outcome<()> {
     match view::ending(reason) {
-        Ok(line) => story.tell(line),
+        Ok(line) => output.tell(line),
         Err(line) => Err(Failure::new(line).hint("Ask the share's owner for a new code.")),
     }
 }

@@ -1,16 +1,16 @@
 //! A hub's HTTP API, one method per call.
 //!
 //! Every call has a deadline, every answer a size limit, and every refusal becomes an [`Error`] that knows its reason.
-//! `model` and `shares` have what callers see, `wire` the JSON around it, `exchange` one request and its answer.
+//! `model` and `shares` have what callers see, `json` the JSON around it, `exchange` one request and its answer.
 
 mod clock_offset;
 mod device;
 mod exchange;
 pub(crate) mod intercepted;
+mod json;
 mod model;
 mod refusal;
 mod shares;
-mod wire;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -93,7 +93,7 @@ impl Client {
 
     /// What the hub says about itself; a vendor's hub names no features.
     pub async fn health(&self) -> Result<Health, Error> {
-        let answer: wire::Health = self.open(Method::GET, "read health", "/health").send().await?;
+        let answer: json::Health = self.open(Method::GET, "read health", "/health").send().await?;
         Ok(answer.into())
     }
 
@@ -121,7 +121,7 @@ impl Client {
         label: &str,
         name: Option<&str>,
     ) -> Result<(), Error> {
-        let body = wire::RegisterAgent {
+        let body = json::RegisterAgent {
             agent_id: identity.agent_id,
             token: identity.token.expose_secret(),
             label,
@@ -138,23 +138,23 @@ impl Client {
 
     /// Checks the credentials. Proves nothing about the agent's socket.
     pub async fn heartbeat(&self, identity: &Identity) -> Result<(), Error> {
-        let body = wire::Credentials { agent_id: identity.agent_id, token: identity.token.expose_secret() };
+        let body = json::Credentials { agent_id: identity.agent_id, token: identity.token.expose_secret() };
         self.open(Method::POST, "heartbeat", "/v1/agents/heartbeat").json(&body).done().await
     }
 
     /// Trades the token for a new one; works for an expired token too.
     pub async fn rotate_token(&self, identity: &Identity) -> Result<RotatedToken, Error> {
         let body =
-            wire::RotateToken { agent_id: identity.agent_id, current_token: identity.token.expose_secret() };
-        let answer: wire::RotatedToken =
+            json::RotateToken { agent_id: identity.agent_id, current_token: identity.token.expose_secret() };
+        let answer: json::RotatedToken =
             self.open(Method::POST, "rotate token", "/v1/agents/rotate-token").json(&body).send().await?;
         Ok(RotatedToken { token: answer.new_token, expires_at: answer.expires_at })
     }
 
     /// Creates or updates the service of this name and gives its id.
     pub async fn register_service(&self, agent: Uuid, service: &NewService) -> Result<Service, Error> {
-        let body = wire::RegisterService::new(agent, service);
-        let answer: wire::ServiceAnswer =
+        let body = json::RegisterService::new(agent, service);
+        let answer: json::ServiceAnswer =
             self.keyed(Method::POST, "register service", "/v1/services/register").json(&body).send().await?;
         Ok(answer.service)
     }
@@ -182,19 +182,19 @@ impl Client {
         share: &NewShare,
         idempotency_key: Option<&str>,
     ) -> Result<Share, Error> {
-        let body = wire::CreateShare::new(share);
+        let body = json::CreateShare::new(share);
         let call = self.as_agent(Method::POST, "create share", "/v1/env-shares", agent).json(&body);
         let call = match idempotency_key {
             Some(key) => call.header("idempotency-key", key),
             None => call,
         };
-        let answer: wire::ShareAnswer = call.send().await?;
+        let answer: json::ShareAnswer = call.send().await?;
         Ok(answer.share)
     }
 
     /// The live shares that `agent` created, newest first.
     pub async fn shares(&self, agent: Uuid) -> Result<Vec<ShareRow>, Error> {
-        let answer: wire::Shares =
+        let answer: json::Shares =
             self.as_agent(Method::GET, "list shares", "/v1/env-shares", agent).send().await?;
         Ok(answer.shares)
     }
@@ -206,10 +206,10 @@ impl Client {
         code: &SecretString,
         change: &ShareChange,
     ) -> Result<Share, Error> {
-        let body = wire::UpdateShare::new(change);
+        let body = json::UpdateShare::new(change);
         let path = share_path("update share", code, "")?;
         let call = self.as_agent(Method::PATCH, "update share", &path, agent);
-        let answer: wire::ShareAnswer = call.json(&body).send().await?;
+        let answer: json::ShareAnswer = call.json(&body).send().await?;
         Ok(answer.share)
     }
 
@@ -233,12 +233,12 @@ impl Client {
                     Closing::Removed => call.header("end-reason", "deleted"),
                     Closing::Rotated => call.header("end-reason", "rotated"),
                 };
-                call.done_with::<wire::Ended>().await
+                call.done_with::<json::Ended>().await
             }
             Err(malformed) => Err(malformed),
         };
         match answer {
-            Ok(wire::Ended { cut }) => Ok(Revoked::Done(cut)),
+            Ok(json::Ended { cut }) => Ok(Revoked::Done(cut)),
             Err(Error::Rejected(refused)) if refused.is_unknown_share() => Ok(Revoked::Absent),
             Err(error) => Err(error),
         }
@@ -268,7 +268,7 @@ impl Client {
             Some(agent) => self.as_agent(Method::POST, "join share", &path, agent),
             None => self.open(Method::POST, "join share", &path),
         };
-        let answer: wire::JoinAnswer = call.json(&wire::JoinBody { agent_label: label }).send().await?;
+        let answer: json::JoinAnswer = call.json(&json::JoinBody { agent_label: label }).send().await?;
         Ok(answer.into())
     }
 }

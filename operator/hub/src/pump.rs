@@ -7,8 +7,8 @@
 //! then reads one chunk. So a connection holds no buffer while it waits, turns are fair, and a slow hub pushes TCP back.
 
 mod agreement;
+mod events;
 mod flow;
-mod lane;
 
 use std::fmt;
 use std::io;
@@ -20,8 +20,8 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 pub(crate) use self::agreement::{Agreed, NotAgreed, Peer, answer, offer};
+pub(crate) use self::events::{AtEnd, ConnectionEvents, EXPOSER, JOINER};
 use self::flow::{CHUNK, Sink, Source};
-pub(crate) use self::lane::{AtEnd, EXPOSER, JOINER, Lane};
 use crate::e2e::{Opener, Sealer};
 use crate::permission::{Guarded, Pass};
 use crate::tunnel::budget::{InboxRx, Item};
@@ -33,7 +33,7 @@ pub(crate) const LINGER: Duration = Duration::from_secs(2);
 
 /// How a connection went.
 #[derive(Debug)]
-pub(crate) enum Outcome {
+pub(crate) enum PumpEnd {
     /// Both directions ended in order.
     Done,
     /// The TCP stream broke.
@@ -51,7 +51,7 @@ pub(crate) enum Outcome {
 /// The keys of a connection that is encrypted from end to end.
 pub(crate) type Keys = (Sealer, Opener);
 
-impl fmt::Display for Outcome {
+impl fmt::Display for PumpEnd {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Done => f.write_str("done"),
@@ -118,21 +118,21 @@ pub(crate) fn reset_on_drop(stream: &TcpStream) -> io::Result<()> {
 pub(crate) async fn run<D>(
     mut stream: TcpStream,
     mut inbox: InboxRx,
-    lane: &Lane,
+    events: &ConnectionEvents,
     keys: Option<Keys>,
     pass: &Pass,
     meter: Meter<'_>,
     detach: D,
-) -> Outcome {
+) -> PumpEnd {
     let given_up = inbox.given_up();
-    let both = both_ways(&mut stream, &mut inbox, lane, keys, pass, meter, detach);
+    let both = both_ways(&mut stream, &mut inbox, events, keys, pass, meter, detach);
     let outcome = tokio::select! {
         biased;
-        () = pass.token().cancelled() => Outcome::Forbidden,
-        () = given_up.cancelled() => Outcome::GivenUp,
+        () = pass.token().cancelled() => PumpEnd::Forbidden,
+        () = given_up.cancelled() => PumpEnd::GivenUp,
         outcome = both => outcome,
     };
-    if matches!(outcome, Outcome::Done) {
+    if matches!(outcome, PumpEnd::Done) {
         linger(stream).await;
     }
     outcome
@@ -141,101 +141,101 @@ pub(crate) async fn run<D>(
 async fn both_ways<D>(
     stream: &mut TcpStream,
     inbox: &mut InboxRx,
-    lane: &Lane,
+    events: &ConnectionEvents,
     keys: Option<Keys>,
     pass: &Pass,
     meter: Meter<'_>,
     detach: D,
-) -> Outcome {
+) -> PumpEnd {
     let (read, write) = stream.split();
     let activity = AtomicU64::new(0);
     let (sealer, opener) = keys.unzip();
-    let source = Source { read, lane, sealer };
-    let sink = Sink { write: Guarded::new(write, pass), side: lane.side(), opener };
+    let source = Source { read, events, sealer };
+    let sink = Sink { write: Guarded::new(write, pass), side: events.side(), opener };
     let mut outward = std::pin::pin!(outward(source, pass, meter));
     let mut inward = std::pin::pin!(inward(sink, inbox, pass, meter, &activity));
     tokio::select! {
         biased;
         end = &mut inward => match end {
-            Inward::Closed => Outcome::Done,
-            Inward::Broken(error) => told(lane, Outcome::Broken(error)).await,
-            Inward::Forbidden => Outcome::Forbidden,
+            Inward::Closed => PumpEnd::Done,
+            Inward::Broken(error) => told(events, PumpEnd::Broken(error)).await,
+            Inward::Forbidden => PumpEnd::Forbidden,
             Inward::Fin => match outward.await {
-                Outward::Eof => last_words(lane).await,
-                other => failed(lane, other).await,
+                Outward::Eof => last_words(events).await,
+                other => failed(events, other).await,
             },
         },
         end = &mut outward => match end {
-            Outward::Eof => rest(lane, inward, &activity, detach).await,
-            other => failed(lane, other).await,
+            Outward::Eof => rest(events, inward, &activity, detach).await,
+            other => failed(events, other).await,
         },
     }
 }
 
 /// The TCP stream has no more bytes; deliver what still comes the other way.
 async fn rest<D>(
-    lane: &Lane,
+    events: &ConnectionEvents,
     mut inward: std::pin::Pin<&mut impl Future<Output = Inward>>,
     activity: &AtomicU64,
     detach: D,
-) -> Outcome {
-    match lane.at_end {
+) -> PumpEnd {
+    match events.at_end {
         AtEnd::Finish => {
-            if lane.finish().await.is_err() {
-                return Outcome::HubGone;
+            if events.finish().await.is_err() {
+                return PumpEnd::HubGone;
             }
-            ended(lane, inward.await).await
+            ended(events, inward.await).await
         }
         AtEnd::Close => {
-            if lane.close().await.is_err() {
-                return Outcome::HubGone;
+            if events.close().await.is_err() {
+                return PumpEnd::HubGone;
             }
             drop(detach);
             let _ = timeout(LINGER, inward).await; // what was already here; the hub sends nothing after a close
-            Outcome::Done
+            PumpEnd::Done
         }
         AtEnd::CloseAfter(grace) => loop {
             let before = activity.load(std::sync::atomic::Ordering::Relaxed);
             if let Ok(end) = timeout(grace, inward.as_mut()).await {
-                return ended(lane, end).await;
+                return ended(events, end).await;
             }
             if activity.load(std::sync::atomic::Ordering::Relaxed) == before {
-                return last_close(lane).await;
+                return last_close(events).await;
             }
         },
     }
 }
 
-async fn ended(lane: &Lane, end: Inward) -> Outcome {
+async fn ended(events: &ConnectionEvents, end: Inward) -> PumpEnd {
     match end {
-        Inward::Fin | Inward::Closed => Outcome::Done,
-        Inward::Broken(error) => told(lane, Outcome::Broken(error)).await,
-        Inward::Forbidden => Outcome::Forbidden,
+        Inward::Fin | Inward::Closed => PumpEnd::Done,
+        Inward::Broken(error) => told(events, PumpEnd::Broken(error)).await,
+        Inward::Forbidden => PumpEnd::Forbidden,
     }
 }
 
 /// Our own end, when the peer's came first: with half-close both are said, otherwise a close says both.
-async fn last_words(lane: &Lane) -> Outcome {
-    match lane.at_end {
-        AtEnd::Finish => lane.finish().await.map_or(Outcome::HubGone, |()| Outcome::Done),
-        AtEnd::Close | AtEnd::CloseAfter(_) => last_close(lane).await,
+async fn last_words(events: &ConnectionEvents) -> PumpEnd {
+    match events.at_end {
+        AtEnd::Finish => events.finish().await.map_or(PumpEnd::HubGone, |()| PumpEnd::Done),
+        AtEnd::Close | AtEnd::CloseAfter(_) => last_close(events).await,
     }
 }
 
-async fn last_close(lane: &Lane) -> Outcome {
-    lane.close().await.map_or(Outcome::HubGone, |()| Outcome::Done)
+async fn last_close(events: &ConnectionEvents) -> PumpEnd {
+    events.close().await.map_or(PumpEnd::HubGone, |()| PumpEnd::Done)
 }
 
-async fn failed(lane: &Lane, end: Outward) -> Outcome {
+async fn failed(events: &ConnectionEvents, end: Outward) -> PumpEnd {
     match end {
-        Outward::Broken(error) => told(lane, Outcome::Broken(error)).await,
-        Outward::Forbidden => Outcome::Forbidden,
-        Outward::Eof | Outward::HubGone => Outcome::HubGone,
+        Outward::Broken(error) => told(events, PumpEnd::Broken(error)).await,
+        Outward::Forbidden => PumpEnd::Forbidden,
+        Outward::Eof | Outward::HubGone => PumpEnd::HubGone,
     }
 }
 
-async fn told(lane: &Lane, outcome: Outcome) -> Outcome {
-    let _ = lane.close().await; // a hub that is gone knows
+async fn told(events: &ConnectionEvents, outcome: PumpEnd) -> PumpEnd {
+    let _ = events.close().await; // a hub that is gone knows
     outcome
 }
 
@@ -244,7 +244,7 @@ async fn outward(mut source: Source<'_>, pass: &Pass, meter: Meter<'_>) -> Outwa
         if let Err(error) = source.read.readable().await {
             return Outward::Broken(error);
         }
-        let Ok(slot) = source.lane.emitter.slot().await else { return Outward::HubGone };
+        let Ok(slot) = source.events.emitter.slot().await else { return Outward::HubGone };
         if !pass.holds() {
             return Outward::Forbidden;
         }

@@ -4,13 +4,13 @@
 //! may be dialled is decided by [`routes`] alone; when a share is over, `ends` cuts its connections without asking
 //! the hub or this task.
 
-mod attempts;
 pub(crate) mod budget;
-mod ends;
+mod expirations;
 mod exposing;
 pub(crate) mod link;
 pub(crate) mod links;
 mod memory;
+mod reconnect;
 pub mod routes;
 mod session;
 pub(crate) mod stats;
@@ -25,9 +25,9 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use uuid::Uuid;
 
-use self::attempts::Attempts;
 use self::budget::Budget;
 pub use self::memory::Memory;
+use self::reconnect::ReconnectDelays;
 pub use self::routes::{Dial, EndReason, Refusal, Route, Routes, ShareEnded, ShareKey};
 use self::session::Surroundings;
 use self::stats::count;
@@ -223,13 +223,13 @@ impl Drop for Task {
 impl Runner {
     /// Retries and nothing else: what a connection does is up to the session.
     async fn run(mut self) {
-        let mut attempts = Attempts::default();
+        let mut delays = ReconnectDelays::default();
         while !self.stop.is_cancelled() {
             let identity = self.identity.borrow_and_update().clone();
             let began = Instant::now();
             let Some(error) = self.connect_once(&identity).await else { break };
             self.report(&error);
-            self.pause(attempts.pause_after(&error, began.elapsed())).await;
+            self.pause(delays.pause_after(&error, began.elapsed())).await;
             count(&self.around.stats.reconnects, 1);
         }
         let _ = self.state_tx.send(TunnelState::Stopped); // nobody may be looking

@@ -7,13 +7,13 @@
 mod bridge;
 mod cut;
 mod flow;
-mod lane;
 mod open;
+mod queue;
 
 pub use bridge::{Bridge, Terms, Toward};
 pub use cut::{tell_end, tell_new_end};
-pub use lane::Kind;
 pub use open::{CheckOutcome, DataBridge, Reached, check, reach, reach_by_data};
+pub use queue::Kind;
 
 use std::{
     collections::{HashMap, HashSet, hash_map::Entry},
@@ -171,7 +171,7 @@ impl Bridges {
         }
         drop(table);
         self.release_terms(bridge);
-        bridge.clear_lanes();
+        bridge.clear_queues();
         bridge.cut.cancel();
         true
     }

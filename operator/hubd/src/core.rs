@@ -10,15 +10,15 @@ use uuid::Uuid;
 
 use crate::{
     agents::{Agents, Session},
-    attempts::Attempts,
     bridges::{Bridges, Cut, tell_end, tell_new_end},
-    ends::Ends,
     error_chain,
+    expirations::Expirations,
     limits::{HEALTH_LIFE, Limits},
     metrics::Counts,
-    moment::Moment,
     presence::Presence,
+    rate_limiter::RateLimiter,
     store::{EndReason, Store, StoreError},
+    timestamp::Timestamp,
 };
 
 /// The hub's parts.
@@ -27,8 +27,8 @@ pub struct Core {
     pub store: Store,
     pub agents: Agents,
     pub bridges: Bridges,
-    pub ends: Ends,
-    pub attempts: Attempts,
+    pub expirations: Expirations,
+    pub rate_limiter: RateLimiter,
     pub presence: Presence,
     pub counts: Counts,
     pub limits: Limits,
@@ -52,8 +52,8 @@ impl Core {
             store,
             agents: Agents::default(),
             bridges: Bridges::new(limits.stall),
-            ends: Ends::default(),
-            attempts: Attempts::new(&limits),
+            expirations: Expirations::default(),
+            rate_limiter: RateLimiter::new(&limits),
             presence: Presence::default(),
             counts: Counts::default(),
             limits,
@@ -87,7 +87,7 @@ impl Core {
         if !self.store.end_share(share, why).await? {
             return Ok(Cut::default());
         }
-        self.ends.forget(share);
+        self.expirations.forget(share);
         let ended = HashMap::from([(share, why)]);
         let (told, mut cut) = self.bridges.end_shares(&ended);
         cut.joiners.extend(self.tell_ended(&ended, &told).await);
@@ -101,7 +101,7 @@ impl Core {
         let (told, _) = self.bridges.end_shares(&ended);
         let core = self.clone();
         tokio::spawn(async move {
-            if let Err(error) = core.store.end_due_shares(Moment::now()).await {
+            if let Err(error) = core.store.end_due_shares(Timestamp::now()).await {
                 // Nothing depends on it: whoever asks compares with the clock, and the next end writes this one too.
                 tracing::error!(error = error_chain(&error), "cannot write down the end of shares");
             }
@@ -110,8 +110,8 @@ impl Core {
     }
 
     /// A share ends at another time: bridges and the timer first, then everybody who joined.
-    pub async fn move_end(&self, share: Uuid, end: Moment) {
-        self.ends.set(share, end);
+    pub async fn move_end(&self, share: Uuid, end: Timestamp) {
+        self.expirations.set(share, end);
         self.bridges.move_end(share, end);
         let granted = self.store.granted_agents(share).await.unwrap_or_else(|error| {
             tracing::error!(error = error_chain(&error), "cannot tell who joined a share that changed");

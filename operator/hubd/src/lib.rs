@@ -4,32 +4,32 @@
 //! ```text
 //! control  request -> api -> store                      -> ends (timer) -> core.expire -> bridges cut, agents told
 //! in       connection -> places (who makes room) -> wire (pace) -> request
-//! data     socket -> wire (gate) -> agents::events -> bridges (lane) -> wire (window) -> socket
+//! data     socket -> wire (backpressure) -> agents::events -> bridges (queue) -> wire (window) -> socket
 //! fast     upgrade -> data (open: the same rights) -> bridge -> relay, both sides beside their sockets
 //! ```
 
 mod agents;
 mod api;
-mod attempts;
 mod bridges;
 mod config;
 mod core;
 mod data;
-mod ends;
+mod expirations;
 mod limits;
+mod log_filter;
 mod metrics;
-mod moment;
 mod places;
 mod presence;
-mod quiet;
+mod rate_limiter;
 mod secret;
 mod serve;
 mod store;
+mod timestamp;
 mod wire;
 
 pub use config::HubConfig;
 pub use limits::Limits;
-pub use quiet::log_filter;
+pub use log_filter::log_filter;
 pub use secret::NoRandomness;
 pub use serve::{TlsError, TlsFiles};
 pub use store::{KeyRow, NoHub, StoreError};
@@ -110,7 +110,7 @@ impl Hub {
         let HubConfig { listen, public_url, data, limits } = config;
         let tls = tls.as_ref().map(serve::acceptor).transpose()?;
         let core = Core::new(Store::open(&data, Folder::OfHubOrEmpty).await?, limits, public_url);
-        ends::catch_up(&core).await?;
+        expirations::catch_up(&core).await?;
 
         let (layer, sockets) = socket_io();
         sockets.ns(NAMESPACE, AgentNamespace(core.clone()));
@@ -121,7 +121,7 @@ impl Hub {
         let address = listener.local_addr().map_err(listen_failed)?;
 
         let (stop, kill, tasks) = (CancellationToken::new(), CancellationToken::new(), TaskTracker::new());
-        tasks.spawn(ends::run(core.clone(), stop.clone()));
+        tasks.spawn(expirations::run(core.clone(), stop.clone()));
         tasks.spawn(data::keep(core.clone(), stop.clone()));
         let server = Server {
             router,

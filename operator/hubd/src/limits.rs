@@ -73,7 +73,7 @@ pub const WINDOW_BYTES: usize = 256 * 1024;
 pub const EVENT_OVERHEAD: usize = 512;
 /// Bytes that came from one socket and wait for their receivers; above, we stop reading that socket ...
 pub const FEED_HIGH: usize = 4 * 1024 * 1024;
-/// ... and below this we read on. Half, so that the gate does not flutter.
+/// ... and below this we read on. Half, so that pausing does not flutter.
 pub const FEED_LOW: usize = FEED_HIGH / 2;
 /// Bytes that wait for their receivers in the whole hub, or are handed to sockets and not taken; above, every sender is held up at
 /// [`FEED_UNDER_PRESSURE`] and every receiver has one event at a time. As much as 32 senders may have at once, and half of a
@@ -81,9 +81,9 @@ pub const FEED_LOW: usize = FEED_HIGH / 2;
 pub const HUB_QUEUE: usize = 128 * 1024 * 1024;
 /// What one sender may have waiting while the hub as a whole has too much: a chunk or two.
 pub const FEED_UNDER_PRESSURE: usize = 128 * 1024;
-/// What one direction of one bridge may hold: all of its sender's budget and the frame that was being read when the
-/// gate fell. More means that the gate does not work, and costs the bridge its life.
-pub const LANE_BYTES: usize = FEED_HIGH + 2 * MAX_PAYLOAD;
+/// What one direction of one bridge may hold: all of its sender's budget and the frame that was being read when
+/// reading was paused. More means that pausing does not work, and costs the bridge its life.
+pub const QUEUE_BYTES: usize = FEED_HIGH + 2 * MAX_PAYLOAD;
 /// Bridges in which one agent is the joining side, over all its sockets: ten thousand idle connections and some.
 pub const BRIDGES_JOINED: usize = 12_288;
 /// Bridges under one share, for anybody with its code may join it as often as they like.

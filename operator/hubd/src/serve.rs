@@ -29,7 +29,7 @@ use crate::{
     api::client_address,
     limits::{CONNECTIONS, HANDSHAKE_BYTES, HEAD_BYTES, HEAD_TIMEOUT, WRITE_TIMEOUT},
     places::{Place, Places},
-    wire::{Budget, Tcp, Wire, WireIo},
+    wire::{BufferBudget, Tcp, Wire, WireIo},
 };
 
 /// A pause after a failed accept: out of file descriptors is not cured by trying faster.
@@ -84,7 +84,7 @@ pub struct Server {
     pub kill: CancellationToken,
     pub tasks: TaskTracker,
     /// What all connections together may have waiting.
-    pub budget: Arc<Budget>,
+    pub budget: Arc<BufferBudget>,
     pub places: Arc<Places>,
     /// How many proxies of ours stand in front of us.
     pub trusted_proxies: usize,

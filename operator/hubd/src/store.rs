@@ -5,7 +5,7 @@
 //! reads and then writes is never interleaved with another; several read.
 
 mod agents;
-mod ends;
+mod expirations;
 mod folder;
 mod joins;
 mod keys;
@@ -14,13 +14,13 @@ mod services;
 mod shares;
 
 pub use agents::{AgentRow, Registered};
-pub use ends::EndReason;
+pub use expirations::EndReason;
 pub use folder::{Folder, NoHub, holds_hub};
 pub use joins::{Access, JoinOutcome, JoinRow, Joined, Joiner};
 pub use keys::{KeyRow, Workspace};
 pub use routes::{NewRoute, RouteRow};
 pub use services::{NewService, Reach, Saved, ServiceRow};
-pub use shares::{Change, Changed, Created, NewShare, ShareRow, ShareState};
+pub use shares::{Change, Changed, NewShare, ShareCreation, ShareRow, ShareState};
 
 use std::{
     path::{Path, PathBuf},

@@ -1,7 +1,7 @@
 //! One TCP connection as the data plane needs it, below the Socket.IO library, which can neither stop reading nor say
 //! what has left.
 //!
-//! - **The gate**: while too many bytes that came from here wait for their receivers, nothing more is read, so TCP
+//! - **Read backpressure**: while too many bytes that came from here wait for their receivers, nothing more is read, so TCP
 //!   slows the sender down. Pings would then go unanswered, because the answers stand behind the unread bytes; for as
 //!   long as *we* do not read, the answer is given here on the peer's behalf.
 //! - **The window**: what is handed to the library is counted in bytes and given back when TCP has taken it. So its
@@ -52,12 +52,12 @@ pub struct Wire {
     anonymous: AtomicUsize,
     /// Set when a 101 is about to be written: after its head come frames.
     upgrading: AtomicBool,
-    gate: Mutex<Gate>,
-    /// [`Gate::closed`], for a look without a lock.
-    gated: AtomicBool,
+    backpressure: Mutex<ReadBackpressure>,
+    /// [`ReadBackpressure::paused`], for a look without a lock.
+    paused: AtomicBool,
     /// Bytes that came from here and wait for their receivers.
     queued: AtomicUsize,
-    budget: Arc<Budget>,
+    budget: Arc<BufferBudget>,
     /// What the events weigh that were handed over and not yet taken by TCP, oldest first.
     under_way: Mutex<VecDeque<u32>>,
     window: Semaphore,
@@ -75,14 +75,14 @@ pub struct Wire {
 
 /// Bytes in the whole hub that wait for their receivers, or for TCP to take them.
 #[derive(Debug, Default)]
-pub struct Budget(AtomicUsize);
+pub struct BufferBudget(AtomicUsize);
 
 #[derive(Debug, Default)]
-struct Gate {
-    closed: bool,
-    /// The hub's ping went out while the gate was closed.
+struct ReadBackpressure {
+    paused: bool,
+    /// The hub's ping went out while reading was paused.
     owes_pong: bool,
-    /// Whoever reads and found the gate closed.
+    /// Whoever reads and found reading paused.
     reader: Option<Waker>,
 }
 
@@ -105,7 +105,7 @@ pub enum NoWindow {
 // === impl Wire ===
 
 impl Wire {
-    pub fn new(peer: SocketAddr, place: &Place, budget: Arc<Budget>) -> Self {
+    pub fn new(peer: SocketAddr, place: &Place, budget: Arc<BufferBudget>) -> Self {
         Self {
             peer,
             closed: place.closed(),
@@ -114,8 +114,8 @@ impl Wire {
             known: AtomicBool::new(false),
             anonymous: AtomicUsize::new(0),
             upgrading: AtomicBool::new(false),
-            gate: Mutex::default(),
-            gated: AtomicBool::new(false),
+            backpressure: Mutex::default(),
+            paused: AtomicBool::new(false),
             budget,
             queued: AtomicUsize::new(0),
             under_way: Mutex::default(),
@@ -174,41 +174,41 @@ impl Wire {
         self.upgrading.store(true, Ordering::Release);
     }
 
-    /// Puts `bytes` that came from here on its account, and closes the gate when that is too much.
+    /// Puts `bytes` that came from here on its account, and pauses reading when that is too much.
     pub fn queue(self: &Arc<Self>, bytes: usize) -> Queued {
         let queued = self.queued.fetch_add(bytes, Ordering::AcqRel) + bytes;
         self.budget.0.fetch_add(bytes, Ordering::AcqRel);
         if queued > self.budget.limits().0 {
-            let mut gate = lock(&self.gate);
-            gate.closed = true;
-            self.gated.store(true, Ordering::SeqCst);
-            drop(gate);
-            // A receiver may have taken everything meanwhile, and found an open gate.
-            self.open_gate_if_low();
+            let mut backpressure = lock(&self.backpressure);
+            backpressure.paused = true;
+            self.paused.store(true, Ordering::SeqCst);
+            drop(backpressure);
+            // A receiver may have taken everything meanwhile, and found reading resumed.
+            self.resume_if_low();
         }
         Queued { wire: self.clone(), bytes }
     }
 
     /// Whether this sender is being held up.
-    pub fn is_gated(&self) -> bool {
-        self.gated.load(Ordering::SeqCst)
+    pub fn is_paused(&self) -> bool {
+        self.paused.load(Ordering::SeqCst)
     }
 
     fn release(&self, bytes: usize) {
         self.queued.fetch_sub(bytes, Ordering::SeqCst);
         self.budget.0.fetch_sub(bytes, Ordering::SeqCst);
-        if self.is_gated() {
-            self.open_gate_if_low();
+        if self.is_paused() {
+            self.resume_if_low();
         }
     }
 
-    fn open_gate_if_low(&self) {
-        let mut gate = lock(&self.gate);
+    fn resume_if_low(&self) {
+        let mut backpressure = lock(&self.backpressure);
         if self.queued.load(Ordering::SeqCst) <= self.budget.limits().1 {
-            gate.closed = false;
-            gate.owes_pong = false; // the peer's own answer will be read
-            self.gated.store(false, Ordering::SeqCst);
-            if let Some(reader) = gate.reader.take() {
+            backpressure.paused = false;
+            backpressure.owes_pong = false; // the peer's own answer will be read
+            self.paused.store(false, Ordering::SeqCst);
+            if let Some(reader) = backpressure.reader.take() {
                 reader.wake();
             }
         }
@@ -291,24 +291,24 @@ impl Wire {
 
     /// TCP has taken one ping of ours.
     fn ping_taken(&self) {
-        let mut gate = lock(&self.gate);
-        if gate.closed {
-            gate.owes_pong = true;
-            if let Some(reader) = gate.reader.take() {
+        let mut backpressure = lock(&self.backpressure);
+        if backpressure.paused {
+            backpressure.owes_pong = true;
+            if let Some(reader) = backpressure.reader.take() {
                 reader.wake();
             }
         }
     }
 }
 
-// === impl Budget ===
+// === impl BufferBudget ===
 
-impl Budget {
+impl BufferBudget {
     fn is_under_pressure(&self) -> bool {
         self.0.load(Ordering::Acquire) > HUB_QUEUE
     }
 
-    /// Above and below what a sender's gate closes and opens, as things are.
+    /// Above and below what a sender is paused and resumed, as things are.
     fn limits(&self) -> (usize, usize) {
         if self.is_under_pressure() {
             (FEED_UNDER_PRESSURE, FEED_UNDER_PRESSURE / 2)

@@ -2,14 +2,14 @@
 //!
 //! | step | does | needs a client |
 //! |---|---|---|
-//! | [`wish()`] | reads label and annotations | no |
+//! | [`desired()`] | reads label and annotations | no |
 //! | [`plan`] | compares with the ServiceExpose of the Service's name | no |
 //! | [`apply`] | makes, changes or removes it; tells the Service what stands in the way | yes |
 //!
 //! Nothing is remembered: what is owned by a Service says so itself, so a label that was taken off while the operator was away
 //! is noticed at the next start. The cluster's garbage collector takes what a deleted Service owned.
 
-mod wish;
+mod desired;
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ use kube::runtime::reflector::ObjectRef;
 use kube::{Api, Resource, ResourceExt};
 use serde_json::json;
 
-pub use wish::{Wish, complaint, is_owned_by, wish};
+pub use desired::{Desired, desired, is_owned_by, validation_message};
 
 use crate::cluster::{FIELD_MANAGER, call};
 use crate::context::{Context, Notice};
@@ -54,9 +54,9 @@ enum Plan {
 pub async fn reconcile(service: Arc<Service>, context: Arc<Context>) -> Result<Action, Error> {
     let namespace = service.namespace().ok_or(Error::Incomplete("namespace"))?;
     let expose = context.stores.exposes.get(&ObjectRef::new(&service.name_any()).within(&namespace));
-    let wish = wish(&service);
-    let labelled = wish.is_some();
-    let plan = plan(&service, wish, expose.as_deref());
+    let desired = desired(&service);
+    let labelled = desired.is_some();
+    let plan = plan(&service, desired, expose.as_deref());
     match apply(&service, plan, expose.as_deref(), &context).await {
         // Somebody was faster; the watch will say so.
         Err(error) if error.is_conflict() || error.is_not_found() => {}
@@ -70,27 +70,27 @@ pub async fn reconcile(service: Arc<Service>, context: Arc<Context>) -> Result<A
 }
 
 /// Decides. Pure.
-fn plan(service: &Service, wish: Option<Wish>, expose: Option<&ServiceExpose>) -> Plan {
+fn plan(service: &Service, desired: Option<Desired>, expose: Option<&ServiceExpose>) -> Plan {
     let going = service.metadata.deletion_timestamp.is_some()
         || expose.is_some_and(|expose| expose.metadata.deletion_timestamp.is_some());
     if going {
         return Plan::Nothing;
     }
-    match (wish, expose) {
+    match (desired, expose) {
         (None, Some(expose)) if is_owned_by(expose, service) => Plan::Remove,
         (None, _) => Plan::Nothing,
-        (Some(wish), None) => Plan::Create(wish.spec),
+        (Some(desired), None) => Plan::Create(desired.spec),
         // Of a Service of the same name that is gone: the garbage collector is about to take it.
         (Some(_), Some(expose)) if !is_owned_by(expose, service) => match is_owned_by_a_service(expose) {
             true => Plan::Nothing,
             false => Plan::Taken,
         },
         // What cannot be read changes nothing; the ServiceExpose says so, and nothing is shared meanwhile.
-        (Some(wish), Some(_)) if wish.complaint.is_some() => Plan::Nothing,
-        (Some(wish), Some(expose)) if wish.spec == expose.spec => Plan::Nothing,
+        (Some(desired), Some(_)) if desired.validation_message.is_some() => Plan::Nothing,
+        (Some(desired), Some(expose)) if desired.spec == expose.spec => Plan::Nothing,
         // Teammates know a route by its name, so the API server lets nobody change it.
-        (Some(wish), Some(expose)) if wish.spec.route_name != expose.spec.route_name => Plan::Remove,
-        (Some(wish), Some(_)) => Plan::Change(wish.spec),
+        (Some(desired), Some(expose)) if desired.spec.route_name != expose.spec.route_name => Plan::Remove,
+        (Some(desired), Some(_)) => Plan::Change(desired.spec),
     }
 }
 
@@ -188,9 +188,9 @@ mod tests {
     fn what_is_owned_follows_the_label_and_nothing_else_is_touched() {
         let labelled = "{connect.privateconnect.co/expose: 'true'}";
         let planned =
-            |service: &Service, expose: Option<&ServiceExpose>| plan(service, wish(service), expose);
+            |service: &Service, expose: Option<&ServiceExpose>| plan(service, desired(service), expose);
         let asking = service(labelled, "{}");
-        let spec = wish(&asking).expect("labelled").spec;
+        let spec = desired(&asking).expect("labelled").spec;
         let expose = owned(&asking, spec.clone()).expect("a UID");
         let silent = service("{}", "{}");
 

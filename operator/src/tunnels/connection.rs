@@ -4,8 +4,8 @@
 //! identity, registration, tunnel, lists, token. What objects ask for (a share, its end) is asked by their reconcilers
 //! through [`HubConnection::entered`].
 
-mod ends;
 mod entry;
+mod expirations;
 mod upkeep;
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,11 +20,11 @@ use tokio::sync::{broadcast, watch};
 use uuid::Uuid;
 
 use crate::allowed_hubs::AllowedHubs;
-use crate::backoff::Backoff;
 use crate::clock::Wall;
 use crate::credentials::HubEndpoint;
 use crate::faults::point;
 use crate::metrics::HubCalls;
+use crate::retry_delays::RetryDelays;
 use crate::tunnels::HubChange;
 use crate::tunnels::directory::{Directory, KnownService};
 use crate::tunnels::problem::{HubProblem, HubState};
@@ -50,7 +50,7 @@ pub struct HubConnection {
     commons: tokio::sync::Mutex<()>,
     /// HubConnection --changes--> controllers
     changes_tx: broadcast::Sender<HubChange>,
-    backoff: Backoff,
+    backoff: RetryDelays,
     /// Turned off when the hub turns out to have no way to delete a service.
     deletes_services: AtomicBool,
     /// A creation was asked for and not answered, and the lists were not read since.
@@ -92,7 +92,7 @@ impl HubConnection {
             shared: Mutex::default(),
             commons: tokio::sync::Mutex::default(),
             changes_tx,
-            backoff: Backoff::default(),
+            backoff: RetryDelays::default(),
             deletes_services: AtomicBool::new(true),
             unanswered: AtomicBool::new(false),
             full: AtomicBool::new(false),

@@ -5,7 +5,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use connect_crds::{Maker, Mark, Signature};
+use connect_crds::{Maker, ShareMarker, Signature};
 use connect_hub::client::{Join, People, ShareRow};
 use secrecy::ExposeSecret;
 use uuid::Uuid;
@@ -49,7 +49,7 @@ pub enum Difference {
     /// Not at all.
     None,
     /// In these objects' shares only.
-    Shares(Vec<Mark>),
+    Shares(Vec<ShareMarker>),
     /// In services, which may be anybody's.
     Services,
 }
@@ -106,8 +106,8 @@ impl Directory {
         };
         let gone = known.shares.keys().filter(|signature| !self.shares.contains_key(signature));
         let signatures = self.shares.keys().chain(gone).filter(differs);
-        let marks: Vec<Mark> = signatures.map(|signature| signature.mark.clone()).collect();
-        if marks.is_empty() { Difference::None } else { Difference::Shares(marks) }
+        let markers: Vec<ShareMarker> = signatures.map(|signature| signature.marker.clone()).collect();
+        if markers.is_empty() { Difference::None } else { Difference::Shares(markers) }
     }
 
     /// The service with this name.
@@ -131,10 +131,10 @@ impl Directory {
         self.services.remove(name);
     }
 
-    /// The shares that `maker` or an earlier version of it has made for the object with this mark, oldest first. More than one
-    /// means that an answer was lost; one with a mark in the old form may be another object's.
-    pub fn shares(&self, mark: &Mark, maker: &Maker) -> Vec<ShareRow> {
-        let found = signatures(mark, maker).into_iter().filter_map(|signature| self.shares.get(&signature));
+    /// The shares that `maker` or an earlier version of it has made for the object with this marker, oldest first. More than one
+    /// means that an answer was lost; one with a marker in the old form may be another object's.
+    pub fn shares(&self, marker: &ShareMarker, maker: &Maker) -> Vec<ShareRow> {
+        let found = signatures(marker, maker).into_iter().filter_map(|signature| self.shares.get(&signature));
         let mut rows: Vec<ShareRow> = found.flatten().cloned().collect();
         rows.sort_by_key(|row| row.created_at);
         rows
@@ -166,10 +166,10 @@ impl Directory {
     }
 
     /// Applies what a hub pushed: a share was joined. Says whose share it was.
-    pub fn joined(&mut self, id: Uuid, count: u64, join: Join) -> Option<Mark> {
-        let (mark, row) = self.shares.iter_mut().find_map(|(signature, rows)| {
+    pub fn joined(&mut self, id: Uuid, count: u64, join: Join) -> Option<ShareMarker> {
+        let (marker, row) = self.shares.iter_mut().find_map(|(signature, rows)| {
             let row = rows.iter_mut().find(|row| row.id == Some(id))?;
-            Some((signature.mark.clone(), row))
+            Some((signature.marker.clone(), row))
         })?;
         row.join_count = row.join_count.max(count);
         let same =
@@ -177,29 +177,35 @@ impl Directory {
         if !row.joins.iter().any(same) {
             row.joins.insert(0, join);
         }
-        Some(mark)
+        Some(marker)
     }
 
     /// Applies what a hub pushed: who is connected. Says whose share it was, if that is news.
-    pub fn present(&mut self, id: Uuid, count: u64, connected: People, joins: Vec<Join>) -> Option<Mark> {
-        let (mark, row) = self.shares.iter_mut().find_map(|(signature, rows)| {
+    pub fn present(
+        &mut self,
+        id: Uuid,
+        count: u64,
+        connected: People,
+        joins: Vec<Join>,
+    ) -> Option<ShareMarker> {
+        let (marker, row) = self.shares.iter_mut().find_map(|(signature, rows)| {
             let row = rows.iter_mut().find(|row| row.id == Some(id))?;
-            Some((signature.mark.clone(), row))
+            Some((signature.marker.clone(), row))
         })?;
         let before = row.clone();
         row.join_count = row.join_count.max(count);
         row.connected = Some(connected);
         row.joins = joins;
-        (!says_the_same(&before, row)).then_some(mark)
+        (!says_the_same(&before, row)).then_some(marker)
     }
 }
 
 /// How `maker` and its earlier versions sign what they make for one object.
-fn signatures(mark: &Mark, maker: &Maker) -> [Signature; 3] {
+fn signatures(marker: &ShareMarker, maker: &Maker) -> [Signature; 3] {
     [
-        Signature { maker: Some(maker.clone()), mark: mark.clone() },
-        Signature { maker: None, mark: mark.clone() },
-        Signature { maker: None, mark: mark.in_old_form() },
+        Signature { maker: Some(maker.clone()), marker: marker.clone() },
+        Signature { maker: None, marker: marker.clone() },
+        Signature { maker: None, marker: marker.in_old_form() },
     ]
 }
 
@@ -224,8 +230,8 @@ mod tests {
         Maker::of("cluster", "agent")
     }
 
-    fn signed(mark: &Mark) -> Signature {
-        Signature { maker: Some(maker()), mark: mark.clone() }
+    fn signed(marker: &ShareMarker) -> Signature {
+        Signature { maker: Some(maker()), marker: marker.clone() }
     }
 
     fn row(signature: &Signature, code: &str) -> ShareRow {
@@ -245,9 +251,9 @@ mod tests {
 
     #[test]
     fn a_list_that_says_nothing_new_concerns_nobody_and_one_that_does_only_its_shares() {
-        let (one, other) = (Mark::of("one"), Mark::of("other"));
+        let (one, other) = (ShareMarker::of("one"), ShareMarker::of("other"));
         let list = |rows: Vec<ShareRow>| Directory::new([], rows);
-        let row = |mark: &Mark, code: &str| row(&signed(mark), code);
+        let row = |marker: &ShareMarker, code: &str| row(&signed(marker), code);
         let known = list(vec![row(&one, "a"), row(&other, "b")]);
         let again = list(vec![row(&other, "b"), row(&one, "a")]);
         assert_eq!(again.difference(&known), Difference::None);
@@ -267,26 +273,26 @@ mod tests {
 
     #[test]
     fn a_push_is_news_when_somebody_came_or_went_and_not_when_a_connection_did() {
-        let (mark, id) = (Mark::of("one"), Uuid::new_v4());
-        let mut directory = Directory::new([], vec![ShareRow { id: Some(id), ..row(&signed(&mark), "a") }]);
+        let (marker, id) = (ShareMarker::of("one"), Uuid::new_v4());
+        let mut directory = Directory::new([], vec![ShareRow { id: Some(id), ..row(&signed(&marker), "a") }]);
         let people = |joiners, connections| People { joiners, connections };
         let joins = |connected| {
             vec![Join { agent_label: "alice".to_owned(), joined_at: Timestamp::UNIX_EPOCH, connected }]
         };
-        assert_eq!(directory.present(id, 1, people(1, 0), joins(true)), Some(mark.clone()));
+        assert_eq!(directory.present(id, 1, people(1, 0), joins(true)), Some(marker.clone()));
         assert_eq!(directory.present(id, 1, people(1, 9), joins(true)), None);
-        assert_eq!(directory.present(id, 1, people(0, 0), joins(false)), Some(mark.clone()));
+        assert_eq!(directory.present(id, 1, people(0, 0), joins(false)), Some(marker.clone()));
         assert_eq!(directory.present(Uuid::new_v4(), 1, people(5, 5), joins(true)), None, "somebody else's");
-        assert_eq!(directory.shares(&mark, &maker())[0].connected, Some(people(0, 0)));
+        assert_eq!(directory.shares(&marker, &maker())[0].connected, Some(people(0, 0)));
         // Telling of a join again does not add it twice.
         let again = Join { connected: true, ..joins(false).remove(0) };
-        assert_eq!(directory.joined(id, 1, again), Some(mark.clone()));
-        assert_eq!(directory.shares(&mark, &maker())[0].joins.len(), 1);
+        assert_eq!(directory.joined(id, 1, again), Some(marker.clone()));
+        assert_eq!(directory.shares(&marker, &maker())[0].joins.len(), 1);
     }
 
     #[test]
     fn a_signature_is_found_again_in_the_name_it_was_put_into() {
-        let signature = signed(&Mark::of("3f0c2b1e-0000-4000-8000-000000000001"));
+        let signature = signed(&ShareMarker::of("3f0c2b1e-0000-4000-8000-000000000001"));
         for display in ["", "PR-1234", "#deadbeef", &"x".repeat(200), &"ü".repeat(99), &"😀".repeat(100)] {
             let name = hub_share_name(display, Some(&signature));
             assert!(name.encode_utf16().count() <= MAX_SHARE_NAME);
@@ -305,18 +311,18 @@ mod tests {
 
     #[test]
     fn shares_of_earlier_versions_are_found_and_those_of_other_operators_are_not() {
-        let mark = Mark::of("uid");
-        let old = Signature { maker: None, mark: mark.in_old_form() };
-        let copy = Signature { maker: Some(Maker::of("copy", "agent")), mark: mark.clone() };
+        let marker = ShareMarker::of("uid");
+        let old = Signature { maker: None, marker: marker.in_old_form() };
+        let copy = Signature { maker: Some(Maker::of("copy", "agent")), marker: marker.clone() };
         let keyed = ShareRow {
             name: Some("demo".to_owned()),
             idempotency_key: Some("uid".to_owned()),
             ..row(&copy, "d")
         };
-        let rows = vec![row(&signed(&mark), "a"), row(&old, "b"), row(&copy, "c"), keyed];
+        let rows = vec![row(&signed(&marker), "a"), row(&old, "b"), row(&copy, "c"), keyed];
         let mut directory = Directory::new([], rows);
         let codes = |directory: &Directory| {
-            let rows = directory.shares(&mark, &maker());
+            let rows = directory.shares(&marker, &maker());
             rows.iter().map(|row| row.code.expose_secret().to_owned()).collect::<Vec<_>>()
         };
         assert_eq!(codes(&directory), ["a", "d", "b"]);

@@ -11,11 +11,11 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use crate::backoff::Backoff;
 use crate::clock;
 use crate::credentials::{IdentityStore, Stored};
 use crate::error::{Error, chain};
 use crate::faults::point;
+use crate::retry_delays::RetryDelays;
 
 /// How long before its end a token is rotated: a week, within which a hub that is down comes back.
 const ROTATE_BEFORE_END: SignedDuration = SignedDuration::from_hours(7 * 24);
@@ -36,7 +36,7 @@ pub struct AgentToken {
     /// AgentToken --the token to use--> tunnel
     identity_tx: watch::Sender<Identity>,
     rotated_at: Option<Timestamp>,
-    backoff: Backoff,
+    backoff: RetryDelays,
 }
 
 // === impl AgentToken ===
@@ -45,7 +45,8 @@ impl AgentToken {
     /// What was stored, and where the tunnel learns of changes.
     pub fn new(identities: IdentityStore, stored: Stored) -> (Self, watch::Receiver<Identity>) {
         let (identity_tx, identity_rx) = watch::channel(stored.identity.clone());
-        let token = Self { identities, stored, identity_tx, rotated_at: None, backoff: Backoff::default() };
+        let token =
+            Self { identities, stored, identity_tx, rotated_at: None, backoff: RetryDelays::default() };
         (token, identity_rx)
     }
 

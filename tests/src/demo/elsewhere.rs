@@ -12,7 +12,7 @@ use tokio::time::timeout;
 
 use super::backends::Backends;
 use super::stage::{OPERATOR, Stage};
-use crate::control_plane::{Kubectl, Site, definitions};
+use crate::control_plane::{ClusterAccess, Kubectl, definitions};
 use crate::hub::Hub;
 use crate::namespace::Namespace;
 use crate::operator::{HubChoice, Operator, Setup};
@@ -109,7 +109,7 @@ async fn operate(kubectl: &Kubectl, context: &str, scratch: &Scratch) -> Result<
     let namespace = Namespace::create_with(kubectl.clone(), OPERATOR).await?;
     let hub = Hub::start(&scratch.folder("hub")?, scratch.path()).await?;
     let operator = Operator::start(Setup {
-        site: Site {
+        access: ClusterAccess {
             kubeconfig: None,
             context: Some(context.to_owned()),
             needs_rights: None,

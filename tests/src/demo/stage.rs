@@ -58,7 +58,7 @@ pub async fn up(need: Need) -> Result<Stage> {
     say("Starting a hub and the operator");
     let hub = Hub::start(&cluster.folder("hub")?, &cluster.logs()).await?;
     let operator = Operator::start(Setup {
-        site: cluster.site(OPERATOR)?,
+        access: cluster.access(OPERATOR)?,
         hub: HubChoice::from(&hub),
         namespace: OPERATOR.to_owned(),
         watched: Vec::new(),

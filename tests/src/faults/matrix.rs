@@ -1,4 +1,4 @@
-//! All plans, side by side: derived from a life without faults, each lived in a namespace of its own.
+//! All plans, side by side: derived from a run without faults, each run in a namespace of its own.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -8,12 +8,12 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use futures::{StreamExt, stream};
 
-use super::keeper::{Keeper, Subject};
-use super::life::Stage;
-use super::lived::{Life, Report};
 use super::outcome::{self, Outcome, Violations};
 use super::plan::{Place, Plan, When};
 use super::relay::{Relay, Upstream};
+use super::report::{Report, ScenarioRun};
+use super::scenario::Fixture;
+use super::supervisor::{Subject, Supervisor};
 use crate::control_plane::ControlPlane;
 use crate::hub::Hub;
 use crate::namespace::unique_name;
@@ -21,34 +21,34 @@ use crate::rights;
 use crate::toolchain::faulty_operator;
 use crate::wait::{PATIENTLY, eventually};
 
-/// Lives lived at once. Most of a life is waiting.
+/// Runs at once. Most of a run is waiting.
 const LANES: usize = 12;
 
-/// How long after the last step of a life everything may take to be as it should.
+/// How long after the last step of a run everything may take to be as it should.
 const SETTLE: Duration = Duration::from_secs(25);
 
 /// The same for operators that are expected to get stuck. A deletion takes up to a minute when the hub does not answer.
 const BRIEFLY: Duration = Duration::from_secs(15);
 
-/// The file with the names of the fail points that were passed, in the folder of a stage.
+/// The file with the names of the fail points that were passed, in the folder of a fixture.
 const POINTS: &str = "points";
 
-/// The file with the seconds by which the operator's clock is ahead, in the folder of a stage.
+/// The file with the seconds by which the operator's clock is ahead, in the folder of a fixture.
 pub const CLOCK: &str = "clock";
 
-/// Where something happens: a stage, what is between it and the world, and who lives there.
-pub struct Scene {
-    /// The stage.
-    pub stage: Arc<Stage>,
+/// Where something happens: a fixture, what is between it and the world, and the operator that runs there.
+pub struct Environment {
+    /// The fixture.
+    pub fixture: Arc<Fixture>,
     /// Between operator and API server.
     pub api: Relay,
     /// Between operator and hub.
     pub hub: Relay,
     /// Keeps the operator running.
-    pub keeper: Keeper,
+    pub supervisor: Supervisor,
 }
 
-/// What all lives have in common.
+/// What all runs have in common.
 pub struct Lab<'a> {
     cluster: &'a ControlPlane,
     hub: Hub,
@@ -57,7 +57,7 @@ pub struct Lab<'a> {
     log: &'static str,
 }
 
-/// Who lives.
+/// Which operator is run.
 #[derive(Clone, Debug)]
 pub enum Who {
     /// Our operator, with this mistake if any.
@@ -65,14 +65,14 @@ pub enum Who {
         /// The mistake's name.
         planted: Option<&'static str>,
     },
-    /// The operator of the textbook.
-    Textbook,
+    /// The baseline operator.
+    Baseline,
 }
 
 // === impl Lab ===
 
 impl<'a> Lab<'a> {
-    /// A hub for all lives, and the operator with fail points.
+    /// A hub for all runs, and the operator with fail points.
     ///
     /// # Errors
     /// They cannot be built or started.
@@ -81,7 +81,7 @@ impl<'a> Lab<'a> {
         Self::logging(cluster, "trace").await
     }
 
-    /// As [`Self::new`], for lives so long that a log of everything would fill the disk.
+    /// As [`Self::new`], for runs so long that a log of everything would fill the disk.
     ///
     /// # Errors
     /// As [`Self::new`].
@@ -91,17 +91,17 @@ impl<'a> Lab<'a> {
 
     async fn logging(cluster: &'a ControlPlane, log: &'static str) -> Result<Self> {
         let program = faulty_operator().await?;
-        // Tokens that end soon, so that rotating one is part of every life.
+        // Tokens that end soon, so that rotating one is part of every run.
         let flags = ["--agent-token-days", "2", "--trusted-proxies", "1"];
         let hub = Hub::start_with(&cluster.folder(&unique_name("faults")?)?, &cluster.logs(), &flags).await?;
         Ok(Self { cluster, hub, program, log })
     }
 
-    /// Sets a stage in a namespace of its own and starts an operator there.
+    /// Sets a fixture in a namespace of its own and starts an operator there.
     ///
     /// # Errors
     /// The API server refuses it.
-    pub async fn begin(&self, who: &Who, plan: &Plan) -> Result<Scene> {
+    pub async fn begin(&self, who: &Who, plan: &Plan) -> Result<Environment> {
         let namespace = unique_name("faults")?;
         let folder = self.cluster.folder(&namespace)?;
         let real_hub = self.hub.url().to_owned();
@@ -113,11 +113,11 @@ impl<'a> Lab<'a> {
         };
         let client = match who {
             Who::Ours { .. } => self.cluster.operators_client(&namespace).await?,
-            Who::Textbook => self.cluster.client().await?,
+            Who::Baseline => self.cluster.client().await?,
         };
         let api = Relay::start(Upstream::Api(client), api_rule).await?;
         let hub = Relay::start(Upstream::Hub(address, reqwest::Client::new()), hub_rule).await?;
-        let stage = Arc::new(Stage {
+        let fixture = Arc::new(Fixture {
             client: self.cluster.client().await?,
             namespace,
             api_url: api.url(),
@@ -128,32 +128,32 @@ impl<'a> Lab<'a> {
             patience: if is_ours(who) { PATIENTLY } else { BRIEFLY },
             folder,
         });
-        stage.set().await?;
+        fixture.set().await?;
         if matches!(who, Who::Ours { .. }) {
-            let watched = [stage.namespace.clone()];
-            rights::grant(&self.cluster.kubectl(), &stage.namespace, &stage.namespace, &watched).await?;
+            let watched = [fixture.namespace.clone()];
+            rights::grant(&self.cluster.kubectl(), &fixture.namespace, &fixture.namespace, &watched).await?;
         }
-        let keeper = Keeper::start(self.subject(who, plan, &stage.folder), stage.clone());
-        api.kills(keeper.kill());
-        hub.kills(keeper.kill());
-        Ok(Scene { stage, api, hub, keeper })
+        let supervisor = Supervisor::start(self.subject(who, plan, &fixture.folder), fixture.clone());
+        api.kills(supervisor.kill());
+        hub.kills(supervisor.kill());
+        Ok(Environment { fixture, api, hub, supervisor })
     }
 
-    /// Lives one life.
+    /// Runs the scenario once.
     ///
     /// # Errors
     /// It could not begin.
-    pub async fn live(&self, who: &Who, plan: Plan, without_faults: Option<&Outcome>) -> Result<Life> {
-        let Scene { stage, api, hub, keeper } = self.begin(who, &plan).await?;
+    pub async fn run(&self, who: &Who, plan: Plan, without_faults: Option<&Outcome>) -> Result<ScenarioRun> {
+        let Environment { fixture, api, hub, supervisor } = self.begin(who, &plan).await?;
         let mut violations = Violations::new();
-        if let Err(error) = stage.live().await {
+        if let Err(error) = fixture.run().await {
             violations.push(format!("I3: {error:#}"));
         }
         let mut outcome = None;
         let settling = if is_ours(who) { SETTLE } else { BRIEFLY };
         let settled = eventually("it is as without faults", settling, || async {
-            let is = Outcome::of(&stage, &api, &hub).await?;
-            let mut wrong = outcome::invariants(&stage, &api, &hub).await?;
+            let is = Outcome::of(&fixture, &api, &hub).await?;
+            let mut wrong = outcome::invariants(&fixture, &api, &hub).await?;
             wrong.extend(without_faults.map(|was| is.differences(was)).unwrap_or_default());
             anyhow::ensure!(wrong.is_empty(), "{}", wrong.join("; "));
             Ok(is)
@@ -162,25 +162,25 @@ impl<'a> Lab<'a> {
             Ok(is) => outcome = Some(is),
             Err(error) => violations.push(format!("{error:#}")),
         }
-        violations.extend(outcome::leaks(&stage, &keeper, &outcome::codes(&hub)).await?);
+        violations.extend(outcome::leaks(&fixture, &supervisor, &outcome::codes(&hub)).await?);
         if violations.is_empty() {
-            violations.extend(outcome::rest(&stage, &keeper, &api).await?);
+            violations.extend(outcome::rest(&fixture, &supervisor, &api).await?);
         }
-        let starts = keeper.starts();
-        keeper.end().await?;
+        let starts = supervisor.starts();
+        supervisor.end().await?;
         let struck = match &plan {
             Plan::Nothing => true,
             Plan::Api(..) => api.has_struck(),
             Plan::Hub(..) => hub.has_struck(),
-            Plan::Point(place, _) => starts > 1 || place.site == LAST_POINT,
+            Plan::Point(place, _) => starts > 1 || place.injection_point == LAST_POINT,
         };
-        let points = std::fs::read_to_string(stage.folder.join(POINTS)).unwrap_or_default();
+        let points = std::fs::read_to_string(fixture.folder.join(POINTS)).unwrap_or_default();
         let points = points.lines().map(str::to_owned).collect();
-        Ok(Life { plan, struck, outcome, violations, api: api.seen(), hub: hub.seen(), points })
+        Ok(ScenarioRun { plan, struck, outcome, violations, api: api.seen(), hub: hub.seen(), points })
     }
 
     fn subject(&self, who: &Who, plan: &Plan, folder: &Path) -> Subject {
-        let Who::Ours { planted } = who else { return Subject::Textbook };
+        let Who::Ours { planted } = who else { return Subject::Baseline };
         let file = |name: &str| folder.join(name).to_string_lossy().into_owned();
         let mut environment = vec![
             ("RUST_LOG".to_owned(), self.log.to_owned()),
@@ -190,29 +190,30 @@ impl<'a> Lab<'a> {
         ];
         environment.extend(planted.map(|bug| ("CONNECT_PLANTED".to_owned(), bug.to_owned())));
         let at_first = match plan {
-            Plan::Point(Place { site, nth }, when) => {
+            Plan::Point(Place { injection_point, nth }, when) => {
                 let when = match when {
                     When::Before => "before",
                     When::After => "after",
                 };
-                vec![("CONNECT_FAIL_POINT".to_owned(), format!("{when} {nth} {site}"))]
+                vec![("CONNECT_FAIL_POINT".to_owned(), format!("{when} {nth} {injection_point}"))]
             }
             _ => Vec::new(),
         };
         Subject::Operator { program: self.program.clone(), environment, at_first }
     }
 
-    /// Lives all of these lives and compares each with `first`, which had no faults.
+    /// Makes all of these runs and compares each with `first`, which had no faults.
     ///
     /// # Errors
     /// One of them could not begin.
-    pub async fn all(&self, who: &Who, first: &Life, plans: Vec<Plan>) -> Result<Report> {
-        let mut report = Report { plans: plans.len(), sites: first.sites(), ..Report::default() };
-        let mut lives = stream::iter(plans)
-            .map(|plan| self.live(who, plan, first.outcome.as_ref()))
+    pub async fn all(&self, who: &Who, first: &ScenarioRun, plans: Vec<Plan>) -> Result<Report> {
+        let mut report =
+            Report { plans: plans.len(), injection_points: first.injection_points(), ..Report::default() };
+        let mut runs = stream::iter(plans)
+            .map(|plan| self.run(who, plan, first.outcome.as_ref()))
             .buffer_unordered(LANES);
-        while let Some(life) = lives.next().await {
-            report.add(life?);
+        while let Some(run) = runs.next().await {
+            report.add(run?);
         }
         Ok(report)
     }

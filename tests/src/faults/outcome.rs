@@ -1,4 +1,4 @@
-//! What must be true after a life, whatever went wrong in it, and what is compared with the life without faults.
+//! What must be true after a run, whatever went wrong in it, and what is compared with the run without faults.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -14,12 +14,12 @@ use kube::ResourceExt;
 use kube::api::{ListParams, Patch, PatchParams};
 use serde_json::{Value, json};
 
-use super::keeper::Keeper;
-use super::life::{OPEN, ROUTE, Stage, secret_of};
 use super::relay::{Relay, Seen};
+use super::scenario::{Fixture, OPEN, ROUTE, secret_of};
+use super::supervisor::Supervisor;
 use crate::wait::{SOON, eventually};
 
-/// How a life has ended, in words that are the same in every life.
+/// How a run has ended, in words that are the same in every run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outcome {
     /// What is there, one line each.
@@ -36,33 +36,33 @@ impl Outcome {
     ///
     /// # Errors
     /// The API server or the hub does not answer.
-    pub async fn of(stage: &Stage, api: &Relay, hub: &Relay) -> Result<Self> {
+    pub async fn of(fixture: &Fixture, api: &Relay, hub: &Relay) -> Result<Self> {
         let mut state = BTreeSet::new();
-        for share in stage.api::<EnvironmentShare>().list(&ListParams::default()).await? {
+        for share in fixture.api::<EnvironmentShare>().list(&ListParams::default()).await? {
             state.insert(format!("share {}: {}", share.name_any(), said(&serde_json::to_value(&share)?)));
         }
-        for expose in stage.api::<ServiceExpose>().list(&ListParams::default()).await? {
+        for expose in fixture.api::<ServiceExpose>().list(&ListParams::default()).await? {
             state.insert(format!("expose {}: {}", expose.name_any(), said(&serde_json::to_value(&expose)?)));
         }
-        for secret in stage.api::<Secret>().list(&ListParams::default()).await? {
+        for secret in fixture.api::<Secret>().list(&ListParams::default()).await? {
             state.insert(format!(
                 "secret {} of type {}",
                 secret.name_any(),
                 secret.type_.unwrap_or_default()
             ));
         }
-        let at_hub = AtHub::of(stage).await?;
+        let at_hub = AtHub::of(fixture).await?;
         state.extend(
             at_hub
                 .services
                 .iter()
-                .map(|name| format!("hub service {}", name.replace(&stage.namespace, "NS"))),
+                .map(|name| format!("hub service {}", name.replace(&fixture.namespace, "NS"))),
         );
         state.extend(at_hub.shares.iter().map(|(name, _)| format!("hub share {name}")));
         Ok(Self { state, counts: counts(&api.seen(), &hub.seen()) })
     }
 
-    /// How this differs from a life without faults. Fewer Events may have been told, as they are told best effort, and others
+    /// How this differs from a run without faults. Fewer Events may have been told, as they are told best effort, and others
     /// as well: of the fault.
     pub fn differences(&self, from: &Self) -> Violations {
         let mut found = Vec::new();
@@ -105,15 +105,17 @@ fn counts(api: &[Seen], hub: &[Seen]) -> BTreeMap<String, usize> {
     let mut count = |what: String| *counts.entry(what).or_insert(0) += 1;
     for seen in api {
         let made = seen.status == Some(201);
-        if made && seen.place.site.starts_with("create events") {
+        if made && seen.place.injection_point.starts_with("create events") {
             let about = &seen.asked["regarding"]["name"];
             count(format!("event {} of {}", seen.asked["reason"], about));
         } else if made {
-            count(format!("made: {}", seen.place.site));
+            count(format!("made: {}", seen.place.injection_point));
         }
     }
     // A share is the same share however often its creation was asked for.
-    for seen in hub.iter().filter(|seen| seen.place.site == "POST /v1/env-shares" && seen.status == Some(201))
+    for seen in hub
+        .iter()
+        .filter(|seen| seen.place.injection_point == "POST /v1/env-shares" && seen.status == Some(201))
     {
         let name = seen.asked["name"].as_str().unwrap_or_default();
         let name = name.split(" #").next().unwrap_or_default().to_owned();
@@ -139,17 +141,18 @@ impl AtHub {
     ///
     /// # Errors
     /// There is no identity, or the hub does not answer.
-    pub async fn of(stage: &Stage) -> Result<Self> {
-        let identity = stage.api::<Secret>().get("private-connect-identity").await?.data.unwrap_or_default();
+    pub async fn of(fixture: &Fixture) -> Result<Self> {
+        let identity =
+            fixture.api::<Secret>().get("private-connect-identity").await?.data.unwrap_or_default();
         let agent = String::from_utf8(identity.get("agentId").context("it has an agent id")?.0.clone())?;
-        let services = ask(stage, "/v1/services", &agent).await?;
+        let services = ask(fixture, "/v1/services", &agent).await?;
         let services = services
             .as_array()
             .cloned()
             .or_else(|| services["services"].as_array().cloned())
             .unwrap_or_default();
         let ours = services.iter().filter(|row| row["agentId"].as_str() == Some(&agent));
-        let shares = ask(stage, "/v1/env-shares", &agent).await?;
+        let shares = ask(fixture, "/v1/env-shares", &agent).await?;
         let shares = shares["shares"].as_array().cloned().unwrap_or_default();
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let name = |row: &Value| text(&row["name"]).split(" #").next().unwrap_or_default().to_owned();
@@ -162,16 +165,16 @@ impl AtHub {
     }
 }
 
-/// A service's name without who made it, which is another in every life.
+/// A service's name without who made it, which is another in every run.
 fn own_name(name: &str) -> String {
     name.split('@').next().unwrap_or_default().to_owned()
 }
 
-async fn ask(stage: &Stage, path: &str, agent: &str) -> Result<Value> {
-    let key = fs::read_to_string(&stage.hub_key)?;
-    // Not through the relay: what we ask is no part of the life.
+async fn ask(fixture: &Fixture, path: &str, agent: &str) -> Result<Value> {
+    let key = fs::read_to_string(&fixture.hub_key)?;
+    // Not through the relay: what we ask is no part of the run.
     let answer = reqwest::Client::new()
-        .get(format!("{}{path}", stage.real_hub))
+        .get(format!("{}{path}", fixture.real_hub))
         .header("x-api-key", key.trim())
         .header("x-agent-id", agent)
         .send()
@@ -187,14 +190,14 @@ pub fn codes(hub: &Relay) -> BTreeSet<String> {
     told.map(str::to_owned).collect()
 }
 
-/// What must be true of any life, faults or not.
+/// What must be true of any run, faults or not.
 ///
 /// # Errors
 /// The API server or the hub does not answer.
-pub async fn invariants(stage: &Stage, api: &Relay, hub: &Relay) -> Result<Violations> {
+pub async fn invariants(fixture: &Fixture, api: &Relay, hub: &Relay) -> Result<Violations> {
     let mut found = Vec::new();
-    let at_hub = AtHub::of(stage).await?;
-    let kept = stage.code(OPEN, secret_key::CODE).await?;
+    let at_hub = AtHub::of(fixture).await?;
+    let kept = fixture.code(OPEN, secret_key::CODE).await?;
     if at_hub.shares != [(OPEN.to_owned(), kept.clone())] {
         let names: Vec<&String> = at_hub.shares.iter().map(|(name, _)| name).collect();
         found.push(format!(
@@ -204,7 +207,7 @@ pub async fn invariants(stage: &Stage, api: &Relay, hub: &Relay) -> Result<Viola
     for code in codes(hub).iter().filter(|code| **code != kept) {
         // Everybody who guesses codes is limited by their address, so each of us comes from another.
         let address = Ipv4Addr::from(getrandom::u32()?).to_string();
-        let request = reqwest::Client::new().get(format!("{}/v1/env-shares/{code}", stage.real_hub));
+        let request = reqwest::Client::new().get(format!("{}/v1/env-shares/{code}", fixture.real_hub));
         let status = request.header("x-forwarded-for", address).send().await?.status();
         if status.is_success() {
             found.push("I1: a code that no live share has is still good".to_owned());
@@ -219,11 +222,11 @@ fn order(api: &[Seen]) -> Violations {
     let mut written = BTreeSet::new();
     let mut found = Vec::new();
     for seen in api.iter().filter(|seen| seen.status.is_some_and(|status| status < 300)) {
-        let site = &seen.place.site;
-        if let Some(secret) = site.strip_prefix("patch secrets ") {
+        let injection_point = &seen.place.injection_point;
+        if let Some(secret) = injection_point.strip_prefix("patch secrets ") {
             written.insert(secret.to_owned());
         }
-        if let Some(share) = site.strip_prefix("patch environmentshares/status ") {
+        if let Some(share) = injection_point.strip_prefix("patch environmentshares/status ") {
             let conditions = seen.asked["status"]["conditions"].as_array().cloned().unwrap_or_default();
             let active = conditions.iter().any(|one| one["type"] == "Active" && one["status"] == "True");
             if active && !written.contains(&secret_of(share)) {
@@ -238,23 +241,27 @@ fn order(api: &[Seen]) -> Violations {
 ///
 /// # Errors
 /// Something cannot be read.
-pub async fn leaks(stage: &Stage, keeper: &Keeper, codes: &BTreeSet<String>) -> Result<Violations> {
+pub async fn leaks(
+    fixture: &Fixture,
+    supervisor: &Supervisor,
+    codes: &BTreeSet<String>,
+) -> Result<Violations> {
     let mut texts = vec![
         (
             "an EnvironmentShare",
-            serde_json::to_string(&stage.api::<EnvironmentShare>().list(&ListParams::default()).await?)?,
+            serde_json::to_string(&fixture.api::<EnvironmentShare>().list(&ListParams::default()).await?)?,
         ),
         (
             "a ServiceExpose",
-            serde_json::to_string(&stage.api::<ServiceExpose>().list(&ListParams::default()).await?)?,
+            serde_json::to_string(&fixture.api::<ServiceExpose>().list(&ListParams::default()).await?)?,
         ),
-        ("an Event", serde_json::to_string(&stage.api::<Event>().list(&ListParams::default()).await?)?),
+        ("an Event", serde_json::to_string(&fixture.api::<Event>().list(&ListParams::default()).await?)?),
     ];
-    if let Some(admin) = keeper.admin() {
+    if let Some(admin) = supervisor.admin() {
         texts.push(("a metric", reqwest::get(format!("{admin}/metrics")).await?.text().await?));
     }
     for stream in ["out", "err"] {
-        let log = stage.logs.join(format!("operator-{}.{stream}", stage.namespace));
+        let log = fixture.logs.join(format!("operator-{}.{stream}", fixture.namespace));
         texts.push(("a log line", read(&log)?));
     }
     let mut found = Vec::new();
@@ -278,8 +285,8 @@ fn read(path: &Path) -> Result<String> {
 ///
 /// # Errors
 /// Nobody looks.
-pub async fn rest(stage: &Stage, keeper: &Keeper, api: &Relay) -> Result<Violations> {
-    let Some(admin) = keeper.admin() else { return Ok(Vec::new()) };
+pub async fn rest(fixture: &Fixture, supervisor: &Supervisor, api: &Relay) -> Result<Violations> {
+    let Some(admin) = supervisor.admin() else { return Ok(Vec::new()) };
     let looks = async || -> Result<u64> {
         let text = reqwest::get(format!("{admin}/metrics")).await?.text().await?;
         let lines = text.lines().filter(|line| {
@@ -289,12 +296,12 @@ pub async fn rest(stage: &Stage, keeper: &Keeper, api: &Relay) -> Result<Violati
     };
     let writes = || {
         let seen = api.seen();
-        let counts = |seen: &&Seen| seen.write && !seen.place.site.contains(" leases ");
+        let counts = |seen: &&Seen| seen.write && !seen.place.injection_point.contains(" leases ");
         seen.iter().filter(counts).map(|seen| seen.place.to_string()).collect::<Vec<_>>()
     };
     let (before, had) = (writes(), looks().await?);
     let label = json!({ "metadata": { "labels": { "looked-at": "again" } } });
-    stage.api::<Service>().patch(ROUTE, &PatchParams::default(), &Patch::Merge(label)).await?;
+    fixture.api::<Service>().patch(ROUTE, &PatchParams::default(), &Patch::Merge(label)).await?;
     eventually("every share is looked at", SOON, || async {
         ensure!(looks().await? >= had + 2, "not yet");
         Ok(())

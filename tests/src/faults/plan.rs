@@ -1,4 +1,4 @@
-//! One fault at one site.
+//! One fault at one injection point.
 
 use std::fmt;
 use std::time::Duration;
@@ -32,11 +32,11 @@ pub enum Fault {
 /// What goes wrong with what is said on a hub's socket: the connection breaks before or after it, or it is not what it was.
 pub const SOCKET_FAULTS: [Fault; 4] = [Fault::Drop, Fault::Lose, Fault::Duplicate, Fault::Garble];
 
-/// The n-th time (from one) that something passes a site.
+/// The n-th time (from one) that something passes an injection point.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Place {
-    /// Which site.
-    pub site: String,
+    /// Which injection point.
+    pub injection_point: String,
     /// Which time.
     pub nth: usize,
 }
@@ -65,7 +65,7 @@ pub enum When {
 
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} #{}", self.site, self.nth)
+        write!(f, "{} #{}", self.injection_point, self.nth)
     }
 }
 

@@ -20,8 +20,8 @@ use serde_json::Value;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
 
+use super::injection_point;
 use super::plan::{DELAY, Fault, Place};
-use super::site;
 pub use upstream::Upstream;
 use upstream::refusal;
 
@@ -207,12 +207,12 @@ impl State {
         let (path, query) = (parts.uri.path(), parts.uri.query().unwrap_or_default());
         let is_api = matches!(self.upstream, Upstream::Api(_));
         let name = if is_api {
-            site::of_api_request(&parts.method, path, query)
+            injection_point::of_api_request(&parts.method, path, query)
         } else {
-            site::of_hub_call(&parts.method, path)
+            injection_point::of_hub_call(&parts.method, path)
         };
-        let (index, place) = self.note(name, site::is_write(&parts.method), &body);
-        if place.site.starts_with("watch ") && is_api {
+        let (index, place) = self.note(name, injection_point::is_write(&parts.method), &body);
+        if place.injection_point.starts_with("watch ") && is_api {
             return self.watch(parts).await;
         }
         match self.strikes(&place) {
@@ -253,11 +253,11 @@ impl State {
         Ok(answer)
     }
 
-    fn note(&self, site: String, write: bool, asked: &[u8]) -> (usize, Place) {
+    fn note(&self, injection_point: String, write: bool, asked: &[u8]) -> (usize, Place) {
         let mut notes = self.notes();
-        let count = notes.counts.entry(site.clone()).or_default();
+        let count = notes.counts.entry(injection_point.clone()).or_default();
         *count += 1;
-        let place = Place { site, nth: *count };
+        let place = Place { injection_point, nth: *count };
         let asked = if write { serde_json::from_slice(asked).unwrap_or_default() } else { Value::Null };
         notes.seen.push(Seen { place: place.clone(), write, status: None, asked, answer: Value::Null });
         (notes.seen.len() - 1, place)
@@ -319,7 +319,7 @@ impl State {
             }
             let line = line?;
             state.hangs_while_silent().await;
-            if let Some(name) = site::of_event(&line) {
+            if let Some(name) = injection_point::of_event(&line) {
                 let (_, place) = state.note(name, false, &[]);
                 if state.strikes(&place) == Some(Fault::Hide) {
                     state.notes().too_old.push(path);

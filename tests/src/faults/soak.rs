@@ -18,12 +18,12 @@ use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
 use rustix::process::Signal;
 use serde_json::json;
 
-use super::life::{ROUTE, change, create, object, secret_of};
-use super::matrix::{Lab, Scene, Who};
+use super::injection_point;
+use super::matrix::{Environment, Lab, Who};
 use super::outcome::{self, AtHub};
 use super::plan::{Fault, Place, Plan, SOCKET_FAULTS};
-use super::site;
-use super::visitors::Visitors;
+use super::scenario::{ROUTE, change, create, object, secret_of};
+use super::test_clients::TestClients;
 use crate::control_plane::{ControlPlane, Options};
 use crate::wait::eventually;
 use connect_tools::say;
@@ -34,7 +34,7 @@ const ROUND: Duration = Duration::from_secs(90);
 /// How long after that everything may take to be as it should: an object's longest backoff, and some.
 const REST: Duration = Duration::from_secs(90);
 
-/// What all visitors of a rest take to come.
+/// What all test clients of a rest take to come.
 const JOINING: SignedDuration = SignedDuration::from_mins(5);
 
 /// Shares at once. Beyond it users delete.
@@ -95,14 +95,14 @@ pub async fn run(minutes: u64, seed: u64) -> Result<()> {
     say(format_args!("Soaking for {minutes} minutes; replay with SEED={seed}"));
     let cluster = ControlPlane::start(Options::default()).await?;
     let lab = Lab::quiet(&cluster).await?;
-    let scene = lab.begin(&Who::Ours { planted: None }, &Plan::Nothing).await?;
+    let environment = lab.begin(&Who::Ours { planted: None }, &Plan::Nothing).await?;
     let mut soak = Soak {
-        scene: &scene,
+        environment: &environment,
         dice: Dice(seed),
         seed,
         made: 0,
         acts: BTreeMap::new(),
-        visitors: Visitors::default(),
+        test_clients: TestClients::default(),
     };
     let end = Instant::now() + Duration::from_secs(60 * minutes);
     let (mut rounds, mut first_memory) = (0, None);
@@ -113,7 +113,7 @@ pub async fn run(minutes: u64, seed: u64) -> Result<()> {
         let first = *first_memory.get_or_insert(memory);
         say(format_args!(
             "round {rounds}: 0 violations, {memory} KiB, {} starts, did {:?}",
-            scene.keeper.starts(),
+            environment.supervisor.starts(),
             soak.acts
         ));
         ensure!(memory < first + GROWTH, "the operator has grown from {first} to {memory} KiB; SEED={seed}");
@@ -121,23 +121,23 @@ pub async fn run(minutes: u64, seed: u64) -> Result<()> {
             break;
         }
     }
-    let faults = scene.api.struck() + scene.hub.struck();
-    let (visitors, blocks) = soak.visitors.told();
+    let faults = environment.api.struck() + environment.hub.struck();
+    let (test_clients, blocks) = soak.test_clients.told();
     say(format_args!(
-        "{rounds} rounds, {faults} faults, {} starts of the operator, {visitors} visitors with {blocks} blocks, \
+        "{rounds} rounds, {faults} faults, {} starts of the operator, {test_clients} test clients with {blocks} blocks, \
          0 violations; SEED={seed}",
-        scene.keeper.starts()
+        environment.supervisor.starts()
     ));
-    scene.keeper.end().await
+    environment.supervisor.end().await
 }
 
 struct Soak<'a> {
-    scene: &'a Scene,
+    environment: &'a Environment,
     dice: Dice,
     seed: u64,
     made: usize,
     acts: BTreeMap<String, usize>,
-    visitors: Visitors,
+    test_clients: TestClients,
 }
 
 impl Soak<'_> {
@@ -148,14 +148,18 @@ impl Soak<'_> {
                 let mut hasher = DefaultHasher::new();
                 (seed, place).hash(&mut hasher);
                 let drawn = hasher.finish();
-                let faults = if site::is_socket_event(&place.site) { &SOCKET_FAULTS } else { faults };
+                let faults = if injection_point::is_socket_event(&place.injection_point) {
+                    &SOCKET_FAULTS
+                } else {
+                    faults
+                };
                 let fault = faults[(drawn / ONE_IN) as usize % faults.len()];
                 // Watches are lists that last; what is refused there is the list before them.
-                (drawn.is_multiple_of(ONE_IN) && !place.site.contains("leases")).then_some(fault)
+                (drawn.is_multiple_of(ONE_IN) && !place.injection_point.contains("leases")).then_some(fault)
             };
             Some(Arc::new(goes_wrong) as _)
         };
-        self.scene.api.goes_wrong(chaos(
+        self.environment.api.goes_wrong(chaos(
             1,
             &[
                 Fault::Lose,
@@ -167,7 +171,7 @@ impl Soak<'_> {
                 Fault::Refuse(503),
             ],
         ));
-        self.scene.hub.goes_wrong(chaos(
+        self.environment.hub.goes_wrong(chaos(
             2,
             &[
                 Fault::Lose,
@@ -188,14 +192,14 @@ impl Soak<'_> {
             let _ = self.act(act).await;
             tokio::time::sleep(self.dice.millis(100, 1500)).await;
         }
-        self.scene.api.goes_wrong(None);
-        self.scene.hub.goes_wrong(None);
+        self.environment.api.goes_wrong(None);
+        self.environment.hub.goes_wrong(None);
         Ok(())
     }
 
     async fn act(&mut self, act: Act) -> Result<()> {
-        let Scene { stage, api, hub, keeper } = self.scene;
-        let shares = stage.api::<EnvironmentShare>();
+        let Environment { fixture, api, hub, supervisor } = self.environment;
+        let shares = fixture.api::<EnvironmentShare>();
         let all = shares.list(&ListParams::default()).await?.items;
         let one = all.get(self.dice.below(all.len().max(1))).map(ResourceExt::name_any).unwrap_or_default();
         let pause = self.dice.millis(500, 11_000);
@@ -217,31 +221,31 @@ impl Soak<'_> {
                 shares.patch(&one, &PatchParams::default(), &Patch::Merge(wish)).await?;
             }
             Act::LoseSecret => {
-                stage.api::<Secret>().delete(&secret_of(&one), &DeleteParams::default()).await?;
+                fixture.api::<Secret>().delete(&secret_of(&one), &DeleteParams::default()).await?;
             }
             Act::SpoilSecret => {
                 let spoilt =
                     json!({ "stringData": { secret_key::CODE: "spoilt", secret_key::JOIN_COMMAND: "rm" } });
-                stage
+                fixture
                     .api::<Secret>()
                     .patch(&secret_of(&one), &PatchParams::default(), &Patch::Merge(spoilt))
                     .await?;
             }
             Act::LoseRoute => {
-                stage.api::<ServiceExpose>().delete(ROUTE, &DeleteParams::default()).await?;
+                fixture.api::<ServiceExpose>().delete(ROUTE, &DeleteParams::default()).await?;
                 tokio::time::sleep(pause / 4).await;
                 self.mend().await?;
             }
             Act::LoseService => {
-                stage.api::<Service>().delete(ROUTE, &DeleteParams::default()).await?;
+                fixture.api::<Service>().delete(ROUTE, &DeleteParams::default()).await?;
                 tokio::time::sleep(pause / 4).await;
                 self.mend().await?;
             }
-            Act::Kill => keeper.kill()(),
+            Act::Kill => supervisor.kill()(),
             Act::Freeze => {
-                keeper.signal(Signal::STOP);
+                supervisor.signal(Signal::STOP);
                 tokio::time::sleep(pause).await;
-                keeper.signal(Signal::CONT);
+                supervisor.signal(Signal::CONT);
             }
             Act::SilentApi => {
                 api.silence(true);
@@ -259,26 +263,26 @@ impl Soak<'_> {
 
     /// Service and route are there again. What is there already is left alone.
     async fn mend(&self) -> Result<()> {
-        let stage = &self.scene.stage;
-        if stage.api::<Service>().get_opt(ROUTE).await?.is_none() {
-            stage.set_service().await?;
+        let fixture = &self.environment.fixture;
+        if fixture.api::<Service>().get_opt(ROUTE).await?.is_none() {
+            fixture.set_service().await?;
         }
-        if stage.api::<ServiceExpose>().get_opt(ROUTE).await?.is_none() {
-            stage.set_route(ROUTE, "Shared").await?;
+        if fixture.api::<ServiceExpose>().get_opt(ROUTE).await?.is_none() {
+            fixture.set_route(ROUTE, "Shared").await?;
         }
         Ok(())
     }
 
     /// Waits until everything is as the objects say; the operator's memory then, in KiB.
     async fn rest(&mut self) -> Result<u64> {
-        let Scene { stage, hub, keeper, .. } = self.scene;
+        let Environment { fixture, hub, supervisor, .. } = self.environment;
         self.mend().await?;
         eventually("everything is as the objects say", REST, || self.is_right()).await?;
         let live = self.live().await?;
-        self.visitors.change(stage, &live).await?;
-        let leaks = outcome::leaks(stage, keeper, &outcome::codes(hub)).await?;
+        self.test_clients.change(fixture, &live).await?;
+        let leaks = outcome::leaks(fixture, supervisor, &outcome::codes(hub)).await?;
         ensure!(leaks.is_empty(), "{}", leaks.join("; "));
-        let pid = keeper.pid().context("it runs")?;
+        let pid = supervisor.pid().context("it runs")?;
         let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
         let line = status.lines().find(|line| line.starts_with("VmRSS:")).context("it has memory")?;
         line.split_whitespace().nth(1).and_then(|number| number.parse().ok()).context("it is a number")
@@ -286,11 +290,11 @@ impl Soak<'_> {
 
     /// Shares that are live, and whether they last while somebody joins them.
     async fn live(&self) -> Result<BTreeMap<String, bool>> {
-        let Scene { stage, .. } = self.scene;
+        let Environment { fixture, .. } = self.environment;
         let soon = Timestamp::now() + JOINING;
         let mut live = BTreeMap::new();
-        for share in stage.api::<EnvironmentShare>().list(&ListParams::default()).await? {
-            if stage.code(&share.name_any(), secret_key::CODE).await.is_ok() {
+        for share in fixture.api::<EnvironmentShare>().list(&ListParams::default()).await? {
+            if fixture.code(&share.name_any(), secret_key::CODE).await.is_ok() {
                 live.insert(share.name_any(), share.ends_at(soon).is_ok_and(|end| end > soon));
             }
         }
@@ -298,10 +302,10 @@ impl Soak<'_> {
     }
 
     async fn is_right(&self) -> Result<()> {
-        let stage = &self.scene.stage;
+        let fixture = &self.environment.fixture;
         let now = Timestamp::now();
         let mut live = BTreeMap::new();
-        for share in stage.api::<EnvironmentShare>().list(&ListParams::default()).await? {
+        for share in fixture.api::<EnvironmentShare>().list(&ListParams::default()).await? {
             let (name, status) = (share.name_any(), share.status.clone().unwrap_or_default());
             ensure!(share.metadata.deletion_timestamp.is_none(), "I7: {name} is still being deleted");
             ensure!(
@@ -311,7 +315,7 @@ impl Soak<'_> {
             );
             let is_active = condition::is_true(&status.conditions, kind::ACTIVE);
             let is_over = share.spec.revoked || share.ends_at(now).is_ok_and(|end| end <= now);
-            let code = stage.code(&name, secret_key::CODE).await.ok();
+            let code = fixture.code(&name, secret_key::CODE).await.ok();
             ensure!(!is_over || !is_active, "I3: {name} is over and says that it is not");
             ensure!(
                 is_active == code.is_some(),
@@ -320,7 +324,7 @@ impl Soak<'_> {
             );
             live.extend(code.map(|code| (name, code)));
         }
-        let at_hub = AtHub::of(stage).await?;
+        let at_hub = AtHub::of(fixture).await?;
         let there: BTreeSet<(String, String)> = at_hub.shares.iter().cloned().collect();
         ensure!(
             there.len() == at_hub.shares.len() && there == live.clone().into_iter().collect(),

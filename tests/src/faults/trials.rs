@@ -1,4 +1,4 @@
-//! What no single fault in a life shows: outages, clocks, a frozen leader, a list that breaks off.
+//! What no single fault in a run shows: outages, clocks, a frozen leader, a list that breaks off.
 
 use std::fs;
 use std::sync::Arc;
@@ -14,12 +14,12 @@ use kube::api::{DeleteParams, Patch, PatchParams};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use super::guest::Guest;
-use super::life::{OPEN, ROUTE, change, create, object};
-use super::matrix::{CLOCK, Lab, Scene, Who};
+use super::matrix::{CLOCK, Environment, Lab, Who};
 use super::outcome::{AtHub, Violations, codes};
 use super::plan::{Fault, Place, Plan};
 use super::relay::Chaos;
+use super::scenario::{OPEN, ROUTE, change, create, object};
+use super::test_user::TestUser;
 use crate::wait::{PATIENTLY, SOON, eventually};
 
 /// How long the API server is silent before a share ends: longer than a Lease lives.
@@ -55,7 +55,7 @@ pub enum Trial {
     /// The API server breaks off every list that the sweeper asks for.
     PartialList,
     /// A leader is frozen until another has taken the Lease.
-    ThawedLeader,
+    ResumedLeader,
     /// The answer to a creation is lost, at a hub without idempotency keys.
     LostAtPlainHub,
     /// The network asks a hub without idempotency keys twice.
@@ -72,7 +72,7 @@ impl Trial {
         Self::DeadWatches,
         Self::ClockStep,
         Self::PartialList,
-        Self::ThawedLeader,
+        Self::ResumedLeader,
         Self::LostAtPlainHub,
         Self::DoubledAtPlainHub,
     ];
@@ -82,30 +82,30 @@ impl Trial {
     /// # Errors
     /// It could not begin.
     pub async fn run(self, lab: &Lab<'_>, who: &Who) -> Result<Violations> {
-        let scene = lab.begin(who, &Plan::Nothing).await?;
+        let environment = lab.begin(who, &Plan::Nothing).await?;
         let found = match self {
-            Self::EndInSilence => scene.end_in_silence().await?,
-            Self::RevokedUnheard => scene.revoked_unheard().await?,
-            Self::DeletedUnheard => scene.deleted_unheard().await?,
-            Self::DeletedLate => scene.deleted_late().await?,
-            Self::DeadWatches => scene.dead_watches().await?,
-            Self::ClockStep => scene.clock_step().await?,
-            Self::PartialList => scene.partial_list().await?,
-            Self::ThawedLeader => scene.thawed_leader().await?,
-            Self::LostAtPlainHub => scene.at_plain_hub(Fault::Lose, 1).await?,
-            Self::DoubledAtPlainHub => scene.at_plain_hub(Fault::Duplicate, 2).await?,
+            Self::EndInSilence => environment.end_in_silence().await?,
+            Self::RevokedUnheard => environment.revoked_unheard().await?,
+            Self::DeletedUnheard => environment.deleted_unheard().await?,
+            Self::DeletedLate => environment.deleted_late().await?,
+            Self::DeadWatches => environment.dead_watches().await?,
+            Self::ClockStep => environment.clock_step().await?,
+            Self::PartialList => environment.partial_list().await?,
+            Self::ResumedLeader => environment.resumed_leader().await?,
+            Self::LostAtPlainHub => environment.at_plain_hub(Fault::Lose, 1).await?,
+            Self::DoubledAtPlainHub => environment.at_plain_hub(Fault::Duplicate, 2).await?,
         };
-        scene.api.silence(false);
-        scene.hub.silence(false);
-        scene.keeper.end().await?;
+        environment.api.silence(false);
+        environment.hub.silence(false);
+        environment.supervisor.end().await?;
         Ok(found)
     }
 }
 
-impl Scene {
+impl Environment {
     /// What is wrong, unless status says in the end that the share is over for this reason.
     async fn told(&self, reason: &str) -> Option<String> {
-        self.stage.is(OPEN, kind::READY, reason).await.err().map(|error| format!("I3: {error:#}"))
+        self.fixture.is(OPEN, kind::READY, reason).await.err().map(|error| format!("I3: {error:#}"))
     }
 
     /// Shares the route, as long as a share lives that says nothing else.
@@ -114,24 +114,24 @@ impl Scene {
     }
 
     async fn share(&self, spec: Value) -> Result<()> {
-        create(&self.stage.api::<EnvironmentShare>(), object("EnvironmentShare", OPEN, &spec)).await?;
-        self.stage.is(OPEN, kind::READY, reason::SHARED).await
+        create(&self.fixture.api::<EnvironmentShare>(), object("EnvironmentShare", OPEN, &spec)).await?;
+        self.fixture.is(OPEN, kind::READY, reason::SHARED).await
     }
 
     async fn end_in_silence(&self) -> Result<Violations> {
         let end = Timestamp::from_second((Timestamp::now() + LIFE).as_second())?;
         self.share(json!({ "routes": { "names": [ROUTE] }, "expirationTime": end.to_string() })).await?;
-        let mut guest = Guest::join(&self.stage, OPEN).await?;
+        let mut test_user = TestUser::join(&self.fixture, OPEN).await?;
         until(end - SILENCE).await?;
         self.api.silence(true);
         until(end - SHORT_SILENCE).await?;
         // The Lease has run out, and traffic goes on.
         let mut found = Violations::new();
-        if guest.is_heard().await.is_err() {
+        if test_user.is_heard().await.is_err() {
             found.push("E4: an API server that is silent stops the traffic".to_owned());
         }
         self.hub.silence(true);
-        if !guest.is_cut(NEVER).await {
+        if !test_user.is_cut(NEVER).await {
             found.push("I1: a connection outlives its share while nobody answers".to_owned());
         } else if Timestamp::now() < end {
             found.push("E1: a connection is cut before its share ends".to_owned());
@@ -144,16 +144,16 @@ impl Scene {
 
     async fn revoked_unheard(&self) -> Result<Violations> {
         self.share_the_route().await?;
-        let mut guest = Guest::join(&self.stage, OPEN).await?;
+        let mut test_user = TestUser::join(&self.fixture, OPEN).await?;
         self.hub.goes_wrong(always("DELETE ", Fault::Refuse(503)));
-        change(&self.stage.api::<EnvironmentShare>(), OPEN, json!({ "revoked": true })).await?;
+        change(&self.fixture.api::<EnvironmentShare>(), OPEN, json!({ "revoked": true })).await?;
         let mut found = Violations::new();
-        if !guest.is_cut(SOON).await {
+        if !test_user.is_cut(SOON).await {
             found.push(
                 "I1: a connection of a revoked share goes on while the hub has not heard of it".to_owned(),
             );
         }
-        if guest.reaches().await {
+        if test_user.reaches().await {
             found.push("I1: a revoked share is dialled".to_owned());
         }
         self.hub.goes_wrong(None);
@@ -164,7 +164,7 @@ impl Scene {
     async fn deleted_unheard(&self) -> Result<Violations> {
         self.share_the_route().await?;
         self.hub.silence(true);
-        let shares = self.stage.api::<EnvironmentShare>();
+        let shares = self.fixture.api::<EnvironmentShare>();
         shares.delete(OPEN, &DeleteParams::default()).await?;
         let mut found = Violations::new();
         let leaves = eventually("it leaves", DELETION, || async {
@@ -180,7 +180,7 @@ impl Scene {
     async fn deleted_late(&self) -> Result<Violations> {
         self.share_the_route().await?;
         self.hub.goes_wrong(always("DELETE ", Fault::Refuse(503)));
-        let shares = self.stage.api::<EnvironmentShare>();
+        let shares = self.fixture.api::<EnvironmentShare>();
         shares.delete(OPEN, &DeleteParams::default()).await?;
         eventually("the hub is asked", SOON, || async {
             ensure!(self.hub.has_struck(), "it is not");
@@ -188,18 +188,18 @@ impl Scene {
         })
         .await?;
         self.hub.goes_wrong(None);
-        self.stage.gone(&shares, OPEN).await?;
-        let left = AtHub::of(&self.stage).await?.shares.len();
+        self.fixture.gone(&shares, OPEN).await?;
+        let left = AtHub::of(&self.fixture).await?.shares.len();
         Ok((left > 0).then(|| "I2: an object goes before its share does".to_owned()).into_iter().collect())
     }
 
     async fn dead_watches(&self) -> Result<Violations> {
         self.share_the_route().await?;
-        let mut guest = Guest::join(&self.stage, OPEN).await?;
+        let mut test_user = TestUser::join(&self.fixture, OPEN).await?;
         self.api.deafen();
-        change(&self.stage.api::<EnvironmentShare>(), OPEN, json!({ "revoked": true })).await?;
+        change(&self.fixture.api::<EnvironmentShare>(), OPEN, json!({ "revoked": true })).await?;
         let mut found = Violations::new();
-        if !guest.is_cut(PATIENTLY).await {
+        if !test_user.is_cut(PATIENTLY).await {
             found.push("I1: a share goes on because a watch is dead".to_owned());
         }
         found.extend(self.told(reason::REVOKED).await);
@@ -209,13 +209,13 @@ impl Scene {
     async fn clock_step(&self) -> Result<Violations> {
         let end = Timestamp::now() + SignedDuration::from_hours(1);
         self.share(json!({ "routes": { "names": [ROUTE] }, "expirationTime": end.to_string() })).await?;
-        let mut guest = Guest::join(&self.stage, OPEN).await?;
+        let mut test_user = TestUser::join(&self.fixture, OPEN).await?;
         // With the Lease run out nobody but the data plane can end it.
         self.api.silence(true);
         until(Timestamp::now() + SILENCE).await?;
-        fs::write(self.stage.folder.join(CLOCK), "7200").context("cannot step the clock")?;
+        fs::write(self.fixture.folder.join(CLOCK), "7200").context("cannot step the clock")?;
         let mut found = Violations::new();
-        if !guest.is_cut(NEVER).await {
+        if !test_user.is_cut(NEVER).await {
             found.push("E5: a clock that jumps beyond the end is not noticed".to_owned());
         }
         self.api.silence(false);
@@ -226,10 +226,15 @@ impl Scene {
     async fn partial_list(&self) -> Result<Violations> {
         self.share_the_route().await?;
         // Old enough to be swept, if nobody owned it.
-        fs::write(self.stage.folder.join(CLOCK), "600").context("cannot step the clock")?;
+        fs::write(self.fixture.folder.join(CLOCK), "600").context("cannot step the clock")?;
         self.api.goes_wrong(always("list environmentshares", Fault::Refuse(503)));
-        let lists =
-            || self.api.seen().iter().filter(|seen| seen.place.site == "list environmentshares").count();
+        let lists = || {
+            self.api
+                .seen()
+                .iter()
+                .filter(|seen| seen.place.injection_point == "list environmentshares")
+                .count()
+        };
         let before = lists();
         let asked = eventually("the sweeper asks", SOON, || async {
             ensure!(lists() >= before + 2, "not yet");
@@ -237,52 +242,58 @@ impl Scene {
         });
         // A sweeper that asks about unknown shares only does not ask at all.
         let _ = asked.await;
-        let left = AtHub::of(&self.stage).await?.shares.len();
+        let left = AtHub::of(&self.fixture).await?.shares.len();
         Ok((left == 0)
             .then(|| "I2: a live share is swept on a list that failed".to_owned())
             .into_iter()
             .collect())
     }
 
-    async fn thawed_leader(&self) -> Result<Violations> {
+    async fn resumed_leader(&self) -> Result<Violations> {
         self.share_the_route().await?;
         // So that it must know by itself that it leads no more.
         self.api.goes_wrong(always("get leases", Fault::Delay));
-        self.keeper.signal(Signal::STOP);
-        let leases = self.stage.api::<Lease>();
+        self.supervisor.signal(Signal::STOP);
+        let leases = self.fixture.api::<Lease>();
         let renewed = leases.get(connect_crds::OPERATOR_LEASE).await?.spec.and_then(|spec| spec.renew_time);
         let renewed = renewed.context("the Lease was renewed")?.0;
-        create(&self.stage.api::<EnvironmentShare>(), object("EnvironmentShare", "late", &json!({}))).await?;
+        create(&self.fixture.api::<EnvironmentShare>(), object("EnvironmentShare", "late", &json!({})))
+            .await?;
         until(renewed + SILENCE).await?;
         let other = json!({ "spec": { "holderIdentity": "another", "renewTime": MicroTime(Timestamp::now() + SignedDuration::from_hours(1)) } });
         leases.patch(connect_crds::OPERATOR_LEASE, &PatchParams::default(), &Patch::Merge(other)).await?;
-        let starts = self.keeper.starts();
+        let starts = self.supervisor.starts();
         let calls = || self.hub.seen().iter().filter(|seen| seen.write).count();
         let before = calls();
-        self.keeper.signal(Signal::CONT);
+        self.supervisor.signal(Signal::CONT);
         eventually("the deposed leader ends", PATIENTLY, || async {
-            ensure!(self.keeper.starts() > starts, "it runs");
+            ensure!(self.supervisor.starts() > starts, "it runs");
             Ok(())
         })
         .await?;
         let more = self.hub.seen().into_iter().filter(|seen| seen.write).skip(before);
-        let shares: Vec<String> =
-            more.map(|seen| seen.place.to_string()).filter(|site| !site.contains("/agents/")).collect();
-        Ok(shares.into_iter().map(|site| format!("C9: a thawed leader acts: {site}")).collect())
+        let shares: Vec<String> = more
+            .map(|seen| seen.place.to_string())
+            .filter(|injection_point| !injection_point.contains("/agents/"))
+            .collect();
+        Ok(shares
+            .into_iter()
+            .map(|injection_point| format!("C9: a resumed leader acts: {injection_point}"))
+            .collect())
     }
 }
 
-impl Scene {
+impl Environment {
     async fn at_plain_hub(&self, fault: Fault, made: usize) -> Result<Violations> {
         self.hub.is_plain();
-        let first = Place { site: "POST /v1/env-shares".to_owned(), nth: 1 };
+        let first = Place { injection_point: "POST /v1/env-shares".to_owned(), nth: 1 };
         self.hub.goes_wrong(Some(Arc::new(move |place: &Place| (*place == first).then_some(fault))));
         self.share_the_route().await?;
         let mut found = Violations::new();
         let only = eventually("the hub has only the share whose code is in the Secret", SOON, || async {
-            let kept = self.stage.code(OPEN, secret_key::CODE).await?;
+            let kept = self.fixture.code(OPEN, secret_key::CODE).await?;
             let codes: Vec<String> =
-                AtHub::of(&self.stage).await?.shares.into_iter().map(|(_, code)| code).collect();
+                AtHub::of(&self.fixture).await?.shares.into_iter().map(|(_, code)| code).collect();
             ensure!(codes == [kept], "it has {}", codes.len());
             Ok(())
         });
@@ -296,8 +307,8 @@ impl Scene {
 }
 
 /// This goes wrong at every place whose name begins so.
-fn always(site: &'static str, fault: Fault) -> Option<Chaos> {
-    Some(Arc::new(move |place: &Place| place.site.starts_with(site).then_some(fault)))
+fn always(injection_point: &'static str, fault: Fault) -> Option<Chaos> {
+    Some(Arc::new(move |place: &Place| place.injection_point.starts_with(injection_point).then_some(fault)))
 }
 
 /// Waits for an instant.

@@ -5,7 +5,7 @@ use connect_crds::ServiceExpose;
 use connect_crds::condition::{self, kind, reason};
 use connect_tests::control_plane;
 use connect_tests::hub::Hub;
-use connect_tests::tap::Tap;
+use connect_tests::recording_proxy::RecordingProxy;
 use connect_tests::wait::{SOON, eventually};
 use jiff::{SignedDuration, Timestamp};
 use kube::api::ListParams;
@@ -27,10 +27,10 @@ const SETTLED: SignedDuration = SignedDuration::from_secs(3);
 async fn a_share_costs_what_it_must_and_nothing_while_it_rests() -> Result<()> {
     let cluster = control_plane::shared().await?;
     let hub = Hub::start(&cluster.folder("counts")?, &cluster.logs()).await?;
-    let tap = Tap::start(hub.url()).await?;
-    let world = World::at_hub("counts", tap.url(), hub.key_file()).await?;
+    let proxy = RecordingProxy::start(hub.url()).await?;
+    let world = World::at_hub("counts", proxy.url(), hub.key_file()).await?;
     let _api = world.exposed_api().await?;
-    let mut costs = Costs { world: &world, tap: &tap, writes: 0, reads: 0, calls: 0 };
+    let mut costs = Costs { world: &world, proxy: &proxy, writes: 0, reads: 0, calls: 0 };
     settled(&world).await?;
     costs.since()?;
 
@@ -62,15 +62,15 @@ async fn a_share_costs_what_it_must_and_nothing_while_it_rests() -> Result<()> {
 async fn an_end_costs_what_it_must() -> Result<()> {
     let cluster = control_plane::shared().await?;
     let hub = Hub::start(&cluster.folder("end-counts")?, &cluster.logs()).await?;
-    let tap = Tap::start(hub.url()).await?;
-    let world = World::at_hub("end-counts", tap.url(), hub.key_file()).await?;
+    let proxy = RecordingProxy::start(hub.url()).await?;
+    let world = World::at_hub("end-counts", proxy.url(), hub.key_file()).await?;
     let _api = world.exposed_api().await?;
     for name in ["revoked", "deleted"] {
         world.apply_share(name, json!({})).await?;
         world.share_says(name, kind::READY, "True", reason::SHARED).await?;
     }
     told(&world, "Shared", 2).await?;
-    let mut costs = Costs { world: &world, tap: &tap, writes: 0, reads: 0, calls: 0 };
+    let mut costs = Costs { world: &world, proxy: &proxy, writes: 0, reads: 0, calls: 0 };
     costs.since()?;
 
     // An end: the code, status, Event; the share and its service at the hub.
@@ -125,7 +125,7 @@ struct Cost {
 /// What was asked for up to the last moment.
 struct Costs<'a> {
     world: &'a World,
-    tap: &'a Tap,
+    proxy: &'a RecordingProxy,
     writes: usize,
     reads: usize,
     calls: usize,
@@ -140,7 +140,7 @@ impl Costs<'_> {
             new.sort();
             new
         };
-        let mut calls = rest(self.tap.requests(), &mut self.calls);
+        let mut calls = rest(self.proxy.requests(), &mut self.calls);
         calls.retain(|call| !EVERY_MINUTE.contains(&call.as_str()));
         Ok(Cost {
             writes: rest(writes(self.world)?, &mut self.writes),

@@ -25,7 +25,7 @@ async fn a_namespace_is_not_held_up_by_what_was_shared_from_it() -> Result<()> {
     );
     // Its rights are those of a Role in each of the two, which go with them.
     let operator = Operator::start(Setup {
-        site: cluster.operators_site(home.name())?,
+        access: cluster.operator_access(home.name())?,
         hub: HubChoice::Embedded,
         namespace: home.name().to_owned(),
         watched: vec![goes.name().to_owned(), stays.name().to_owned()],

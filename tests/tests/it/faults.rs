@@ -1,13 +1,13 @@
-//! Every plan of faults, against our operator, against the textbook's, and against ours with a mistake in it.
+//! Every plan of faults, against our operator, against the baseline operator, and against ours with a mistake in it.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use connect_tests::control_plane;
-use connect_tests::faults::lived::Life;
 use connect_tests::faults::matrix::{Lab, Who};
 use connect_tests::faults::plan::Plan;
+use connect_tests::faults::report::ScenarioRun;
 use connect_tests::faults::trials::Trial;
 use connect_tests::tools::say;
 use futures::{StreamExt, stream};
@@ -23,7 +23,7 @@ const SHOWN: usize = 160;
 
 /// How a mistake is to be caught.
 enum Catch {
-    /// In a life without faults.
+    /// In a run without faults.
     Always,
     /// By one of the plans that begin so.
     Plan(&'static str),
@@ -48,14 +48,14 @@ const MISTAKES: [(&str, Catch, &str); 17] = [
     ("LeavesTheSecret", Catch::Always, "moved-share-code is gone"),
     ("WritesStatusAlways", Catch::Always, "C3"),
     ("ForgetsItsIdentity", Catch::Plan("ends After writing the code"), "I1"),
-    ("IgnoresTheLease", Catch::Trial(Trial::ThawedLeader), "C9"),
+    ("IgnoresTheLease", Catch::Trial(Trial::ResumedLeader), "C9"),
     ("ExtendsOnlyHere", Catch::Always, "the hub knows the new end"),
 ];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whatever_breaks_once_the_end_is_the_same() -> Result<()> {
     let lab = Lab::new(control_plane::shared().await?).await?;
-    let first = lab.live(&OURS, Plan::Nothing, None).await?;
+    let first = lab.run(&OURS, Plan::Nothing, None).await?;
     assert_eq!(first.violations, [] as [&str; 0]);
     let report = lab.all(&OURS, &first, first.plans(&OURS)).await?;
     say(format_args!("our operator: {report}"));
@@ -67,12 +67,12 @@ async fn whatever_breaks_once_the_end_is_the_same() -> Result<()> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_textbook_operator_is_caught() -> Result<()> {
     let lab = Lab::new(control_plane::shared().await?).await?;
-    let first = lab.live(&Who::Textbook, Plan::Nothing, None).await?;
+    let first = lab.run(&Who::Baseline, Plan::Nothing, None).await?;
     assert_eq!(first.violations, [] as [&str; 0], "without faults it does what it should");
     // It fails slowly, and a third of the plans are enough to see that they bite.
-    let plans = first.plans(&Who::Textbook).into_iter().step_by(3).collect();
-    let report = lab.all(&Who::Textbook, &first, plans).await?;
-    say(format_args!("the textbook's operator: {report}"));
+    let plans = first.plans(&Who::Baseline).into_iter().step_by(3).collect();
+    let report = lab.all(&Who::Baseline, &first, plans).await?;
+    say(format_args!("the baseline operator: {report}"));
     assert!(!report.violations.is_empty(), "{report}");
     Ok(())
 }
@@ -93,7 +93,7 @@ async fn outages_clocks_and_frozen_leaders_change_nothing() -> Result<()> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_planted_mistake_is_caught() -> Result<()> {
     let lab = &Lab::new(control_plane::shared().await?).await?;
-    let first = &lab.live(&OURS, Plan::Nothing, None).await?;
+    let first = &lab.run(&OURS, Plan::Nothing, None).await?;
     let mut caught = stream::iter(&MISTAKES)
         .map(async |(mistake, catch, word)| (mistake, found(lab, first, mistake, catch).await, word))
         .buffer_unordered(TRIALS);
@@ -112,7 +112,12 @@ async fn every_planted_mistake_is_caught() -> Result<()> {
 }
 
 /// What is wrong with an operator that makes this mistake.
-async fn found(lab: &Lab<'_>, first: &Life, mistake: &'static str, catch: &Catch) -> Result<Vec<String>> {
+async fn found(
+    lab: &Lab<'_>,
+    first: &ScenarioRun,
+    mistake: &'static str,
+    catch: &Catch,
+) -> Result<Vec<String>> {
     let who = Who::Ours { planted: Some(mistake) };
     let plans = match catch {
         Catch::Trial(trial) => return trial.run(lab, &who).await,
@@ -123,7 +128,7 @@ async fn found(lab: &Lab<'_>, first: &Life, mistake: &'static str, catch: &Catch
     };
     let mut found = Vec::new();
     for plan in plans {
-        found.extend(lab.live(&who, plan, first.outcome.as_ref()).await?.violations);
+        found.extend(lab.run(&who, plan, first.outcome.as_ref()).await?.violations);
     }
     Ok(found)
 }
@@ -132,7 +137,7 @@ async fn found(lab: &Lab<'_>, first: &Life, mistake: &'static str, catch: &Catch
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_write_and_call_in_the_sources_has_its_plans() -> Result<()> {
     let lab = Lab::new(control_plane::shared().await?).await?;
-    let passed = lab.live(&OURS, Plan::Nothing, None).await?.points();
+    let passed = lab.run(&OURS, Plan::Nothing, None).await?.points();
     let mut unplanned = BTreeSet::new();
     for file in sources(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../operator/src")))? {
         let text = std::fs::read_to_string(&file)?;
@@ -142,7 +147,7 @@ async fn every_write_and_call_in_the_sources_has_its_plans() -> Result<()> {
             }
         }
     }
-    assert_eq!(unplanned, BTreeSet::new(), "a life does not come by here: let it, or say where it is tested");
+    assert_eq!(unplanned, BTreeSet::new(), "a run does not pass here: let it, or say where it is tested");
     Ok(())
 }
 
@@ -152,7 +157,7 @@ const ELSEWHERE: [(&str, &str); 16] = [
     ("closing an orphaned share", "the soak"),
     ("listing EnvironmentShares", "Trial::PartialList"),
     ("taking the lease", "every plan that ends the operator"),
-    ("renewing the lease", "every life that lasts for more than two seconds"),
+    ("renewing the lease", "every run that lasts for more than two seconds"),
     ("checking the agent", "the tests of hubs that have forgotten us"),
     ("listing identity Secrets", "the tests of rewritten hub Secrets"),
     ("deleting the identity Secret", "the tests of rewritten hub Secrets"),

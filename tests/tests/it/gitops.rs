@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result, ensure};
 use connect_crds::condition::{kind, reason};
 use connect_tests::control_plane;
 use connect_tests::hub::Hub;
-use connect_tests::tap::Tap;
+use connect_tests::recording_proxy::RecordingProxy;
 use connect_tests::wait::{SOON, eventually};
 use kube::api::ListParams;
 use serde_json::{Value, json};
@@ -103,8 +103,8 @@ async fn versions(world: &World) -> Result<Vec<(Value, Value)>> {
 async fn a_share_that_is_over_does_not_come_back() -> Result<()> {
     let cluster = control_plane::shared().await?;
     let hub = Hub::start(&cluster.folder("resurrection")?, &cluster.logs()).await?;
-    let tap = Tap::start(hub.url()).await?;
-    let world = World::at_hub("resurrection", tap.url(), hub.key_file()).await?;
+    let proxy = RecordingProxy::start(hub.url()).await?;
+    let world = World::at_hub("resurrection", proxy.url(), hub.key_file()).await?;
     let _api = world.exposed_api().await?;
     let past = tracked("past", 0, &json!({"expirationTime": "2024-01-15T10:30:00Z"})).to_string();
     for _ in 0..RESURRECTIONS {
@@ -113,15 +113,15 @@ async fn a_share_that_is_over_does_not_come_back() -> Result<()> {
         world.delete_share("past").await?;
     }
     let made: Vec<String> =
-        tap.requests().into_iter().filter(|request| request.starts_with("POST /v1/env-shares")).collect();
+        proxy.requests().into_iter().filter(|request| request.starts_with("POST /v1/env-shares")).collect();
     assert_eq!(made, [""; 0], "the hub was asked for a share");
     // The same hub does see a share that lives.
     world.apply_share("alive", json!({})).await?;
     world.share_says("alive", kind::READY, "True", reason::SHARED).await?;
     ensure!(
-        tap.requests().iter().any(|request| request.starts_with("POST /v1/env-shares")),
+        proxy.requests().iter().any(|request| request.starts_with("POST /v1/env-shares")),
         "{:?}",
-        tap.requests()
+        proxy.requests()
     );
     Ok(())
 }

@@ -22,13 +22,13 @@ use crate::world::{API, World};
 const ASK: &str = r#"exec 3<>"/dev/tcp/$CONNECT_API_HOST/$CONNECT_API_PORT"; printf 'GET /bytes/0 HTTP/1.0\r\n\r\n' >&3; head -c 5 <&3"#;
 
 /// A share of two routes, `api` and `other`, of which only the first has something behind it.
-struct Stage {
+struct Fixture {
     world: World,
     _api: Http,
     shared: Shared,
 }
 
-impl Stage {
+impl Fixture {
     async fn set(purpose: &str) -> Result<Self> {
         let world = World::start(purpose).await?;
         let api = world.exposed_api().await?;
@@ -55,10 +55,10 @@ impl Stage {
 
 #[tokio::test]
 async fn a_command_uses_the_routes_and_its_exit_code_is_ours() -> Result<()> {
-    let stage = Stage::set("join-command").await?;
-    let kubectl = stage.elsewhere()?;
+    let fixture = Fixture::set("join-command").await?;
+    let kubectl = fixture.elsewhere()?;
 
-    let asked = kubectl.run(stage.join(&["--", "bash", "-c", ASK])).await?.success()?;
+    let asked = kubectl.run(fixture.join(&["--", "bash", "-c", ASK])).await?.success()?;
     assert_eq!(asked.stdout, "HTTP/", "stdout is the command's alone: {}", asked.report());
     ensure!(asked.stderr.contains("[ok] 2 tunnel(s) active, running bash"), "{}", asked.report());
 
@@ -68,25 +68,25 @@ async fn a_command_uses_the_routes_and_its_exit_code_is_ours() -> Result<()> {
         (&["--", "no-such-program"], 127, "[x] Cannot run no-such-program: not found\n"),
         (&["--", "/etc/passwd"], 126, "[x] Cannot run /etc/passwd: permission denied\n"),
     ] {
-        let ended = kubectl.run(stage.join(words)).await?.fails_with(code)?;
+        let ended = kubectl.run(fixture.join(words)).await?.fails_with(code)?;
         ensure!(ended.stdout.is_empty() && ended.stderr.ends_with(sentence), "{}", ended.report());
     }
 
-    let piped = kubectl.run_with_input(stage.join(&["--", "cat"]), "its input is ours").await?.success()?;
+    let piped = kubectl.run_with_input(fixture.join(&["--", "cat"]), "its input is ours").await?.success()?;
     assert_eq!(piped.stdout, "its input is ours");
     Ok(())
 }
 
 #[tokio::test]
 async fn the_end_of_a_share_ends_the_command_and_all_it_started() -> Result<()> {
-    let stage = Stage::set("join-command-end").await?;
+    let fixture = Fixture::set("join-command-end").await?;
     // A child that its parent forgets, and a parent that does not want to end.
     let script =
         "trap '' TERM; (trap - TERM; exec sleep 600) & echo started $!; wait; while :; do sleep 1; done";
-    let mut joined = stage.process("stubborn", &["--", "sh", "-c", script])?;
+    let mut joined = fixture.process("stubborn", &["--", "sh", "-c", script])?;
     let child =
         joined.printed("the command has a child", PATIENTLY, |said| number_after(said, "started ")).await?;
-    plugin::revoke(&stage.world.kubectl, &stage.shared.code).await?;
+    plugin::revoke(&fixture.world.kubectl, &fixture.shared.code).await?;
     let status = joined.end(PATIENTLY).await?;
     assert_eq!(status.code(), Some(124), "{}", joined.stderr());
     let said = joined.stderr();
@@ -96,9 +96,9 @@ async fn the_end_of_a_share_ends_the_command_and_all_it_started() -> Result<()> 
 
 #[tokio::test]
 async fn signals_reach_the_command_and_nothing_stays_behind() -> Result<()> {
-    let stage = Stage::set("join-command-signal").await?;
+    let fixture = Fixture::set("join-command-signal").await?;
     let script = "sleep 600 & trap 'exit 9' TERM; echo started $!; wait";
-    let mut joined = stage.process("polite", &["--", "sh", "-c", script])?;
+    let mut joined = fixture.process("polite", &["--", "sh", "-c", script])?;
     let child =
         joined.printed("the command has a child", PATIENTLY, |said| number_after(said, "started ")).await?;
     let status = joined.terminate()?;
@@ -108,8 +108,8 @@ async fn signals_reach_the_command_and_nothing_stays_behind() -> Result<()> {
 
 #[tokio::test]
 async fn the_environment_is_printed_alone_and_only_for_the_routes_that_were_wanted() -> Result<()> {
-    let stage = Stage::set("join-env").await?;
-    let mut joined = stage.process("printing", &["--print-env", "--only", "other"])?;
+    let fixture = Fixture::set("join-env").await?;
+    let mut joined = fixture.process("printing", &["--print-env", "--only", "other"])?;
     let said = joined
         .printed("the environment", PATIENTLY, |said| said.contains("PGPORT=").then(|| said.to_owned()))
         .await?;
@@ -124,8 +124,8 @@ async fn the_environment_is_printed_alone_and_only_for_the_routes_that_were_want
     ensure!(said.contains("[ok] 1 tunnel(s) active") && !said.contains("api"), "{said}");
     assert!(joined.terminate()?.success());
 
-    let words = stage.join(&["--only", "nothing"]);
-    let wrong = stage.elsewhere()?.run(words).await?.fails_with(1)?;
+    let words = fixture.join(&["--only", "nothing"]);
+    let wrong = fixture.elsewhere()?.run(words).await?.fails_with(1)?;
     let sentence = "[x] --only names nothing, but the share has ";
     ensure!(wrong.stderr.starts_with(sentence), "{}", wrong.report());
     Ok(())
@@ -133,7 +133,7 @@ async fn the_environment_is_printed_alone_and_only_for_the_routes_that_were_want
 
 #[tokio::test]
 async fn a_terminal_shows_what_passes_and_a_pipe_is_not_flooded() -> Result<()> {
-    let stage = Stage::set("join-live").await?;
+    let fixture = Fixture::set("join-live").await?;
     let master = pty::openpt(pty::OpenptFlags::RDWR | pty::OpenptFlags::NOCTTY)?;
     pty::grantpt(&master)?;
     pty::unlockpt(&master)?;
@@ -141,7 +141,7 @@ async fn a_terminal_shows_what_passes_and_a_pipe_is_not_flooded() -> Result<()> 
     // A terminal that does not tell its width, as serial consoles do not.
     tcsetwinsize(&master, Winsize { ws_row: 0, ws_col: 0, ws_xpixel: 0, ws_ypixel: 0 })?;
     let slave = File::options().read(true).write(true).open(name.to_str()?)?;
-    let mut joined = tokio::process::Command::from(stage.elsewhere()?.command(stage.join(&[])))
+    let mut joined = tokio::process::Command::from(fixture.elsewhere()?.command(fixture.join(&[])))
         .stdin(std::process::Stdio::null())
         .stdout(std::process::Stdio::null())
         .stderr(slave)
@@ -169,7 +169,7 @@ async fn a_terminal_shows_what_passes_and_a_pipe_is_not_flooded() -> Result<()> 
     ensure!(last.contains("\u{1b}[2A\u{1b}[J"), "two lines are drawn over: {last:?}");
     joined.kill().await?;
 
-    let alice = Teammate::join(&stage.world.kubectl, "alice", &stage.shared.join, &[API]).await?;
+    let alice = Teammate::join(&fixture.world.kubectl, "alice", &fixture.shared.join, &[API]).await?;
     download(alice.address(API)?, "/bytes/3", |_| {}).await?.checksum()?;
     let said = alice.said();
     ensure!(!said.contains('↓') && !said.contains('\u{1b}'), "{said}");
@@ -205,8 +205,8 @@ async fn a_join_outlives_its_hub_and_says_so_in_a_line_each_way() -> Result<()> 
 
 #[tokio::test]
 async fn ports_are_on_both_loopbacks_or_where_they_were_asked_for() -> Result<()> {
-    let stage = Stage::set("join-address").await?;
-    let alice = Teammate::join(&stage.world.kubectl, "alice", &stage.shared.join, &[API]).await?;
+    let fixture = Fixture::set("join-address").await?;
+    let alice = Teammate::join(&fixture.world.kubectl, "alice", &fixture.shared.join, &[API]).await?;
     let SocketAddr::V4(usual) = alice.address(API)? else { bail!("a teammate uses IPv4") };
     let expected = download(usual.into(), "/bytes/1", |_| {}).await?.checksum()?.to_owned();
     // A machine without IPv6 has one loopback.
@@ -217,7 +217,7 @@ async fn ports_are_on_both_loopbacks_or_where_they_were_asked_for() -> Result<()
 
     // 127.0.0.0/8 is this machine, too, and what is bound to another of its addresses is not reached by this one.
     let words = ["--only", API, "--address", "127.0.0.2"];
-    let mut elsewhere = stage.process("elsewhere", &words)?;
+    let mut elsewhere = fixture.process("elsewhere", &words)?;
     let port = elsewhere
         .printed("the port at that address", PATIENTLY, |said| number_after(said, "[ok] api → 127.0.0.2:"))
         .await?;
@@ -229,8 +229,8 @@ async fn ports_are_on_both_loopbacks_or_where_they_were_asked_for() -> Result<()
     assert_eq!(listeners(elsewhere.id())?, 1, "and nowhere else");
     assert!(elsewhere.terminate()?.success());
 
-    let words = stage.join(&["--address", "192.0.2.1"]);
-    let wrong = stage.elsewhere()?.run(words).await?.fails_with(1)?;
+    let words = fixture.join(&["--address", "192.0.2.1"]);
+    let wrong = fixture.elsewhere()?.run(words).await?.fails_with(1)?;
     ensure!(
         wrong.stderr.contains("[x] Cannot listen on a port for ")
             && wrong.stderr.ends_with("Check --address: it must be an address of this machine.\n"),

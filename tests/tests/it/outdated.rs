@@ -24,7 +24,7 @@ async fn a_definition_that_lacks_a_field_is_said_on_its_objects_until_it_is_mend
         .await?;
     let namespace = Namespace::create(&cluster, "outdated").await?;
     let operator = Operator::start(Setup {
-        site: cluster.operators_site(namespace.name())?,
+        access: cluster.operator_access(namespace.name())?,
         hub: HubChoice::Embedded,
         namespace: namespace.name().to_owned(),
         watched: vec![namespace.name().to_owned()],

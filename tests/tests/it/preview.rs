@@ -25,7 +25,7 @@ const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../.github/actions/pr
 const PIPELINE: &str = "pipeline";
 
 /// A cluster with a pull request's environment, as the chart makes it, and the forge.
-struct Stage {
+struct Fixture {
     world: World,
     forge: Forge,
     kubectl: Kubectl,
@@ -38,7 +38,7 @@ struct Ended {
     said: String,
 }
 
-impl Stage {
+impl Fixture {
     async fn set(purpose: &str, kind: &'static str) -> Result<Self> {
         for tool in ["jq", "curl"] {
             toolchain::script_tool(tool).await?;
@@ -109,9 +109,9 @@ impl Stage {
 
 #[tokio::test]
 async fn a_pull_request_from_its_opening_to_its_end() -> Result<()> {
-    let stage = Stage::set("pull-request", "github").await?;
-    let opened = stage.comment_after("share").await?;
-    let (code, end) = stage.code_and_end().await?;
+    let fixture = Fixture::set("pull-request", "github").await?;
+    let opened = fixture.comment_after("share").await?;
+    let (code, end) = fixture.code_and_end().await?;
     ensure!(
         opened.starts_with("<!-- preview by private-connect -->\n### Environment share PR-7\n"),
         "{opened}"
@@ -119,62 +119,62 @@ async fn a_pull_request_from_its_opening_to_its_end() -> Result<()> {
     ensure!(opened.contains("| api | Auto | `localhost:8080` |") && !opened.contains(&code), "{opened}");
 
     // Pushed: the same share and comment, and a later end.
-    stage.comment_after("share").await?;
-    let (same, later) = stage.code_and_end().await?;
-    ensure!(same == code && later >= end && stage.shares().await? == 1, "{same} {later}");
+    fixture.comment_after("share").await?;
+    let (same, later) = fixture.code_and_end().await?;
+    ensure!(same == code && later >= end && fixture.shares().await? == 1, "{same} {later}");
 
     // The forge is away: nothing is made of that, and nothing ended.
-    stage.forge.learn(|known| known.is_down = true);
-    ensure!(!stage.run("share").await?.succeeded, "nobody was told that the forge refuses");
-    stage.forge.learn(|known| known.is_down = false);
-    assert_eq!(stage.code_and_end().await?.0, code);
+    fixture.forge.learn(|known| known.is_down = true);
+    ensure!(!fixture.run("share").await?.succeeded, "nobody was told that the forge refuses");
+    fixture.forge.learn(|known| known.is_down = false);
+    assert_eq!(fixture.code_and_end().await?.0, code);
 
     // Closed, and closed again.
-    stage.forge.learn(|known| known.states = vec!["closed"]);
+    fixture.forge.learn(|known| known.states = vec!["closed"]);
     for _ in 0..2 {
-        let closed = stage.comment_after("end").await?;
+        let closed = fixture.comment_after("end").await?;
         ensure!(closed.ends_with("The share of this environment has ended."), "{closed}");
-        assert_eq!(stage.shares().await?, 0);
+        assert_eq!(fixture.shares().await?, 0);
     }
     // A push that comes after the close shares nothing.
-    stage.comment_after("share").await?;
-    assert_eq!(stage.shares().await?, 0);
+    fixture.comment_after("share").await?;
+    assert_eq!(fixture.shares().await?, 0);
 
     // Re-opened, in a repository that has become private.
-    stage.forge.learn(|known| (known.states, known.is_private) = (vec!["open"], true));
-    let reopened = stage.comment_after("share").await?;
-    let (new, _) = stage.code_and_end().await?;
+    fixture.forge.learn(|known| (known.states, known.is_private) = (vec!["open"], true));
+    let reopened = fixture.comment_after("share").await?;
+    let (new, _) = fixture.code_and_end().await?;
     ensure!(new != code && reopened.contains(&format!("kubectl connect join {new}")), "{reopened}");
 
     // A share that somebody has revoked is made anew by the next push.
-    plugin::revoke(&stage.world.kubectl, "pr-7").await?;
-    stage.comment_after("share").await?;
-    ensure!(stage.code_and_end().await?.0 != new, "the code is the old one");
+    plugin::revoke(&fixture.world.kubectl, "pr-7").await?;
+    fixture.comment_after("share").await?;
+    ensure!(fixture.code_and_end().await?.0 != new, "the code is the old one");
 
     // Closed while the share is made.
-    stage.comment_after("end").await?;
-    stage.forge.learn(|known| known.states = vec!["open", "closed"]);
-    let closed = stage.comment_after("share").await?;
+    fixture.comment_after("end").await?;
+    fixture.forge.learn(|known| known.states = vec!["open", "closed"]);
+    let closed = fixture.comment_after("share").await?;
     ensure!(closed.ends_with("The share of this environment has ended."), "{closed}");
-    assert_eq!(stage.shares().await?, 0);
+    assert_eq!(fixture.shares().await?, 0);
     Ok(())
 }
 
 #[tokio::test]
 async fn a_merge_request_is_shared_and_its_end_is_told() -> Result<()> {
-    let stage = Stage::set("merge-request", "gitlab").await?;
+    let fixture = Fixture::set("merge-request", "gitlab").await?;
     // Nothing to end, and nothing to say.
-    let ended = stage.run("end").await?;
-    ensure!(ended.succeeded && stage.forge.own().is_empty(), "{}", ended.said);
+    let ended = fixture.run("end").await?;
+    ensure!(ended.succeeded && fixture.forge.own().is_empty(), "{}", ended.said);
     for _ in 0..2 {
-        let shared = stage.comment_after("share").await?;
+        let shared = fixture.comment_after("share").await?;
         ensure!(shared.contains("### Environment share PR-7"), "{shared}");
     }
-    stage.code_and_end().await?;
-    let ended = stage.comment_after("end").await?;
+    fixture.code_and_end().await?;
+    let ended = fixture.comment_after("end").await?;
     ensure!(ended.ends_with("The share of this environment has ended."), "{ended}");
-    assert_eq!(stage.shares().await?, 0);
-    let wrong = stage.run("frob").await?;
+    assert_eq!(fixture.shares().await?, 0);
+    let wrong = fixture.run("frob").await?;
     ensure!(!wrong.succeeded && wrong.said == "usage: preview.sh share|end\n", "{}", wrong.said);
     Ok(())
 }

@@ -47,14 +47,14 @@ async fn a_leader_that_is_asked_to_end_hands_over_at_once() -> Result<()> {
 
 #[tokio::test]
 async fn a_frozen_leader_is_replaced_and_does_nothing_when_it_thaws() -> Result<()> {
-    let (mut world, second, alice, code) = two("thawed").await?;
+    let (mut world, second, alice, code) = two("resumed").await?;
     world.operator.process().freeze()?;
-    let mut thawed = std::mem::replace(&mut world.operator, second.leads().await?);
+    let mut resumed = std::mem::replace(&mut world.operator, second.leads().await?);
     reaches_again(&alice).await?;
 
-    thawed.process().thaw()?;
-    let ended = thawed.process().end(PATIENTLY).await?;
-    let said = thawed.process().stderr();
+    resumed.process().resume()?;
+    let ended = resumed.process().end(PATIENTLY).await?;
+    let said = resumed.process().stderr();
     let last = said.lines().rev().take(20).collect::<Vec<_>>().join("\n");
     ensure!(!ended.success(), "it ended with {ended}, as if nothing had happened:\n{last}");
     goes_on(&world, &alice, &code).await

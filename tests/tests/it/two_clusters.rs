@@ -61,7 +61,7 @@ impl Side {
     ) -> Result<Self> {
         let HubChoice::At { key_file, .. } = hub.clone() else { bail!("the hub is another process") };
         let operator = Operator::start(Setup {
-            site: cluster.operators_site(namespace)?,
+            access: cluster.operator_access(namespace)?,
             hub,
             namespace: namespace.to_owned(),
             watched: vec![namespace.to_owned()],

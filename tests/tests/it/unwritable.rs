@@ -6,7 +6,7 @@ use connect_crds::condition::{self, kind, reason};
 use connect_crds::{EnvironmentShare, ROTATE_ANNOTATION};
 use connect_tests::control_plane;
 use connect_tests::hub::Hub;
-use connect_tests::tap::Tap;
+use connect_tests::recording_proxy::RecordingProxy;
 use connect_tests::vendor_hub::VendorHub;
 use connect_tests::wait::{PATIENTLY, SOON, eventually};
 use reqwest::StatusCode;
@@ -60,17 +60,17 @@ impl<'a> Policy<'a> {
 }
 
 /// A world whose calls to its hub are seen.
-async fn tapped(purpose: &str) -> Result<(World, Hub, Tap)> {
+async fn tapped(purpose: &str) -> Result<(World, Hub, RecordingProxy)> {
     let cluster = control_plane::shared().await?;
     let hub = Hub::start(&cluster.folder(purpose)?, &cluster.logs()).await?;
-    let tap = Tap::start(hub.url()).await?;
-    let world = World::at_hub(purpose, tap.url(), hub.key_file()).await?;
-    Ok((world, hub, tap))
+    let proxy = RecordingProxy::start(hub.url()).await?;
+    let world = World::at_hub(purpose, proxy.url(), hub.key_file()).await?;
+    Ok((world, hub, proxy))
 }
 
 /// How often a share was opened at the hub, and closed.
-fn opened_and_closed(tap: &Tap) -> (usize, usize) {
-    let requests = tap.requests();
+fn opened_and_closed(proxy: &RecordingProxy) -> (usize, usize) {
+    let requests = proxy.requests();
     let count = |wanted: &str| requests.iter().filter(|request| *request == wanted).count();
     (count("POST /v1/env-shares"), count("DELETE /v1/env-shares/:id"))
 }
@@ -98,11 +98,11 @@ fn made(kind: &str, name: &str, more: &Value) -> String {
 
 #[tokio::test]
 async fn at_the_beginning_every_refusal_is_said_and_nothing_is_open_at_the_hub() -> Result<()> {
-    let (world, _hub, tap) = tapped("unwritable").await?;
+    let (world, _hub, proxy) = tapped("unwritable").await?;
     let _api = world.exposed_api().await?;
     world.apply_share("first", json!({})).await?;
     world.share_says("first", kind::READY, "True", reason::SHARED).await?;
-    let before = opened_and_closed(&tap);
+    let before = opened_and_closed(&proxy);
 
     world.kubectl.apply(&made("Secret", "taken-share-code", &json!({"stringData": {"mine": "1"}}))).await?;
     let code = json!({"type": "connect.privateconnect.co/share-code", "stringData": {"code": "abcdefghjk"}});
@@ -137,7 +137,11 @@ async fn at_the_beginning_every_refusal_is_said_and_nothing_is_open_at_the_hub()
     world.apply_share("quota", json!({})).await?;
     says_so(&world, "quota", "exceeded quota: none").await?;
     rows.push(("quota", json!({}), ""));
-    assert_eq!(opened_and_closed(&tap), before, "the hub was asked for a share of which nobody has the code");
+    assert_eq!(
+        opened_and_closed(&proxy),
+        before,
+        "the hub was asked for a share of which nobody has the code"
+    );
     let told = world.events(reason::SECRET_NOT_WRITABLE).await?;
     assert_eq!(told.len(), rows.len(), "{told:?}");
 
@@ -183,13 +187,13 @@ async fn joinable(world: &World, name: &str) -> Result<String> {
 
 #[tokio::test]
 async fn a_refusal_that_no_trial_shows_closes_at_the_hub_what_was_opened() -> Result<()> {
-    let (world, _hub, tap) = tapped("no-trial").await?;
+    let (world, _hub, proxy) = tapped("no-trial").await?;
     let _api = world.exposed_api().await?;
     let only_trials = "has(request.dryRun) && request.dryRun";
     let policy = Policy::start(&world, "real", only_trials).await?;
     world.apply_share("demo", json!({})).await?;
     says_so(&world, "demo", "no codes here").await?;
-    let (opened, closed) = opened_and_closed(&tap);
+    let (opened, closed) = opened_and_closed(&proxy);
     ensure!(opened > 0, "it was not tried");
     ensure!(opened == closed, "opened {opened} times, closed {closed} times");
     policy.end().await?;
@@ -288,7 +292,7 @@ async fn a_renewal_that_cannot_be_written_is_joinable_until_the_old_code_ends() 
 
 #[tokio::test]
 async fn an_operator_that_may_not_add_its_finalizer_says_so_and_tells_the_hub_nothing() -> Result<()> {
-    let (world, _hub, tap) = tapped("no-finalizer").await?;
+    let (world, _hub, proxy) = tapped("no-finalizer").await?;
     let name = world.namespace.name();
     let policy = json!({"apiVersion": "v1", "kind": "List", "items": [
         {"apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicy", "metadata": {"name": name},
@@ -318,6 +322,6 @@ async fn an_operator_that_may_not_add_its_finalizer_says_so_and_tells_the_hub_no
         "{ready:?}"
     );
     ensure!(!condition::is_true(&conditions, kind::ACTIVE), "{conditions:?}");
-    assert_eq!(opened_and_closed(&tap), (0, 0));
+    assert_eq!(opened_and_closed(&proxy), (0, 0));
     joinable(&world, "demo").await.map(drop)
 }

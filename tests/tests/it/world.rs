@@ -78,7 +78,7 @@ impl World {
         let cluster = control_plane::shared().await?;
         let namespace = Namespace::create(cluster, purpose).await?;
         let operator = Operator::start(Setup {
-            site: cluster.operators_site(namespace.name())?,
+            access: cluster.operator_access(namespace.name())?,
             hub: choice,
             namespace: namespace.name().to_owned(),
             watched: vec![namespace.name().to_owned()],

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use connect_crds::{EMBEDDED_HUB_SECRET, IDENTITY_SECRET, Mark, Signature, secret_key};
+use connect_crds::{EMBEDDED_HUB_SECRET, IDENTITY_SECRET, ShareMarker, Signature, secret_key};
 use connect_hub::client::{Client, ClientOptions, ShareRow};
 use connect_hub::tls;
 use connect_hub::url::{HubUrl, InsecureHttp};
@@ -39,16 +39,16 @@ pub(super) async fn look(cluster: &Cluster, settings: &DoctorSettings, hubs: &BT
         Ok(objects) => objects,
         Err(failure) => return Check { result: Result::Warning, ..Check::of(&failure) },
     };
-    let owned = objects.iter().filter_map(|share| Some(Mark::of(&share.uid()?))).collect();
+    let owned = objects.iter().filter_map(|share| Some(ShareMarker::of(&share.uid()?))).collect();
     judge(&rows, &owned)
 }
 
-fn judge(rows: &[ShareRow], owned: &BTreeSet<Mark>) -> Check {
-    let name = |row: &ShareRow| Mark::shown(row.name.as_deref().unwrap_or_default()).to_owned();
-    let is_owned = |mark: &Mark| owned.iter().any(|whole| mark.may_be(whole));
+fn judge(rows: &[ShareRow], owned: &BTreeSet<ShareMarker>) -> Check {
+    let name = |row: &ShareRow| ShareMarker::shown(row.name.as_deref().unwrap_or_default()).to_owned();
+    let is_owned = |marker: &ShareMarker| owned.iter().any(|whole| marker.may_be(whole));
     let is_orphan = |row: &&ShareRow| {
         let signature = Signature::of_row(row.idempotency_key.as_deref(), row.name.as_deref());
-        signature.is_none_or(|signature| !is_owned(&signature.mark))
+        signature.is_none_or(|signature| !is_owned(&signature.marker))
     };
     let orphans: Vec<String> = rows
         .iter()

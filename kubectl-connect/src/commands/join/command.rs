@@ -16,7 +16,7 @@ use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::environment::Variables;
-use super::news::News;
+use super::notices::Notices;
 use super::view;
 use crate::failure::{Exit, Failure, Outcome, words_of};
 use crate::interrupt::{Signal, Signals};
@@ -61,7 +61,7 @@ pub async fn run(
     let mut signals = Signals::listen()?;
     let mut running = Running::start(words, variables)?;
     let mut killed_at = None;
-    let mut news = News::default();
+    let mut notices = Notices::default();
     loop {
         let event = tokio::select! {
             status = running.child.wait() => {
@@ -86,7 +86,7 @@ pub async fn run(
             running.end().await;
             return Err(share_ended(reason));
         }
-        if let Some(line) = news.line(&event, clock.now()) {
+        if let Some(line) = notices.line(&event, clock.now()) {
             printer.talk(&line);
         }
     }

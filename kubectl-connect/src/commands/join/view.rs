@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use connect_crds::Mark;
+use connect_crds::ShareMarker;
 use connect_hub::client::JoinedShare;
 use connect_hub::join::{BoundRoute, JoinEnd, JoinEvent};
 use jiff::Timestamp;
@@ -22,7 +22,7 @@ pub const MONGO_DIRECT: &str = "/?directConnection=true";
 pub fn connected(share: &JoinedShare, now: Timestamp, rounds: bool) -> String {
     let mut text = "[ok] Connected to shared environment!\n\n".to_owned();
     // What is behind it is the operator's.
-    let name = share.name.as_deref().map(Mark::shown);
+    let name = share.name.as_deref().map(ShareMarker::shown);
     if let Some(name) = name.filter(|name| !name.is_empty()) {
         text.push_str(&format!("  Name: {}\n", Clean::new(name)));
     }

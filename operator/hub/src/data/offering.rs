@@ -13,16 +13,16 @@ use tracing::{debug, warn};
 use super::connect::{ConnectError, Connection, Connector, Role};
 use super::frame::{Kind, Malformed, Open, Ready, Refused, RefusedCode};
 use super::keys::Keys;
-use super::pump::{self, Outcome};
+use super::pump::{self, RelayEnd};
 use super::reader::ReadError;
 use crate::agent;
 use crate::backoff::Backoff;
 use crate::e2e::{Offer, Side};
 use crate::pump::Meter;
 use crate::tunnel::Limits;
-use crate::tunnel::link::{self, Open as OpenStream};
+use crate::tunnel::link::{self, OpenConnection};
 use crate::tunnel::links::Links;
-use crate::tunnel::routes::{Dial, Leash, Routes};
+use crate::tunnel::routes::{ConnectionGuard, Dial, Routes};
 use crate::tunnel::stats::{RefusedDial, Stats, count};
 
 /// Connections that wait at the hub: a browser's burst of streams begins without a round trip for each.
@@ -190,13 +190,13 @@ impl Offering {
             self.routes.admit(service_id).map_err(RefusedDial::from)
         };
         let connected = match admitted {
-            Ok((dial, leash)) => {
-                let reached = reach(connection, &dial, &leash).await;
-                reached.map(|stream| (stream, dial, leash))
+            Ok((dial, guard)) => {
+                let reached = reach(connection, &dial, &guard).await;
+                reached.map(|stream| (stream, dial, guard))
             }
             Err(why) => Err(why),
         };
-        let (stream, dial, leash) = match connected {
+        let (stream, dial, guard) = match connected {
             Ok(connected) => connected,
             Err(why) => return self.refuse(connection, &connection_id, why).await,
         };
@@ -207,20 +207,20 @@ impl Offering {
         if connection.send(Kind::Ready, &ready).await.is_err() {
             return Answered::Stop;
         }
-        let _open = OpenStream::new(&self.stats);
-        count(&leash.traffic().opened, 1);
+        let _open = OpenConnection::new(&self.stats);
+        count(&guard.traffic().opened, 1);
         count(&self.stats.encrypted, u64::from(ready.public_key.is_some()));
         let meter = Meter {
             from_hub: &self.stats.bytes_in,
             to_hub: &self.stats.bytes_out,
-            route: Some(leash.traffic()),
+            route: Some(guard.traffic()),
         };
-        let outcome = pump::run(stream, connection, keys, leash.pass(), meter).await;
+        let outcome = pump::run(stream, connection, keys, guard.pass(), meter).await;
         debug!(link = connection_id, service = dial.name, %outcome, "stream ended");
         match outcome {
-            Outcome::Done => Answered::GoOn,
-            Outcome::Broken(_) | Outcome::Forbidden => Answered::Stop,
-            Outcome::Lost(error) => {
+            RelayEnd::Done => Answered::GoOn,
+            RelayEnd::Broken(_) | RelayEnd::Forbidden => Answered::Stop,
+            RelayEnd::Lost(error) => {
                 if matches!(error, ReadError::Malformed(_)) {
                     count(&self.stats.malformed, 1);
                 }
@@ -248,11 +248,15 @@ fn agree(public_key: Option<&str>, connection_id: &str) -> Result<(Keys, Ready),
 }
 
 /// Connects to the service; when that takes long, the joiner hears that somebody is at it.
-async fn reach(connection: &mut Connection, dial: &Dial, leash: &Leash) -> Result<TcpStream, RefusedDial> {
+async fn reach(
+    connection: &mut Connection,
+    dial: &Dial,
+    guard: &ConnectionGuard,
+) -> Result<TcpStream, RefusedDial> {
     let mut reaching = std::pin::pin!(async {
         tokio::select! {
             biased;
-            () = leash.cut() => Err(RefusedDial::ShareEnded),
+            () = guard.cut() => Err(RefusedDial::ShareEnded),
             connected = link::connect(&dial.targets) => connected,
         }
     });

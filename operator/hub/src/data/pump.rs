@@ -27,7 +27,7 @@ const TURN: u32 = 4;
 
 /// How a stream went.
 #[derive(Debug)]
-pub(super) enum Outcome {
+pub(super) enum RelayEnd {
     /// Both directions ended in order; the data connection can carry another stream.
     Done,
     /// The TCP stream broke.
@@ -39,11 +39,11 @@ pub(super) enum Outcome {
 }
 
 /// Why one direction did not end in order.
-type Direction = Result<(), Outcome>;
+type Direction = Result<(), RelayEnd>;
 
-// === impl Outcome ===
+// === impl RelayEnd ===
 
-impl fmt::Display for Outcome {
+impl fmt::Display for RelayEnd {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Done => f.write_str("done"),
@@ -62,7 +62,7 @@ pub(super) async fn run(
     keys: Keys,
     pass: &Pass,
     meter: Meter<'_>,
-) -> Outcome {
+) -> RelayEnd {
     let Keys { seal, unseal } = keys;
     let Connection { reader, writer } = connection;
     let (read, write) = stream.split();
@@ -75,14 +75,14 @@ pub(super) async fn run(
     };
     let outcome = tokio::select! {
         biased;
-        () = pass.token().cancelled() => Outcome::Forbidden,
+        () = pass.token().cancelled() => RelayEnd::Forbidden,
         both = both => match both {
-            Ok(_) => Outcome::Done,
-            Err(_) if !pass.holds() => Outcome::Forbidden,
+            Ok(_) => RelayEnd::Done,
+            Err(_) if !pass.holds() => RelayEnd::Forbidden,
             Err(outcome) => outcome,
         },
     };
-    if matches!(outcome, Outcome::Done) {
+    if matches!(outcome, RelayEnd::Done) {
         pump::linger(stream).await;
     }
     outcome
@@ -102,11 +102,11 @@ async fn outward(
     loop {
         let chunk = tokio::select! {
             biased;
-            chunk = read_chunk(&mut read) => Some(chunk.map_err(Outcome::Broken)?),
+            chunk = read_chunk(&mut read) => Some(chunk.map_err(RelayEnd::Broken)?),
             () = quiet.as_mut() => None,
         };
         if !pass.holds() {
-            return Err(Outcome::Forbidden);
+            return Err(RelayEnd::Forbidden);
         }
         let Some((mut buffer, length)) = chunk else {
             // What was written meanwhile has put the ping off.
@@ -158,9 +158,9 @@ async fn inward<R: AsyncRead + Unpin>(
 ) -> Direction {
     let mut turn = 0;
     loop {
-        let (kind, payload) = reader.next().await.map_err(Outcome::Lost)?;
+        let (kind, payload) = reader.next().await.map_err(RelayEnd::Lost)?;
         if !pass.holds() {
-            return Err(Outcome::Forbidden);
+            return Err(RelayEnd::Forbidden);
         }
         match kind {
             Kind::Data => {
@@ -194,7 +194,7 @@ async fn unwanted<R: AsyncRead + Unpin>(
     if sent_all {
         let _ = timeout(LINGER, ends).await; // whoever goes on sending is reset
     }
-    Err(Outcome::Broken(error))
+    Err(RelayEnd::Broken(error))
 }
 
 async fn take_turns(turn: &mut u32) {
@@ -205,12 +205,12 @@ async fn take_turns(turn: &mut u32) {
     }
 }
 
-fn malformed(error: Malformed) -> Outcome {
-    Outcome::Lost(error.into())
+fn malformed(error: Malformed) -> RelayEnd {
+    RelayEnd::Lost(error.into())
 }
 
-fn lost(error: io::Error) -> Outcome {
-    Outcome::Lost(ReadError::Broken(error))
+fn lost(error: io::Error) -> RelayEnd {
+    RelayEnd::Lost(ReadError::Broken(error))
 }
 
 #[cfg(test)]
@@ -266,7 +266,7 @@ mod tests {
             taker.take_back();
         };
         let (ended, ()) = tokio::join!(outward, hears);
-        assert!(matches!(ended, Err(Outcome::Forbidden)), "{ended:?}");
+        assert!(matches!(ended, Err(RelayEnd::Forbidden)), "{ended:?}");
         assert_eq!(counter.load(Ordering::Relaxed), 0, "pings are no bytes of the stream");
     }
 
@@ -296,7 +296,7 @@ mod tests {
             taker.take_back();
         };
         let (ended, ()) = tokio::join!(outward, hears);
-        assert!(matches!(ended, Err(Outcome::Forbidden)), "{ended:?}");
+        assert!(matches!(ended, Err(RelayEnd::Forbidden)), "{ended:?}");
     }
 
     #[tokio::test]
@@ -331,7 +331,7 @@ mod tests {
             copied = taken => panic!("the stream is there and has ended: {copied:?}"),
         };
         assert!(
-            matches!(&ended, Err(Outcome::Broken(error)) if error.kind() == io::ErrorKind::PermissionDenied),
+            matches!(&ended, Err(RelayEnd::Broken(error)) if error.kind() == io::ErrorKind::PermissionDenied),
             "{ended:?}"
         );
     }

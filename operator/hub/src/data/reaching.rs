@@ -14,7 +14,7 @@ use uuid::Uuid;
 use super::connect::{ConnectError, Connection, Connector, PING_EVERY, Role};
 use super::frame::{self, Kind, Malformed, Open, Ready, Refused, RefusedCode};
 use super::keys::Keys;
-use super::pump::{self, Outcome};
+use super::pump::{self, RelayEnd};
 use super::reader::ReadError;
 use crate::agent;
 use crate::backoff::Backoff;
@@ -182,7 +182,7 @@ impl Opened {
         let Self { shared, service_id, mut connection, keys } = self;
         let outcome = pump::run(stream, &mut connection, keys, pass, meter).await;
         debug!(service = %service_id, %outcome, "stream ended");
-        if matches!(outcome, Outcome::Done) {
+        if matches!(outcome, RelayEnd::Done) {
             shared.lock().keep(service_id, connection);
         }
     }

@@ -20,7 +20,7 @@ use super::{JoinEvent, LocalRoute};
 use crate::data::NotReached;
 use crate::permission::{Pass, Permission};
 use crate::protocol::{ReachConnect, Reached};
-use crate::pump::{self, Agreed, AtEnd, JOINER, Keys, Lane, Meter, Peer};
+use crate::pump::{self, Agreed, AtEnd, ConnectionEvents, JOINER, Keys, Meter, Peer};
 use crate::tunnel::budget::{InboxRx, Item, inbox};
 
 /// How long a new connection waits for the hub to be back.
@@ -130,15 +130,15 @@ impl Connections {
         let registration = live.links.register(connection_id.clone(), inbox_tx);
         let peer = reach(live, &connection_id, route.service_id).await?;
         let at_end = if live.half_close { AtEnd::Finish } else { AtEnd::CloseAfter(LATE_BYTES) };
-        let lane = Lane::new(live.emitter.clone(), JOINER, connection_id, at_end);
+        let events = ConnectionEvents::new(live.emitter.clone(), JOINER, connection_id, at_end);
         let agreed = match ready(&mut inbox).await {
-            Ok(()) => agree(live, &lane, &mut inbox, route.service_id, peer).await,
+            Ok(()) => agree(live, &events, &mut inbox, route.service_id, peer).await,
             Err(reason) => Err(reason),
         };
         let keys = match agreed {
             Ok(keys) => keys,
             Err(reason) => {
-                let _ = lane.close().await; // a hub that gave up has forgotten it already
+                let _ = events.close().await; // a hub that gave up has forgotten it already
                 return Err(reason);
             }
         };
@@ -147,10 +147,10 @@ impl Connections {
         }
         let _counted = self.counters.opened();
         let meter = Meter { from_hub: &self.counters.from_hub, to_hub: &self.counters.to_hub, route: None };
-        let outcome = pump::run(stream, inbox, &lane, keys, pass, meter, registration).await;
-        debug!(link = lane.connection_id(), route = route.name, %outcome, "connection ended");
-        if matches!(outcome, pump::Outcome::GivenUp | pump::Outcome::Forbidden) {
-            let _ = lane.close().await; // a hub that is gone has closed it already
+        let outcome = pump::run(stream, inbox, &events, keys, pass, meter, registration).await;
+        debug!(link = events.connection_id(), route = route.name, %outcome, "connection ended");
+        if matches!(outcome, pump::PumpEnd::GivenUp | pump::PumpEnd::Forbidden) {
+            let _ = events.close().await; // a hub that is gone has closed it already
         }
         Ok(())
     }
@@ -189,13 +189,13 @@ async fn reach(live: &Live, connection_id: &str, service_id: Uuid) -> Result<Pee
 /// Settles with the other end whether the connection is encrypted.
 async fn agree(
     live: &Live,
-    lane: &Lane,
+    events: &ConnectionEvents,
     inbox: &mut InboxRx,
     service_id: Uuid,
     peer: Peer,
 ) -> Result<Option<Keys>, String> {
     let peer = live.peers.known(service_id, peer);
-    match pump::offer(lane, inbox, peer).await {
+    match pump::offer(events, inbox, peer).await {
         Ok(Agreed::Sealed(keys)) => {
             live.peers.encrypts(service_id);
             Ok(Some(keys))

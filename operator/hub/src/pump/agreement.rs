@@ -10,7 +10,7 @@ use thiserror::Error;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::{Keys, Lane};
+use super::{ConnectionEvents, Keys};
 use crate::e2e::{E2eError, Handshake, Offer, Side};
 use crate::socketio::EmitError;
 use crate::tunnel::budget::{InboxRx, Item};
@@ -79,12 +79,16 @@ impl From<Option<bool>> for Peer {
 }
 
 /// The joiner's part. Nothing may have been sent before.
-pub(crate) async fn offer(lane: &Lane, inbox: &mut InboxRx, peer: Peer) -> Result<Agreed, NotAgreed> {
+pub(crate) async fn offer(
+    events: &ConnectionEvents,
+    inbox: &mut InboxRx,
+    peer: Peer,
+) -> Result<Agreed, NotAgreed> {
     if peer == Peer::Unable {
         return Ok(Agreed::Plain);
     }
     let offer = Offer::generate();
-    lane.shake_hands(&Handshake::Init { pubkey: offer.public_key() }).await?;
+    events.shake_hands(&Handshake::Init { pubkey: offer.public_key() }).await?;
     let patience = if peer == Peer::Unknown { HANDSHAKE_TIMEOUT } else { ABLE_TIMEOUT };
     let answer = match timeout(patience, first_word(inbox, peer)).await {
         Ok(Some(answer)) => answer?,
@@ -93,12 +97,12 @@ pub(crate) async fn offer(lane: &Lane, inbox: &mut InboxRx, peer: Peer) -> Resul
         Err(_) => return Err(NotAgreed::Silent),
     };
     let Handshake::Accept { pubkey } = answer else { return Err(E2eError::Handshake.into()) };
-    Ok(Agreed::Sealed(offer.agree(&pubkey, lane.connection_id(), Side::Joiner)?))
+    Ok(Agreed::Sealed(offer.agree(&pubkey, events.connection_id(), Side::Joiner)?))
 }
 
 /// The exposer's part: the keys, or none for a connection in plain.
 pub(crate) async fn answer(
-    lane: &Lane,
+    events: &ConnectionEvents,
     inbox: &mut InboxRx,
     stream: &TcpStream,
     peer: Peer,
@@ -119,8 +123,8 @@ pub(crate) async fn answer(
     let Handshake::Init { pubkey } = word? else { return Err(E2eError::Handshake.into()) };
     let offer = Offer::generate();
     let accept = Handshake::Accept { pubkey: offer.public_key() };
-    let keys = offer.agree(&pubkey, lane.connection_id(), Side::Exposer)?;
-    lane.shake_hands(&accept).await?;
+    let keys = offer.agree(&pubkey, events.connection_id(), Side::Exposer)?;
+    events.shake_hands(&accept).await?;
     Ok(Some(keys))
 }
 

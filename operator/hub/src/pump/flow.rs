@@ -8,7 +8,7 @@ use bytes::{Bytes, BytesMut};
 use tokio::io::AsyncWriteExt;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
 
-use super::lane::{Lane, MAX_CHUNK_BYTES};
+use super::events::{ConnectionEvents, MAX_CHUNK_BYTES};
 use crate::e2e::{NONCE_BYTES, OVERHEAD_BYTES, Opener, Sealer, Side};
 use crate::permission::Guarded;
 use crate::socketio::Utf8Bytes;
@@ -22,7 +22,7 @@ thread_local! {
 /// Where bytes for the hub come from.
 pub(super) struct Source<'a> {
     pub(super) read: ReadHalf<'a>,
-    pub(super) lane: &'a Lane,
+    pub(super) events: &'a ConnectionEvents,
     pub(super) sealer: Option<Sealer>,
 }
 
@@ -38,18 +38,18 @@ pub(super) struct Sink<'a> {
 impl Source<'_> {
     /// Reads one chunk into its frame; `None` at the end of the stream.
     pub(super) fn frame(&mut self) -> io::Result<Option<(Utf8Bytes, usize)>> {
-        let Self { read, lane, sealer } = self;
+        let Self { read, events, sealer } = self;
         CHUNK.with_borrow_mut(|buffer| {
             let Some(sealer) = sealer else {
-                let len = read.try_read(&mut buffer[..lane.chunk_bytes])?;
-                return Ok((len > 0).then(|| (lane.frames.frame(&buffer[..len]), len)));
+                let len = read.try_read(&mut buffer[..events.chunk_bytes])?;
+                return Ok((len > 0).then(|| (events.frames.frame(&buffer[..len]), len)));
             };
-            let text = NONCE_BYTES..NONCE_BYTES + lane.chunk_bytes - OVERHEAD_BYTES;
+            let text = NONCE_BYTES..NONCE_BYTES + events.chunk_bytes - OVERHEAD_BYTES;
             let len = read.try_read(&mut buffer[text])?;
             let packet = &mut buffer[..len + OVERHEAD_BYTES];
             Ok((len > 0).then(|| {
                 sealer.seal(packet);
-                (lane.frames.frame(packet), len)
+                (events.frames.frame(packet), len)
             }))
         })
     }

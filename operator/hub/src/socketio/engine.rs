@@ -17,12 +17,12 @@ use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{self, Message, Utf8Bytes};
 use tokio_util::sync::CancellationToken;
 
-use super::packet::{Frame, Open};
+use super::packet::{EngineHandshake, Frame};
 use super::{Received, SocketError};
 use crate::client::intercepted;
 use crate::dial::{Dialer, Obstacle, Stream};
+use crate::liveness::LastActivity;
 use crate::permission::Pass;
-use crate::quiet::LastSign;
 use crate::url::{Endpoint, HubUrl};
 
 /// The largest message we read. Hubs send chunks of at most 64 KiB; more than this is a fault or an attack.
@@ -51,7 +51,7 @@ pub(super) struct Reader {
     stream: SplitStream<WebSocket>,
     pong: Arc<Notify>,
     /// When the hub last showed that it lives.
-    life: LastSign,
+    life: LastActivity,
     silence: Duration,
     /// Whether the caller was given a message and may have been busy with it since.
     was_away: bool,
@@ -79,7 +79,10 @@ struct Writer {
 }
 
 /// Opens the websocket and waits for the open packet. The caller sets the deadline.
-pub(super) async fn open(url: &HubUrl, dialer: &Dialer) -> Result<(Reader, Outbox, Open), SocketError> {
+pub(super) async fn open(
+    url: &HubUrl,
+    dialer: &Dialer,
+) -> Result<(Reader, Outbox, EngineHandshake), SocketError> {
     let config = WebSocketConfig::default()
         .max_message_size(Some(MAX_MESSAGE_BYTES))
         .max_frame_size(Some(MAX_MESSAGE_BYTES))
@@ -93,7 +96,7 @@ pub(super) async fn open(url: &HubUrl, dialer: &Dialer) -> Result<(Reader, Outbo
     let (sink, mut stream) = socket.split();
     let open = first_packet(&mut stream).await?;
 
-    let life = LastSign::now();
+    let life = LastActivity::now();
     let pong = Arc::new(Notify::new());
     let leave = CancellationToken::new();
     let (frames_tx, frames_rx) = mpsc::channel(FRAME_QUEUE);
@@ -121,7 +124,7 @@ fn not_opened(url: &HubUrl, source: tungstenite::Error) -> SocketError {
     }
 }
 
-async fn first_packet(stream: &mut SplitStream<WebSocket>) -> Result<Open, SocketError> {
+async fn first_packet(stream: &mut SplitStream<WebSocket>) -> Result<EngineHandshake, SocketError> {
     loop {
         match stream.next().await {
             Some(Ok(Message::Text(text))) => match Frame::parse(&text) {
@@ -167,7 +170,7 @@ impl Reader {
             self.life.touch();
         }
         loop {
-            let left = self.silence.saturating_sub(self.life.quiet_for());
+            let left = self.silence.saturating_sub(self.life.idle_for());
             if left.is_zero() {
                 return Err(SocketError::Silent { after: self.silence });
             }
@@ -212,7 +215,7 @@ async fn write(
     mut frames_rx: mpsc::Receiver<Outgoing>,
     pong: Arc<Notify>,
     leave: CancellationToken,
-    life: LastSign,
+    life: LastActivity,
 ) {
     loop {
         let message = tokio::select! {
@@ -238,18 +241,21 @@ async fn write(
 async fn feed(
     sink: &mut SplitSink<WebSocket, Message>,
     message: Message,
-    life: &LastSign,
+    life: &LastActivity,
 ) -> Result<(), tungstenite::Error> {
     watched(sink.feed(message), life).await
 }
 
-async fn flush(sink: &mut SplitSink<WebSocket, Message>, life: &LastSign) -> Result<(), tungstenite::Error> {
+async fn flush(
+    sink: &mut SplitSink<WebSocket, Message>,
+    life: &LastActivity,
+) -> Result<(), tungstenite::Error> {
     watched(sink.flush(), life).await
 }
 
 /// A write that had to wait and then went through shows that the hub takes bytes: on a slow line its answer to our
 /// question may be stuck behind megabytes of our own.
-async fn watched<F, T>(write: F, life: &LastSign) -> T
+async fn watched<F, T>(write: F, life: &LastActivity) -> T
 where
     F: Future<Output = T>,
 {

@@ -14,7 +14,7 @@ use thiserror::Error;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Frame<'a> {
     /// The hub's first words.
-    Open(Open),
+    Open(EngineHandshake),
     /// The end.
     Close,
     /// Asks for a pong.
@@ -30,7 +30,7 @@ pub enum Frame<'a> {
 /// What the hub lays down for the connection.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
-pub struct Open {
+pub struct EngineHandshake {
     ping_interval: u32,
     ping_timeout: u32,
     #[serde(default = "default_max_payload")]
@@ -114,7 +114,7 @@ const fn default_max_payload() -> u64 {
 
 // === impl Open ===
 
-impl Open {
+impl EngineHandshake {
     /// Silence for longer than this means that the hub is gone.
     pub fn silence(&self) -> Duration {
         Duration::from_millis(u64::from(self.ping_interval) + u64::from(self.ping_timeout))

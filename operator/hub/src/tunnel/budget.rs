@@ -17,7 +17,7 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::memory::{Memory, Portion, Taken};
-use crate::quiet::LastSign;
+use crate::liveness::LastActivity;
 
 /// A connection with bytes waiting that took none for this long does not move.
 const STILL: Duration = Duration::from_secs(1);
@@ -56,7 +56,7 @@ pub(crate) struct InboxTx {
     room: Arc<Semaphore>,
     link_bytes: usize,
     /// When the connection last took bytes.
-    progress: LastSign,
+    progress: LastActivity,
     /// Which marks were handed over, by their bits.
     marked: Arc<AtomicU8>,
     /// How long others have waited for this connection.
@@ -71,7 +71,7 @@ pub(crate) struct InboxRx {
     items_rx: mpsc::Receiver<Item>,
     /// Taken out before its time and put back: comes first.
     unread: Option<Item>,
-    progress: LastSign,
+    progress: LastActivity,
     give_up: CancellationToken,
 }
 
@@ -95,7 +95,7 @@ pub(crate) enum Item {
 /// What is said of a connection at most once, as a bit.
 #[derive(Clone, Copy, Debug)]
 #[repr(u8)]
-enum Mark {
+enum Notice {
     Ready = 1,
     Handshake = 2,
     Failed = 4,
@@ -138,7 +138,7 @@ pub(crate) enum NotAccepted {
 pub(crate) fn inbox(budget: &Budget) -> (InboxTx, InboxRx) {
     let Budget { link_bytes, .. } = *budget;
     let (items_tx, items_rx) = mpsc::channel(link_bytes / MIN_CHARGE + MARKS);
-    let progress = LastSign::now();
+    let progress = LastActivity::now();
     let give_up = CancellationToken::new();
     let room = Arc::new(Semaphore::new(link_bytes));
     let rx = InboxRx { items_rx, unread: None, progress: progress.clone(), give_up: give_up.clone() };
@@ -198,34 +198,34 @@ impl InboxTx {
 
     /// Says that the connection can be used.
     pub(crate) fn ready(&self) {
-        self.mark(Mark::Ready, Item::Ready);
+        self.notify_once(Notice::Ready, Item::Ready);
     }
 
     /// Hands over the other end's word on encryption. Each end has one; a second one ends the connection.
     pub(crate) fn handshake(&self, payload: &str) {
-        if !self.mark(Mark::Handshake, Item::Handshake(payload.to_owned())) {
+        if !self.notify_once(Notice::Handshake, Item::Handshake(payload.to_owned())) {
             self.give_up();
         }
     }
 
     /// Says that the hub gave the connection up.
     pub(crate) fn failed(&self, reason: &str) {
-        self.mark(Mark::Failed, Item::Failed(reason.chars().take(MAX_REASON_CHARS).collect()));
+        self.notify_once(Notice::Failed, Item::Failed(reason.chars().take(MAX_REASON_CHARS).collect()));
     }
 
     /// Says that the peer sends no more, after all bytes before it.
     pub(crate) fn finish(&self) {
-        self.mark(Mark::Fin, Item::Fin);
+        self.notify_once(Notice::Fin, Item::Fin);
     }
 
     /// Says that the connection is over, after all bytes before it.
     pub(crate) fn close(&self) {
-        self.mark(Mark::Close, Item::Close);
+        self.notify_once(Notice::Close, Item::Close);
     }
 
     /// Hands a mark over, for which there is a place; a repeated one changes nothing. Whether it was the first.
-    fn mark(&self, mark: Mark, item: Item) -> bool {
-        let bit = mark as u8;
+    fn notify_once(&self, notice: Notice, item: Item) -> bool {
+        let bit = notice as u8;
         if self.marked.fetch_or(bit, Ordering::Relaxed) & bit != 0 {
             return false;
         }
@@ -245,7 +245,7 @@ impl InboxTx {
 
     /// Whether bytes wait and the connection has not taken any for a while.
     pub(crate) fn is_still(&self) -> bool {
-        self.waiting() > 0 && self.progress.quiet_for() >= STILL
+        self.waiting() > 0 && self.progress.idle_for() >= STILL
     }
 
     /// Room for one chunk of this connection: at once, or when the connection has moved on.
@@ -262,7 +262,7 @@ impl InboxTx {
     /// Waits for room for as long as the connection moves.
     async fn room_while_moving(&self, permits: u32) -> Result<OwnedSemaphorePermit, NotAccepted> {
         loop {
-            let patience = STILL.saturating_sub(self.progress.quiet_for());
+            let patience = STILL.saturating_sub(self.progress.idle_for());
             if patience.is_zero() {
                 return Err(NotAccepted::Stalled);
             }

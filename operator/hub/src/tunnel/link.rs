@@ -11,10 +11,10 @@ use tokio::time::{Instant, timeout_at};
 use tracing::debug;
 
 use super::budget::InboxRx;
-use super::routes::{Dial, Leash};
+use super::routes::{ConnectionGuard, Dial};
 use super::stats::{RefusedDial, Stats, count};
 use crate::protocol::{About, DialError};
-use crate::pump::{self, AtEnd, EXPOSER, Keys, Lane, Meter, Outcome, Peer};
+use crate::pump::{self, AtEnd, ConnectionEvents, EXPOSER, Keys, Meter, Peer, PumpEnd};
 use crate::socketio::Emitter;
 
 /// How long connecting may take over all targets; half of what hubs wait, so that they hear our reason.
@@ -23,7 +23,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Everything one connection needs.
 pub(super) struct Link {
     pub(super) dial: Dial,
-    pub(super) leash: Leash,
+    pub(super) guard: ConnectionGuard,
     pub(super) connection_id: String,
     pub(super) emitter: Emitter,
     pub(super) inbox: InboxRx,
@@ -33,17 +33,17 @@ pub(super) struct Link {
 }
 
 /// Counts a connection as open.
-pub(crate) struct Open<'a>(&'a Stats);
+pub(crate) struct OpenConnection<'a>(&'a Stats);
 
 // === impl Link ===
 
 impl Link {
     /// Runs from dial to end. `detach` is dropped when nothing more is expected from the hub.
     pub(super) async fn run<D>(self, detach: D) {
-        let Self { dial, leash, connection_id, emitter, mut inbox, half_close, peer, stats } = self;
+        let Self { dial, guard, connection_id, emitter, mut inbox, half_close, peer, stats } = self;
         let connected = tokio::select! {
             biased;
-            () = leash.cut() => Err(RefusedDial::ShareEnded),
+            () = guard.cut() => Err(RefusedDial::ShareEnded),
             connected = connect(&dial.targets) => connected,
         };
         let stream = match connected {
@@ -56,52 +56,52 @@ impl Link {
         if emitter.emit("dial_success", &About { connection_id: &connection_id }).await.is_err() {
             return;
         }
-        let open = Open::new(&stats);
-        count(&leash.traffic().opened, 1);
+        let open = OpenConnection::new(&stats);
+        count(&guard.traffic().opened, 1);
         let at_end = if half_close { AtEnd::Finish } else { AtEnd::Close };
-        let lane = Lane::new(emitter, EXPOSER, connection_id, at_end);
+        let events = ConnectionEvents::new(emitter, EXPOSER, connection_id, at_end);
         let meter =
-            Meter { from_hub: &stats.bytes_in, to_hub: &stats.bytes_out, route: Some(leash.traffic()) };
-        let outcome = match agree(&lane, &mut inbox, &stream, &leash, peer).await {
+            Meter { from_hub: &stats.bytes_in, to_hub: &stats.bytes_out, route: Some(guard.traffic()) };
+        let outcome = match agree(&events, &mut inbox, &stream, &guard, peer).await {
             Ok(keys) => {
                 count(&stats.encrypted, u64::from(keys.is_some()));
-                pump::run(stream, inbox, &lane, keys, leash.pass(), meter, detach).await
+                pump::run(stream, inbox, &events, keys, guard.pass(), meter, detach).await
             }
             Err(outcome) => outcome,
         };
-        drop((open, leash));
-        conclude(&lane, &dial, outcome, &stats).await;
+        drop((open, guard));
+        conclude(&events, &dial, outcome, &stats).await;
     }
 }
 
 /// Settles whether the connection is encrypted, for as long as it may be open at all.
 async fn agree(
-    lane: &Lane,
+    events: &ConnectionEvents,
     inbox: &mut InboxRx,
     stream: &TcpStream,
-    leash: &Leash,
+    guard: &ConnectionGuard,
     peer: Peer,
-) -> Result<Option<Keys>, Outcome> {
+) -> Result<Option<Keys>, PumpEnd> {
     let given_up = inbox.given_up();
     tokio::select! {
         biased;
-        () = leash.cut() => Err(Outcome::Forbidden),
-        () = given_up.cancelled() => Err(Outcome::GivenUp),
-        agreed = pump::answer(lane, inbox, stream, peer) => agreed.map_err(Outcome::NotAgreed),
+        () = guard.cut() => Err(PumpEnd::Forbidden),
+        () = given_up.cancelled() => Err(PumpEnd::GivenUp),
+        agreed = pump::answer(events, inbox, stream, peer) => agreed.map_err(PumpEnd::NotAgreed),
     }
 }
 
 /// Tells the hub about an end that it cannot know of.
-async fn conclude(lane: &Lane, dial: &Dial, outcome: Outcome, stats: &Stats) {
-    debug!(link = lane.connection_id(), service = dial.name, %outcome, "connection ended");
+async fn conclude(events: &ConnectionEvents, dial: &Dial, outcome: PumpEnd, stats: &Stats) {
+    debug!(link = events.connection_id(), service = dial.name, %outcome, "connection ended");
     match outcome {
-        Outcome::Done | Outcome::Broken(_) | Outcome::HubGone => {}
-        Outcome::Forbidden | Outcome::NotAgreed(_) => {
-            let _ = lane.close().await; // a hub that is gone has closed it already
+        PumpEnd::Done | PumpEnd::Broken(_) | PumpEnd::HubGone => {}
+        PumpEnd::Forbidden | PumpEnd::NotAgreed(_) => {
+            let _ = events.close().await; // a hub that is gone has closed it already
         }
-        Outcome::GivenUp => {
+        PumpEnd::GivenUp => {
             count(&stats.stalled, 1);
-            let _ = lane.close().await;
+            let _ = events.close().await;
         }
     }
 }
@@ -163,9 +163,9 @@ fn is_expected(stream: &TcpStream, targets: &[SocketAddr]) -> bool {
     peer.is_ok_and(|peer| targets.contains(&peer)) && pump::reset_on_drop(stream).is_ok()
 }
 
-// === impl Open ===
+// === impl OpenConnection ===
 
-impl<'a> Open<'a> {
+impl<'a> OpenConnection<'a> {
     pub(crate) fn new(stats: &'a Stats) -> Self {
         count(&stats.open, 1);
         count(&stats.opened, 1);
@@ -173,7 +173,7 @@ impl<'a> Open<'a> {
     }
 }
 
-impl Drop for Open<'_> {
+impl Drop for OpenConnection<'_> {
     fn drop(&mut self) {
         self.0.open.fetch_sub(1, std::sync::atomic::Ordering::Relaxed);
     }

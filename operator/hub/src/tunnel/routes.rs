@@ -5,8 +5,8 @@
 //! the timer having fired; and a share that ended, a route that was removed or a target that changed takes its open
 //! connections with it. The timer of all ends is one task; it lives as long as the last clone of [`Routes`].
 
-mod gate;
-mod leash;
+mod connection_guard;
+mod share_state;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -24,12 +24,12 @@ use tokio::sync::{Notify, broadcast, watch};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-pub(crate) use self::leash::Leash;
+pub(crate) use self::connection_guard::ConnectionGuard;
 use self::table::{Entry, Table};
 pub use self::traffic::{Carried, Traffic};
 use crate::clock::Clock;
 
-/// The wall clock is looked at at least this often, so that a step of the clock or a thaw ends shares within a second.
+/// The wall clock is looked at at least this often, so that a step of the clock or a resume after suspend ends shares within a second.
 const CLOCK_CHECK: Duration = Duration::from_millis(500);
 
 /// Ends that a slow listener may lag behind; after a lag it asks [`Routes::ended_reason`] for each share it cares for.
@@ -173,12 +173,12 @@ impl Routes {
     /// Sets or moves the end of a share. A share that has ended stays ended until [`Routes::forget`].
     pub fn set_end(&self, share: &ShareKey, ends_at: Timestamp) {
         let mut table = self.shared.lock();
-        let gate = Arc::clone(&table.shares.entry(share.clone()).or_default().gate);
-        if gate.ended().is_some() {
+        let state = Arc::clone(&table.shares.entry(share.clone()).or_default().state);
+        if state.ended().is_some() {
             return;
         }
-        gate.open_until(ends_at);
-        table.ends.arm(share, ends_at);
+        state.open_until(ends_at);
+        table.expirations.arm(share, ends_at);
         drop(table);
         self.shared.wake.notify_one();
     }
@@ -194,9 +194,9 @@ impl Routes {
     /// Forgets a share and its end. Its routes stay, refused until a new end is set.
     pub fn forget(&self, share: &ShareKey) {
         let mut table = self.shared.lock();
-        table.ends.disarm(share);
+        table.expirations.disarm(share);
         let Some(entry) = table.shares.remove(share) else { return };
-        entry.gate.close(EndReason::Withdrawn);
+        entry.state.close(EndReason::Withdrawn);
         let cuts = table.replace_cuts(&entry.services);
         if !entry.services.is_empty() {
             table.shares.entry(share.clone()).or_default().services = entry.services;
@@ -222,7 +222,7 @@ impl Routes {
 
     /// Why a share is over, if it is: for those who were not listening at the time.
     pub fn ended_reason(&self, share: &ShareKey) -> Option<EndReason> {
-        self.shared.lock().shares.get(share)?.gate.refusal(self.shared.clock.now()).and_then(|refusal| {
+        self.shared.lock().shares.get(share)?.state.refusal(self.shared.clock.now()).and_then(|refusal| {
             match refusal {
                 Refusal::ShareEnded(why) => Some(why),
                 _ => None,
@@ -251,16 +251,20 @@ impl Routes {
     }
 
     /// Decides a dial by the clock and, in the same step, ties the connection to the route.
-    pub(crate) fn admit(&self, service_id: Uuid) -> Result<(Dial, Leash), Refusal> {
+    pub(crate) fn admit(&self, service_id: Uuid) -> Result<(Dial, ConnectionGuard), Refusal> {
         let now = self.shared.clock.now();
         let table = self.shared.lock();
         let dial = table.authorize(service_id, now)?;
         let Some(entry) = table.services.get(&service_id) else { return Err(Refusal::UnknownService) };
-        let gate = entry.route.share.as_ref().and_then(|share| table.shares.get(share));
-        let gate = gate.map(|share| Arc::clone(&share.gate));
-        let leash =
-            Leash::new(Arc::clone(&self.shared.clock), gate, entry.cut.clone(), Arc::clone(&entry.traffic));
-        Ok((dial, leash))
+        let state = entry.route.share.as_ref().and_then(|share| table.shares.get(share));
+        let state = state.map(|share| Arc::clone(&share.state));
+        let guard = ConnectionGuard::new(
+            Arc::clone(&self.shared.clock),
+            state,
+            entry.cut.clone(),
+            Arc::clone(&entry.traffic),
+        );
+        Ok((dial, guard))
     }
 
     /// Everything a session must expose now.
@@ -305,12 +309,12 @@ impl Shared {
     fn end_due(&self) -> Option<Duration> {
         let now = self.clock.now();
         let mut table = self.lock();
-        let due = table.ends.take_due(now);
+        let due = table.expirations.take_due(now);
         let closed: Vec<_> = due
             .into_iter()
             .filter_map(|share| table.close(&share, EndReason::Expired).map(|cuts| (share, cuts)))
             .collect();
-        let next = table.ends.next();
+        let next = table.expirations.next();
         drop(table);
         for (share, cuts) in closed {
             self.finish(share, EndReason::Expired, &cuts);

@@ -175,7 +175,7 @@ impl Session {
             let service_id = Uuid::parse_str(&dial.service_id).map_err(|_| RefusedDial::UnknownService);
             service_id.and_then(|id| self.around.routes.admit(id).map_err(RefusedDial::from))
         };
-        let (dial, leash) = match admitted {
+        let (dial, guard) = match admitted {
             Ok(admitted) => admitted,
             Err(why) => {
                 self.around.stats.count_refused(why);
@@ -185,7 +185,7 @@ impl Session {
         let (inbox_tx, inbox) = inbox(&self.around.budget);
         let registration = self.links.register(connection_id.clone(), inbox_tx);
         let (half_close, emitter) = (self.half_close, self.emitter.clone());
-        let link = Link { dial, leash, connection_id, emitter, inbox, half_close, peer, stats };
+        let link = Link { dial, guard, connection_id, emitter, inbox, half_close, peer, stats };
         self.tasks.spawn(async move {
             link.run(registration).await;
             Ok(())

@@ -10,6 +10,6 @@ mod gateways;
 mod hostile;
 mod outages;
 mod recordings;
+mod resume;
 mod robust;
 mod support;
-mod thaw;

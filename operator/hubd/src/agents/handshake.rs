@@ -19,9 +19,9 @@ use super::{DATA_CONNECTIONS, Features, Session, events::Events};
 use crate::{
     core::Core,
     limits::{ENDED_SHARES_TOLD, JOINS_PER_SOCKET, TOKEN_GRACE, TOKEN_WARNING, UNPROVEN_SOCKET},
-    moment::Moment,
     secret::Ticket,
     store::{AgentRow, EndReason, StoreError},
+    timestamp::Timestamp,
     wire::Wire,
 };
 
@@ -123,7 +123,7 @@ async fn verdict(core: &Core, credentials: &Credentials) -> Result<Verdict, Stor
     if agent.previous.is_some() && agent.token.matches(&credentials.token) {
         core.store.forget_previous_token(&agent).await?;
     }
-    let now = Moment::now();
+    let now = Timestamp::now();
     let verdict = match agent.workspace {
         None if core.store.has_live_grant(agent.id).await? => Verdict::Proven(agent),
         None => Verdict::Over(core.store.ended_shares(agent.id, ENDED_SHARES_TOLD).await?),
@@ -167,7 +167,7 @@ async fn welcome(
         evicted.disconnect();
     }
     let expires_at = agent.token_expires_at;
-    if agent.workspace.is_some() && expires_at <= Moment::now().after(TOKEN_WARNING) {
+    if agent.workspace.is_some() && expires_at <= Timestamp::now().after(TOKEN_WARNING) {
         let warning = json!({"message": "Token expiring soon", "expiresAt": expires_at});
         let _ = session.emit("token_warning", &warning, 0);
     }

@@ -16,9 +16,9 @@ use super::{
 use crate::{
     core::Core,
     limits::{AGENTS_PER_WORKSPACE, TOKEN_GRACE},
-    moment::Moment,
     secret::{SecretHash, generate_token},
     store::{AgentRow, Registered, StoreError},
+    timestamp::Timestamp,
 };
 
 type Created = (StatusCode, Json<Value>);
@@ -70,7 +70,7 @@ pub async fn heartbeat(State(core): State<Arc<Core>>, OpenBody(body): OpenBody) 
     let agent = core.store.agent(id).await?.filter(|agent| agent.is_proven_by(token));
     let grace =
         |agent: &AgentRow| if agent.workspace.is_some() { TOKEN_GRACE } else { std::time::Duration::ZERO };
-    let alive = agent.filter(|agent| Moment::now() < agent.token_expires_at.after(grace(agent)));
+    let alive = agent.filter(|agent| Timestamp::now() < agent.token_expires_at.after(grace(agent)));
     let agent = alive.ok_or_else(|| ApiError::text(401, "Invalid credentials"))?;
     core.store.agent_seen(agent.id, false).await?;
     Ok(created(json!({"success": true})))
@@ -87,7 +87,7 @@ pub async fn rotate_token(
     fields.finish()?;
     let (id, token) = both(id, token)?;
     let agent = core.store.agent(id).await?.ok_or_else(|| ApiError::text(401, "Agent not found"))?;
-    let now = Moment::now();
+    let now = Timestamp::now();
     let expired_guest = agent.workspace.is_none() && agent.token_expires_at <= now;
     if !agent.is_proven_by(token) || expired_guest {
         return Err(ApiError::text(401, "Invalid current token"));

@@ -9,7 +9,7 @@ use crate::{
     agents::DATA_CONNECTIONS,
     core::Core,
     limits::{AGENTS_PER_SHARE, AGENTS_PER_WORKSPACE, ROUTES_PER_SHARE, SHARES_PER_WORKSPACE},
-    moment::Moment,
+    timestamp::Timestamp,
 };
 
 /// What every hub of ours does beyond the recorded one. Clients look for these names and assume nothing.
@@ -35,7 +35,7 @@ const FEATURES: [&str; 15] = [
 #[serde(rename_all = "camelCase")]
 pub struct Health {
     status: &'static str,
-    timestamp: Moment,
+    timestamp: Timestamp,
     app_ready: bool,
     db_connected: bool,
     hub: &'static str,
@@ -59,7 +59,7 @@ pub async fn health(State(core): State<Arc<Core>>) -> Json<Health> {
     let data = core.limits.data_connections.then_some(DATA_CONNECTIONS);
     Json(Health {
         status: "ok",
-        timestamp: Moment::now(),
+        timestamp: Timestamp::now(),
         app_ready: true,
         db_connected: core.is_alive().await,
         hub: "connect-hubd",

@@ -20,12 +20,12 @@ use super::{
     validation::Fields,
 };
 use crate::{
-    attempts::Try,
     core::Core,
-    moment::Moment,
     presence::Carried,
+    rate_limiter::Try,
     secret::{SecretHash, ShareCode, generate_token},
     store::{JoinOutcome, Joined, Joiner, ShareRow, ShareState, StoreError},
+    timestamp::Timestamp,
 };
 
 /// Recorded: a preview tells at most so many joins.
@@ -70,7 +70,7 @@ pub async fn preview(
 /// The live share of this code, unless nobody new may join it.
 async fn find(core: &Core, code: &ShareCode) -> Result<Option<ShareRow>, StoreError> {
     let share = core.store.share(code).await?;
-    let Some(share) = share.filter(|share| share.state(Moment::now()) == ShareState::Active) else {
+    let Some(share) = share.filter(|share| share.state(Timestamp::now()) == ShareState::Active) else {
         return Ok(None);
     };
     // `maxJoins` counts agents, not their calls.
@@ -145,8 +145,8 @@ async fn let_in(
         Joiner::Guest { .. } => false,
     };
     if !is_known
-        && share.state(Moment::now()) == ShareState::Active
-        && let Err(wait) = core.attempts.joins(address, Instant::now())
+        && share.state(Timestamp::now()) == ShareState::Active
+        && let Err(wait) = core.rate_limiter.joins(address, Instant::now())
     {
         return Ok(Entry::TooMany(wait));
     }
@@ -186,7 +186,7 @@ async fn attempt<'a>(core: &'a Core, address: IpAddr, code: &str) -> Result<Aske
     let until = Instant::now() + LONGEST_TURN;
     let attempt = loop {
         let now = Instant::now();
-        match core.attempts.begin(address, parsed.as_ref(), now) {
+        match core.rate_limiter.begin(address, parsed.as_ref(), now) {
             Ok(attempt) => break attempt,
             Err(wait) if now >= until => {
                 core.counts.refused_codes.inc();

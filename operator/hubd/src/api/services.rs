@@ -22,8 +22,8 @@ use crate::{
     bridges::{self, CheckOutcome},
     core::Core,
     limits::DIAGNOSTICS_PER_SERVICE,
-    moment::Moment,
     store::{AgentRow, NewService, Reach, Saved, ServiceRow, Workspace},
+    timestamp::Timestamp,
 };
 
 type Created = (StatusCode, Json<Value>);
@@ -245,7 +245,7 @@ async fn diagnose(
         "latencyMs": latency.map(|latency| latency.as_millis() as u64),
         "message": message,
         "raw": null,
-        "createdAt": Moment::now(),
+        "createdAt": Timestamp::now(),
     });
     core.store.save_diagnostic(service.id, id, &diagnostic.to_string(), status).await?;
     Ok((diagnostic, reached))

@@ -21,10 +21,10 @@ use crate::{
     bridges::Cut,
     core::Core,
     limits::{MAX_JOINS, SHARE_HOURS, SHARES_PER_WORKSPACE},
-    moment::Moment,
     presence::Carried,
     secret::ShareCode,
-    store::{Change, Changed, Created, EndReason, NewRoute, NewShare, ShareRow, ShareState, Workspace},
+    store::{Change, Changed, EndReason, NewRoute, NewShare, ShareCreation, ShareRow, ShareState, Workspace},
+    timestamp::Timestamp,
 };
 
 /// Recorded.
@@ -45,7 +45,7 @@ pub async fn create(
     headers: HeaderMap,
     Body(body): Body,
 ) -> Result<(StatusCode, Json<Value>), ApiError> {
-    let now = Moment::now();
+    let now = Timestamp::now();
     let idempotency_key = idempotency_key(&headers)?;
     let mut fields = Fields::of(&body);
     let name = fields.optional_string("name", NAME_MAX);
@@ -69,17 +69,17 @@ pub async fn create(
         routes: routes_or_snapshot(&core, &workspace, agent.id, asked, means_it).await?,
     };
     match core.store.create_share(new).await? {
-        Created::Done(share) => {
-            if share.state(Moment::now()) == ShareState::Active {
-                core.ends.set(share.id, share.expires_at);
+        ShareCreation::Done(share) => {
+            if share.state(Timestamp::now()) == ShareState::Active {
+                core.expirations.set(share.id, share.expires_at);
             }
             Ok((StatusCode::CREATED, Json(created(&share))))
         }
-        Created::OtherAgent => {
+        ShareCreation::OtherAgent => {
             Err(ApiError::text(409, "Idempotency key belongs to another agent of the workspace"))
         }
-        Created::UnknownService { route } => Err(unknown_service(&route)),
-        Created::TooMany => {
+        ShareCreation::UnknownService { route } => Err(unknown_service(&route)),
+        ShareCreation::TooMany => {
             Err(ApiError::text(400, format!("A workspace has at most {SHARES_PER_WORKSPACE} active shares")))
         }
     }
@@ -149,7 +149,7 @@ pub async fn change(
 ) -> Result<Json<Value>, ApiError> {
     let share = own_share(&core, &caller, &code).await?;
     let mut fields = Fields::of(&body);
-    let expires_at = future(&mut fields, Moment::now());
+    let expires_at = future(&mut fields, Timestamp::now());
     let max_joins = fields.optional_integer("maxJoins", 1, MAX_JOINS);
     let routes = routes::read(&mut fields);
     fields.finish()?;
@@ -207,17 +207,17 @@ pub(super) async fn own_share(core: &Core, caller: &Caller, code: &str) -> Resul
 }
 
 /// The field `expiresAt`, which must lie ahead.
-fn future(fields: &mut Fields<'_>, now: Moment) -> Option<Moment> {
+fn future(fields: &mut Fields<'_>, now: Timestamp) -> Option<Timestamp> {
     let text = fields.optional_string("expiresAt", DATE_MAX)?;
-    let Some(moment) = Moment::parse(text) else {
+    let Some(timestamp) = Timestamp::parse(text) else {
         fields.refuse("expiresAt", "expiresAt must be a date such as 2026-12-01T18:00:00Z");
         return None;
     };
-    if moment <= now {
+    if timestamp <= now {
         fields.refuse("expiresAt", "expiresAt must be in the future");
         return None;
     }
-    Some(moment)
+    Some(timestamp)
 }
 
 fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, ApiError> {
@@ -240,7 +240,7 @@ fn unknown_service(route: &str) -> ApiError {
 
 /// A share as its maker hears of it.
 fn created(share: &ShareRow) -> Value {
-    let state = match share.state(Moment::now()) {
+    let state = match share.state(Timestamp::now()) {
         ShareState::Active => "active",
         ShareState::Expired => "expired",
         ShareState::Revoked => "revoked",

@@ -1,4 +1,4 @@
-//! One bridge: its two sides, the terms it lives under, its two lanes.
+//! One bridge: its two sides, the terms it lives under, its two queues.
 
 use std::sync::{
     Arc, Mutex, MutexGuard, PoisonError,
@@ -9,8 +9,8 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::lane::Lane;
-use crate::{agents::Session, moment::Moment};
+use super::queue::Queue;
+use crate::{agents::Session, timestamp::Timestamp};
 
 /// A direction, by where it leads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,7 +24,7 @@ pub enum Toward {
 pub struct Terms {
     pub exposer: Arc<Session>,
     /// The share and its end. `None`: both are of one workspace.
-    pub share: Option<(Uuid, Moment)>,
+    pub share: Option<(Uuid, Timestamp)>,
 }
 
 /// What came of a dial: `Err` holds the exposing agent's words.
@@ -43,8 +43,8 @@ pub struct Bridge {
     ends_at: AtomicI64,
     /// Told once what came of the dial.
     dialled: Mutex<Option<oneshot::Sender<Dialled>>>,
-    pub to_exposer: Lane,
-    pub to_joiner: Lane,
+    pub to_exposer: Queue,
+    pub to_joiner: Queue,
     /// Carried by data connections: no event is about it.
     pub by_data: bool,
     /// Cancelled when the bridge is forgotten, for whoever relays it.
@@ -79,8 +79,8 @@ impl Bridge {
             terms: Mutex::new(None),
             ends_at: AtomicI64::new(i64::MAX),
             dialled: Mutex::new(Some(dialled)),
-            to_exposer: Lane::default(),
-            to_joiner: Lane::default(),
+            to_exposer: Queue::default(),
+            to_joiner: Queue::default(),
             by_data: false,
             cut: CancellationToken::new(),
             closed: AtomicBool::new(false),
@@ -96,8 +96,8 @@ impl Bridge {
             terms: Mutex::new(None),
             ends_at: AtomicI64::new(i64::MAX),
             dialled: Mutex::new(None),
-            to_exposer: Lane::default(),
-            to_joiner: Lane::default(),
+            to_exposer: Queue::default(),
+            to_joiner: Queue::default(),
             by_data: true,
             cut: CancellationToken::new(),
             closed: AtomicBool::new(false),
@@ -112,7 +112,7 @@ impl Bridge {
         bridge
     }
 
-    pub fn lane(&self, toward: Toward) -> &Lane {
+    pub fn queue(&self, toward: Toward) -> &Queue {
         match toward {
             Toward::Exposer => &self.to_exposer,
             Toward::Joiner => &self.to_joiner,
@@ -152,7 +152,7 @@ impl Bridge {
     }
 
     /// Sets when the bridge's share ends, if that is its share.
-    pub fn set_end(&self, share: Uuid, end: Moment) {
+    pub fn set_end(&self, share: Uuid, end: Timestamp) {
         let mut terms = lock(&self.terms);
         if let Some((id, ends_at)) = terms.as_mut().and_then(|terms| terms.share.as_mut())
             && *id == share
@@ -165,7 +165,7 @@ impl Bridge {
     /// Whether its share's end has passed, by the wall clock, whatever any timer did.
     pub fn is_past_end(&self) -> bool {
         let end = self.ends_at.load(Ordering::Acquire);
-        end != i64::MAX && end <= Moment::now().millis()
+        end != i64::MAX && end <= Timestamp::now().millis()
     }
 
     /// Tells what came of the dial; false when that was told before.
@@ -185,7 +185,7 @@ impl Bridge {
         !self.closed.swap(true, Ordering::AcqRel)
     }
 
-    pub fn clear_lanes(&self) {
+    pub fn clear_queues(&self) {
         self.to_exposer.clear();
         self.to_joiner.clear();
     }

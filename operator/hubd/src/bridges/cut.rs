@@ -13,7 +13,7 @@ use super::{
     bridge::{Bridge, Toward},
     flow::close_event,
 };
-use crate::{agents::Session, moment::Moment, store::EndReason};
+use crate::{agents::Session, store::EndReason, timestamp::Timestamp};
 
 // === impl Bridges ===
 
@@ -81,7 +81,7 @@ impl Bridges {
     }
 
     /// A share ends at another time now.
-    pub fn move_end(&self, share: Uuid, end: Moment) {
+    pub fn move_end(&self, share: Uuid, end: Timestamp) {
         self.rights_changed();
         for bridge in self.matching(|bridge| bridge.share() == Some(share)) {
             bridge.set_end(share, end);
@@ -117,7 +117,7 @@ pub fn tell_end(joiner: &Session, share: Uuid, reason: EndReason) {
 }
 
 /// Tells a joining agent that a share ends at another time, if it understands that.
-pub fn tell_new_end(joiner: &Session, share: Uuid, end: Moment) {
+pub fn tell_new_end(joiner: &Session, share: Uuid, end: Timestamp) {
     if joiner.features.share_events {
         let _ = joiner.emit("share_changed", &json!({"id": share, "expiresAt": end}), 0);
     }

@@ -1,4 +1,4 @@
-//! Bytes through a bridge. What can go at once goes at once; what cannot waits in its lane, and a task that lives only
+//! Bytes through a bridge. What can go at once goes at once; what cannot waits in its queue, and a task that lives only
 //! as long as something waits empties it. The sender's account (see [`crate::wire`]) slows the sender down.
 
 use std::sync::Arc;
@@ -9,11 +9,11 @@ use serde_json::{json, value::RawValue};
 use super::{
     Bridges,
     bridge::{Bridge, Toward},
-    lane::{Item, Kind, weight},
+    queue::{Item, Kind, weight},
 };
 use crate::{
     agents::{Gone, Session},
-    limits::LANE_BYTES,
+    limits::QUEUE_BYTES,
     wire::NoWindow,
 };
 
@@ -31,7 +31,7 @@ struct HandshakeEvent<'a> {
     payload: &'a RawValue,
 }
 
-/// Whether a lane goes on after one item.
+/// Whether a queue goes on after one item.
 enum Then {
     GoOn,
     Stop,
@@ -51,25 +51,25 @@ impl Bridges {
             return;
         }
         let weight = weight(&text);
-        let mut lane = bridge.lane(toward).lock();
-        if lane.shut {
+        let mut queue = bridge.queue(toward).lock();
+        if queue.shut {
             return;
         }
-        if let Some(receiver) = receiver.filter(|_| lane.ready && !lane.draining)
+        if let Some(receiver) = receiver.filter(|_| queue.ready && !queue.draining)
             && receiver.wire.try_reserve(weight)
         {
-            // Under the lane's lock, so that a cut that has emptied the lane is not followed by this.
+            // Under the queue's lock, so that a cut that has emptied the queue is not followed by this.
             let _ = send(bridge, toward, &receiver, kind, &text, weight);
             return;
         }
-        if lane.weight + weight > LANE_BYTES {
-            drop(lane);
+        if queue.weight + weight > QUEUE_BYTES {
+            drop(queue);
             tracing::warn!(agent = %sender.agent, "a bridge is reset: its sender does not stop");
             return self.hang_up(bridge);
         }
-        lane.weight += weight;
-        lane.items.push_back(Item::Text { kind, text, _queued: sender.wire.queue(weight) });
-        self.start_draining(&mut lane, bridge, toward);
+        queue.weight += weight;
+        queue.items.push_back(Item::Text { kind, text, _queued: sender.wire.queue(weight) });
+        self.start_draining(&mut queue, bridge, toward);
     }
 
     /// The sender will send no more bytes, but goes on receiving.
@@ -83,7 +83,7 @@ impl Bridges {
             // Still being dialled: nothing can be delivered.
             return self.hang_up(bridge);
         }
-        bridge.lane(toward.back()).clear();
+        bridge.queue(toward.back()).clear();
         if bridge.receiver(toward).is_none() {
             self.hang_up(bridge);
         } else {
@@ -92,28 +92,28 @@ impl Bridges {
     }
 
     fn push_end(&self, bridge: &Arc<Bridge>, toward: Toward, item: Item) {
-        let mut lane = bridge.lane(toward).lock();
+        let mut queue = bridge.queue(toward).lock();
         // A close may still follow a fin; nothing follows a close.
         let follows =
-            !lane.shut || (matches!(item, Item::Close) && !matches!(lane.items.back(), Some(Item::Close)));
+            !queue.shut || (matches!(item, Item::Close) && !matches!(queue.items.back(), Some(Item::Close)));
         if !follows || bridge.is_closed() {
             return;
         }
-        lane.shut = true;
-        lane.items.push_back(item);
-        self.start_draining(&mut lane, bridge, toward);
+        queue.shut = true;
+        queue.items.push_back(item);
+        self.start_draining(&mut queue, bridge, toward);
     }
 
-    /// Lets a lane flow, now that its other end may be sent to.
+    /// Lets a queue flow, now that its other end may be sent to.
     pub(super) fn set_ready(&self, bridge: &Arc<Bridge>, toward: Toward) {
-        let mut lane = bridge.lane(toward).lock();
-        lane.ready = true;
-        self.start_draining(&mut lane, bridge, toward);
+        let mut queue = bridge.queue(toward).lock();
+        queue.ready = true;
+        self.start_draining(&mut queue, bridge, toward);
     }
 
-    fn start_draining(&self, lane: &mut super::lane::LaneState, bridge: &Arc<Bridge>, toward: Toward) {
-        if lane.ready && !lane.draining && !lane.items.is_empty() {
-            lane.draining = true;
+    fn start_draining(&self, queue: &mut super::queue::QueueState, bridge: &Arc<Bridge>, toward: Toward) {
+        if queue.ready && !queue.draining && !queue.items.is_empty() {
+            queue.draining = true;
             tokio::spawn(drain(self.clone(), bridge.clone(), toward));
         }
     }
@@ -127,13 +127,13 @@ impl Bridges {
         }
         match item {
             Item::Text { kind, text, .. } => {
-                let lane = bridge.lane(toward).lock();
+                let queue = bridge.queue(toward).lock();
                 if bridge.is_closed() {
                     receiver.wire.give_back(item.weight());
                     return Then::Stop;
                 }
                 let sent = send(bridge, toward, receiver, *kind, text, item.weight());
-                drop(lane);
+                drop(queue);
                 if sent.is_ok() { Then::GoOn } else { Then::Stop }
             }
             Item::Fin => self.deliver_fin(bridge, toward, receiver, item.weight()),
@@ -173,8 +173,8 @@ impl Bridges {
                 return Then::Stop;
             }
         }
-        bridge.lane(toward).lock().finished = true;
-        if bridge.lane(toward.back()).lock().finished {
+        bridge.queue(toward).lock().finished = true;
+        if bridge.queue(toward.back()).lock().finished {
             self.remove(bridge); // both directions are done: nobody has anything left to say
             return Then::Stop;
         }
@@ -182,22 +182,22 @@ impl Bridges {
     }
 }
 
-/// Empties one lane, and ends when it is empty or the bridge is.
+/// Empties one queue, and ends when it is empty or the bridge is.
 async fn drain(bridges: Bridges, bridge: Arc<Bridge>, toward: Toward) {
     loop {
         let item = {
-            let mut lane = bridge.lane(toward).lock();
-            let Some(item) = lane.items.pop_front() else {
-                lane.draining = false;
+            let mut queue = bridge.queue(toward).lock();
+            let Some(item) = queue.items.pop_front() else {
+                queue.draining = false;
                 return;
             };
             if matches!(item, Item::Text { .. }) {
-                lane.weight = lane.weight.saturating_sub(item.weight());
+                queue.weight = queue.weight.saturating_sub(item.weight());
             }
             item
         };
         let (Some(sender), Some(receiver)) = (bridge.sender(toward), bridge.receiver(toward)) else { return };
-        let holds_up_its_sender = || sender.wire.is_gated() || bridge.is_closed();
+        let holds_up_its_sender = || sender.wire.is_paused() || bridge.is_closed();
         match receiver.wire.reserve(item.weight(), bridges.inner.stall, holds_up_its_sender).await {
             Ok(()) => {}
             Err(NoWindow::Closed) => return, // the receiver's leaving ends the bridge

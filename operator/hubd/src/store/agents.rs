@@ -5,7 +5,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::{Store, StoreError, doing, uuid};
-use crate::{limits::AGENTS_PER_WORKSPACE, moment::Moment, secret::SecretHash};
+use crate::{limits::AGENTS_PER_WORKSPACE, secret::SecretHash, timestamp::Timestamp};
 
 /// An agent.
 #[derive(Debug, Clone)]
@@ -18,10 +18,10 @@ pub struct AgentRow {
     pub token: SecretHash,
     /// The token before that one, until that one is used: the answer that told it may have been lost.
     pub previous: Option<SecretHash>,
-    pub token_expires_at: Moment,
-    pub created_at: Moment,
-    pub last_seen_at: Moment,
-    pub connected_at: Moment,
+    pub token_expires_at: Timestamp,
+    pub created_at: Timestamp,
+    pub last_seen_at: Timestamp,
+    pub connected_at: Timestamp,
 }
 
 impl AgentRow {
@@ -71,10 +71,10 @@ impl TryFrom<Columns> for AgentRow {
             name,
             token: SecretHash::stored(token),
             previous: previous.map(SecretHash::stored),
-            token_expires_at: Moment::from_millis(token_expires_at),
-            created_at: Moment::from_millis(created_at),
-            last_seen_at: Moment::from_millis(last_seen_at),
-            connected_at: Moment::from_millis(connected_at),
+            token_expires_at: Timestamp::from_millis(token_expires_at),
+            created_at: Timestamp::from_millis(created_at),
+            last_seen_at: Timestamp::from_millis(last_seen_at),
+            connected_at: Timestamp::from_millis(connected_at),
         })
     }
 }
@@ -109,7 +109,7 @@ impl Store {
                 }
             }
         }
-        let now = Moment::now();
+        let now = Timestamp::now();
         sqlx::query(
             "INSERT INTO agents (id, workspace_id, label, name, token_hash, token_expires_at, created_at, \
              last_seen_at, connected_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $7, $7) ON CONFLICT (id) DO UPDATE SET \
@@ -154,7 +154,7 @@ impl Store {
         let id = id.to_string();
         let mut transaction = self.write.begin().await.map_err(doing)?;
         let sql = "SELECT COUNT(*) FROM shares WHERE agent_id = $1 AND ended_at IS NULL AND expires_at > $2";
-        let live = sqlx::query_scalar::<_, i64>(sql).bind(&id).bind(Moment::now().millis());
+        let live = sqlx::query_scalar::<_, i64>(sql).bind(&id).bind(Timestamp::now().millis());
         if live.fetch_one(&mut *transaction).await.map_err(doing)? > 0 {
             return Ok(None);
         }
@@ -182,7 +182,7 @@ impl Store {
         current: &SecretHash,
         shown: &SecretHash,
         new: &SecretHash,
-        expires_at: Moment,
+        expires_at: Timestamp,
     ) -> Result<bool, StoreError> {
         let done = sqlx::query(
             "UPDATE agents SET token_hash = $1, token_expires_at = $2, previous_token_hash = $3 \
@@ -214,7 +214,7 @@ impl Store {
         } else {
             "UPDATE agents SET last_seen_at = $1 WHERE id = $2"
         };
-        let query = sqlx::query(sql).bind(Moment::now().millis()).bind(id.to_string());
+        let query = sqlx::query(sql).bind(Timestamp::now().millis()).bind(id.to_string());
         query.execute(&self.write).await.map_err(doing("noting that an agent lives"))?;
         Ok(())
     }

@@ -10,8 +10,8 @@ use super::{
 };
 use crate::{
     limits::{AGENTS_PER_SHARE, JOINS_KEPT},
-    moment::Moment,
     secret::{SecretHash, ShareCode},
+    timestamp::Timestamp,
 };
 
 /// Who wants to join.
@@ -47,7 +47,7 @@ pub enum JoinOutcome {
 pub struct JoinRow {
     pub agent: Uuid,
     pub label: String,
-    pub at: Moment,
+    pub at: Timestamp,
 }
 
 /// Why an agent may reach a service.
@@ -55,7 +55,7 @@ pub struct JoinRow {
 pub struct Access {
     pub service: ServiceRow,
     /// The share that grants it, and its end. `None`: it is of the same workspace.
-    pub share: Option<(Uuid, Moment)>,
+    pub share: Option<(Uuid, Timestamp)>,
 }
 
 impl Store {
@@ -67,7 +67,7 @@ impl Store {
         label: &str,
     ) -> Result<JoinOutcome, StoreError> {
         let doing = doing("joining a share");
-        let now = Moment::now();
+        let now = Timestamp::now();
         let mut transaction = self.write.begin().await.map_err(doing)?;
         let share = shares::find(&mut transaction, "code", code.reveal()).await?;
         let Some(share) = share.filter(|share| share.state(now) == ShareState::Active) else {
@@ -103,7 +103,7 @@ impl Store {
         );
         let rows = rows.bind(&id).bind(limit).fetch_all(&mut *connection).await.map_err(doing)?;
         let row = |(agent, label, at): (String, _, _)| {
-            Ok(JoinRow { agent: uuid(&agent, "who joined")?, label, at: Moment::from_millis(at) })
+            Ok(JoinRow { agent: uuid(&agent, "who joined")?, label, at: Timestamp::from_millis(at) })
         };
         Ok((count, rows.into_iter().map(row).collect::<Result<_, StoreError>>()?))
     }
@@ -164,12 +164,15 @@ impl Store {
         .bind(agent.to_string())
         .bind(service.id.to_string())
         .bind(&service.workspace)
-        .bind(Moment::now().millis())
+        .bind(Timestamp::now().millis())
         .fetch_optional(&self.read)
         .await
         .map_err(doing("looking for a grant"))?;
         let Some((share, expires_at)) = granted else { return Ok(None) };
-        Ok(Some(Access { service, share: Some((uuid(&share, "a grant")?, Moment::from_millis(expires_at))) }))
+        Ok(Some(Access {
+            service,
+            share: Some((uuid(&share, "a grant")?, Timestamp::from_millis(expires_at))),
+        }))
     }
 
     /// Whether an agent holds a grant of any live share: what keeps a guest alive.
@@ -179,7 +182,7 @@ impl Store {
              WHERE g.agent_id = $1 AND s.ended_at IS NULL AND s.expires_at > $2",
         )
         .bind(agent.to_string())
-        .bind(Moment::now().millis())
+        .bind(Timestamp::now().millis())
         .fetch_one(&self.read)
         .await
         .map_err(doing("looking for a grant"))?;
@@ -187,17 +190,17 @@ impl Store {
     }
 
     /// The live shares that an agent holds a grant of, and when each ends.
-    pub async fn granted_shares(&self, agent: Uuid) -> Result<Vec<(Uuid, Moment)>, StoreError> {
+    pub async fn granted_shares(&self, agent: Uuid) -> Result<Vec<(Uuid, Timestamp)>, StoreError> {
         let rows = sqlx::query_as::<_, (String, i64)>(
             "SELECT s.id, s.expires_at FROM grants g JOIN shares s ON s.id = g.share_id \
              WHERE g.agent_id = $1 AND s.ended_at IS NULL AND s.expires_at > $2",
         )
         .bind(agent.to_string())
-        .bind(Moment::now().millis())
+        .bind(Timestamp::now().millis())
         .fetch_all(&self.read)
         .await
         .map_err(doing("looking for granted shares"))?;
-        rows.iter().map(|(id, end)| Ok((uuid(id, "a grant")?, Moment::from_millis(*end)))).collect()
+        rows.iter().map(|(id, end)| Ok((uuid(id, "a grant")?, Timestamp::from_millis(*end)))).collect()
     }
 
     /// The shares of an agent's grants that are over, and why, newest first. Those that ended long ago are forgotten.
@@ -208,7 +211,7 @@ impl Store {
              ORDER BY COALESCE(s.ended_at, s.expires_at) DESC, s.id LIMIT $3",
         )
         .bind(agent.to_string())
-        .bind(Moment::now().millis())
+        .bind(Timestamp::now().millis())
         .bind(limit)
         .fetch_all(&self.read)
         .await
@@ -224,7 +227,8 @@ impl Store {
     /// Who made a share that lives.
     pub async fn maker(&self, share: Uuid) -> Result<Option<Uuid>, StoreError> {
         let sql = "SELECT agent_id FROM shares WHERE id = $1 AND ended_at IS NULL AND expires_at > $2";
-        let query = sqlx::query_scalar::<_, String>(sql).bind(share.to_string()).bind(Moment::now().millis());
+        let query =
+            sqlx::query_scalar::<_, String>(sql).bind(share.to_string()).bind(Timestamp::now().millis());
         let found = query.fetch_optional(&self.read).await.map_err(doing("looking for a share's maker"))?;
         found.map(|id| uuid(&id, "a share's agent")).transpose()
     }
@@ -283,8 +287,8 @@ async fn insert_guest(
     id: Uuid,
     token: &SecretHash,
     label: &str,
-    expires_at: Moment,
-    now: Moment,
+    expires_at: Timestamp,
+    now: Timestamp,
 ) -> Result<(), StoreError> {
     sqlx::query(
         "INSERT INTO agents (id, label, token_hash, token_expires_at, created_at, last_seen_at, connected_at) \

@@ -3,7 +3,7 @@
 use uuid::Uuid;
 
 use super::{Store, StoreError, doing};
-use crate::{moment::Moment, secret::SecretHash};
+use crate::{secret::SecretHash, timestamp::Timestamp};
 
 /// How much of a key is shown so that people can tell keys apart; the vendor's figure.
 const PREFIX_LENGTH: usize = 11;
@@ -21,7 +21,7 @@ pub struct KeyRow {
     pub workspace: String,
     pub label: String,
     pub prefix: String,
-    pub created_at: Moment,
+    pub created_at: Timestamp,
     pub revoked: bool,
 }
 
@@ -29,7 +29,7 @@ impl Store {
     /// Makes sure that `key` opens `workspace`, which is made when missing. A key that was revoked stays so.
     pub async fn ensure_key(&self, workspace: &str, label: &str, key: &str) -> Result<(), StoreError> {
         let doing = doing("writing an API key");
-        let now = Moment::now().millis();
+        let now = Timestamp::now().millis();
         let mut transaction = self.write.begin().await.map_err(doing)?;
         sqlx::query(
             "INSERT INTO workspaces (id, name, created_at) VALUES ($1, $2, $3) ON CONFLICT (name) DO NOTHING",
@@ -85,7 +85,7 @@ impl Store {
             workspace,
             label,
             prefix,
-            created_at: Moment::from_millis(created_at),
+            created_at: Timestamp::from_millis(created_at),
             revoked: revoked_at.is_some(),
         };
         Ok(rows.into_iter().map(row).collect())
@@ -95,7 +95,7 @@ impl Store {
     pub async fn revoke_keys(&self, prefix: &str) -> Result<u64, StoreError> {
         let done =
             sqlx::query("UPDATE api_keys SET revoked_at = $1 WHERE prefix = $2 AND revoked_at IS NULL")
-                .bind(Moment::now().millis())
+                .bind(Timestamp::now().millis())
                 .bind(prefix)
                 .execute(&self.write)
                 .await
@@ -115,8 +115,8 @@ mod tests {
         for _ in 0..2 {
             store.ensure_key("team", "ci", "pc_0123456789abcdef").await.expect("writes");
         }
-        let first = Moment::now();
-        while Moment::now() == first {
+        let first = Timestamp::now();
+        while Timestamp::now() == first {
             tokio::task::yield_now().await; // the second key is younger
         }
         store.ensure_key("team", "laptop", "pc_fedcba9876543210").await.expect("writes");

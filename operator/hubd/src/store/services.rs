@@ -5,7 +5,7 @@ use uuid::Uuid;
 use super::{Store, StoreError, doing, port, uuid};
 use crate::{
     limits::{DIAGNOSTICS_PER_SERVICE, TUNNEL_PORTS},
-    moment::Moment,
+    timestamp::Timestamp,
 };
 
 /// Who may reach a service.
@@ -31,8 +31,8 @@ pub struct ServiceRow {
     pub protocol: String,
     pub reach: Reach,
     pub status: String,
-    pub last_checked_at: Option<Moment>,
-    pub created_at: Moment,
+    pub last_checked_at: Option<Timestamp>,
+    pub created_at: Timestamp,
 }
 
 /// What somebody wants registered.
@@ -126,8 +126,8 @@ impl TryFrom<Columns> for ServiceRow {
             protocol,
             reach: Reach::parse(&reach).ok_or(StoreError::Corrupt { what: "a service's reach" })?,
             status,
-            last_checked_at: checked.map(Moment::from_millis),
-            created_at: Moment::from_millis(created),
+            last_checked_at: checked.map(Timestamp::from_millis),
+            created_at: Timestamp::from_millis(created),
         })
     }
 }
@@ -204,7 +204,7 @@ impl Store {
         status: &str,
     ) -> Result<(), StoreError> {
         let doing = doing("keeping a diagnostic");
-        let (service, now) = (service.to_string(), Moment::now().millis());
+        let (service, now) = (service.to_string(), Timestamp::now().millis());
         let mut transaction = self.write.begin().await.map_err(doing)?;
         let updated = sqlx::query("UPDATE services SET status = $1, last_checked_at = $2 WHERE id = $3");
         let updated =
@@ -290,7 +290,7 @@ async fn upsert(
     .bind(tunnel_port)
     .bind(protocol)
     .bind(reach.as_str())
-    .bind(Moment::now().millis());
+    .bind(Timestamp::now().millis());
     query.execute(connection).await.map_err(doing("registering a service"))?;
     Ok(())
 }

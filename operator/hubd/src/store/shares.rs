@@ -6,8 +6,8 @@ use uuid::Uuid;
 use super::{EndReason, NewRoute, RouteRow, Store, StoreError, doing, routes, uuid};
 use crate::{
     limits::{ENDED_SHARES_PER_WORKSPACE, SHARES_PER_WORKSPACE},
-    moment::Moment,
     secret::ShareCode,
+    timestamp::Timestamp,
 };
 
 /// Tries at a code that nobody has; with 10^14 codes one is enough.
@@ -22,11 +22,11 @@ pub struct ShareRow {
     /// Who made it, and so who may list, change and revoke it.
     pub agent: Uuid,
     pub name: Option<String>,
-    pub expires_at: Moment,
+    pub expires_at: Timestamp,
     pub max_joins: Option<i64>,
     /// By what its maker knows it.
     pub idempotency_key: Option<String>,
-    pub created_at: Moment,
+    pub created_at: Timestamp,
     pub end: Option<EndReason>,
     pub routes: Vec<RouteRow>,
 }
@@ -45,7 +45,7 @@ pub struct NewShare<'a> {
     pub workspace: &'a str,
     pub agent: Uuid,
     pub name: Option<&'a str>,
-    pub expires_at: Moment,
+    pub expires_at: Timestamp,
     pub max_joins: Option<i64>,
     pub idempotency_key: Option<&'a str>,
     pub routes: Vec<NewRoute>,
@@ -53,7 +53,7 @@ pub struct NewShare<'a> {
 
 /// What became of a creation.
 #[derive(Debug)]
-pub enum Created {
+pub enum ShareCreation {
     /// There it is: new, or made before with the same idempotency key.
     Done(ShareRow),
     /// Another agent of the workspace has a live share with this idempotency key.
@@ -67,7 +67,7 @@ pub enum Created {
 /// What is to be different; `None` leaves as it is.
 #[derive(Debug, Default)]
 pub struct Change {
-    pub expires_at: Option<Moment>,
+    pub expires_at: Option<Timestamp>,
     pub max_joins: Option<i64>,
     pub routes: Option<Vec<NewRoute>>,
 }
@@ -92,7 +92,7 @@ pub(super) type Columns =
 
 impl ShareRow {
     /// Where the share is in its life at `now`; the timer may not have written an end yet.
-    pub fn state(&self, now: Moment) -> ShareState {
+    pub fn state(&self, now: Timestamp) -> ShareState {
         match self.end {
             Some(EndReason::Revoked | EndReason::Deleted | EndReason::Rotated) => ShareState::Revoked,
             Some(EndReason::Expired) => ShareState::Expired,
@@ -112,10 +112,10 @@ impl ShareRow {
             workspace,
             agent: uuid(&agent, "a share's agent")?,
             name,
-            expires_at: Moment::from_millis(expires_at),
+            expires_at: Timestamp::from_millis(expires_at),
             max_joins,
             idempotency_key,
-            created_at: Moment::from_millis(created_at),
+            created_at: Timestamp::from_millis(created_at),
             end: end.transpose()?,
             routes,
         })
@@ -124,7 +124,7 @@ impl ShareRow {
 
 impl Store {
     /// Makes a share, or tells the one that the same agent made with the same idempotency key.
-    pub async fn create_share(&self, new: NewShare<'_>) -> Result<Created, StoreError> {
+    pub async fn create_share(&self, new: NewShare<'_>) -> Result<ShareCreation, StoreError> {
         let doing = doing("creating a share");
         let mut transaction = self.write.begin().await.map_err(doing)?;
         if let Some(key) = new.idempotency_key {
@@ -133,34 +133,34 @@ impl Store {
             ));
             let made = sqlx::query_as::<_, Columns>(sql).bind(new.agent.to_string()).bind(key);
             if let Some(columns) = made.fetch_optional(&mut *transaction).await.map_err(doing)? {
-                return with_routes(&mut transaction, columns).await.map(Created::Done);
+                return with_routes(&mut transaction, columns).await.map(ShareCreation::Done);
             }
         }
-        let now = Moment::now();
+        let now = Timestamp::now();
         if let Some(key) = new.idempotency_key {
             let sql = "SELECT COUNT(*) FROM shares WHERE workspace_id = $1 AND idempotency_key = $2 AND agent_id <> $3 \
                        AND ended_at IS NULL AND expires_at > $4";
             let others = sqlx::query_scalar::<_, i64>(sql).bind(new.workspace).bind(key);
             let others = others.bind(new.agent.to_string()).bind(now.millis());
             if others.fetch_one(&mut *transaction).await.map_err(doing)? > 0 {
-                return Ok(Created::OtherAgent);
+                return Ok(ShareCreation::OtherAgent);
             }
         }
         let sql =
             "SELECT COUNT(*) FROM shares WHERE workspace_id = $1 AND ended_at IS NULL AND expires_at > $2";
         let live = sqlx::query_scalar::<_, i64>(sql).bind(new.workspace).bind(now.millis());
         if live.fetch_one(&mut *transaction).await.map_err(doing)? >= SHARES_PER_WORKSPACE {
-            return Ok(Created::TooMany);
+            return Ok(ShareCreation::TooMany);
         }
         forget_old(&mut transaction, new.workspace).await?;
         let id = Uuid::new_v4();
         insert_share(&mut transaction, id, &new, now).await?;
         if let Err(route) = routes::insert(&mut transaction, id, new.workspace, new.routes).await? {
-            return Ok(Created::UnknownService { route });
+            return Ok(ShareCreation::UnknownService { route });
         }
         let share = find(&mut transaction, "id", &id.to_string()).await?;
         transaction.commit().await.map_err(doing)?;
-        share.map(Created::Done).ok_or(StoreError::Corrupt { what: "a share just written" })
+        share.map(ShareCreation::Done).ok_or(StoreError::Corrupt { what: "a share just written" })
     }
 
     /// The share with this code, whatever its state.
@@ -177,7 +177,7 @@ impl Store {
             "SELECT {COLUMNS} FROM shares WHERE agent_id = $1 AND ended_at IS NULL AND expires_at > $2 \
              ORDER BY created_at DESC, id"
         ));
-        let query = sqlx::query_as::<_, Columns>(sql).bind(agent.to_string()).bind(Moment::now().millis());
+        let query = sqlx::query_as::<_, Columns>(sql).bind(agent.to_string()).bind(Timestamp::now().millis());
         let rows = query.fetch_all(&mut *connection).await.map_err(doing)?;
         let mut shares = Vec::with_capacity(rows.len());
         for columns in rows {
@@ -196,10 +196,10 @@ impl Store {
             "UPDATE shares SET expires_at = COALESCE($1, expires_at), max_joins = COALESCE($2, max_joins) \
              WHERE id = $3 AND ended_at IS NULL AND expires_at > $4",
         )
-        .bind(expires_at.map(Moment::millis))
+        .bind(expires_at.map(Timestamp::millis))
         .bind(max_joins)
         .bind(&id)
-        .bind(Moment::now().millis())
+        .bind(Timestamp::now().millis())
         .execute(&mut *transaction)
         .await
         .map_err(doing)?;
@@ -207,7 +207,7 @@ impl Store {
             return Ok(Changed::Ended);
         }
         if let Some(expires_at) = expires_at {
-            super::ends::set_guests_end(&mut transaction, &id, expires_at).await?;
+            super::expirations::set_guests_end(&mut transaction, &id, expires_at).await?;
         }
         if let Some(routes) = routes {
             let delete = sqlx::query("DELETE FROM share_routes WHERE share_id = $1").bind(&id);
@@ -235,7 +235,7 @@ async fn insert_share(
     connection: &mut SqliteConnection,
     id: Uuid,
     new: &NewShare<'_>,
-    now: Moment,
+    now: Timestamp,
 ) -> Result<(), StoreError> {
     for _ in 0..CODE_TRIES {
         let done = sqlx::query(

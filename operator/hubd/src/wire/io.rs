@@ -1,4 +1,4 @@
-//! The byte stream that hyper and the WebSocket read and write, with the gate and the window in it.
+//! The byte stream that hyper and the WebSocket read and write, with the backpressure and the window in it.
 
 use std::{
     future::Future as _,
@@ -22,7 +22,7 @@ use crate::{limits::UNPROVEN_BYTES, places::Place};
 const UPGRADE: &[u8] = b"HTTP/1.1 101 ";
 const END_OF_HEAD: &[u8] = b"\r\n\r\n";
 /// Bytes read at a time while only the rest of a frame may be.
-const GATED_READ: usize = 4096;
+const PAUSED_READ: usize = 4096;
 /// A client's answer to a ping, as it comes in a masked frame (with a mask of zeros).
 const PONG_FRAME: [u8; 7] = [0x81, 0x81, 0, 0, 0, 0, b'3'];
 
@@ -80,7 +80,7 @@ impl<S> WireIo<S> {
         }
     }
 
-    /// The stream by itself, for whoever needs neither gate nor window nor clocks.
+    /// The stream by itself, for whoever needs neither backpressure nor window nor clocks.
     pub fn into_parts(self) -> (S, Place) {
         (self.stream, self.place)
     }
@@ -161,20 +161,20 @@ impl<S> WireIo<S> {
         written.map(Ok)
     }
 
-    /// How much may be read now: `None` for as much as there is room for; a pending poll while the gate is closed.
-    fn poll_gate(&mut self, context: &Context<'_>) -> Poll<Allowed> {
-        let mut gate = lock(&self.wire.gate);
-        if !gate.closed || !matches!(self.phase, Phase::Frames) {
+    /// How much may be read now: `None` for as much as there is room for; a pending poll while reading is paused.
+    fn poll_backpressure(&mut self, context: &Context<'_>) -> Poll<Allowed> {
+        let mut backpressure = lock(&self.wire.backpressure);
+        if !backpressure.paused || !matches!(self.phase, Phase::Frames) {
             return Poll::Ready(Allowed::All);
         }
         match self.received.until_end() {
             Some(bytes) => Poll::Ready(Allowed::AtMost(bytes)),
-            None if gate.owes_pong => {
-                gate.owes_pong = false;
+            None if backpressure.owes_pong => {
+                backpressure.owes_pong = false;
                 Poll::Ready(Allowed::Pong)
             }
             None => {
-                gate.reader = Some(context.waker().clone());
+                backpressure.reader = Some(context.waker().clone());
                 Poll::Pending
             }
         }
@@ -204,15 +204,15 @@ impl<S: AsyncRead + Tcp + Unpin> AsyncRead for WireIo<S> {
             return Poll::Ready(Ok(()));
         }
         let start = buffer.filled().len();
-        match ready!(this.poll_gate(cx)) {
+        match ready!(this.poll_backpressure(cx)) {
             Allowed::Pong if buffer.remaining() >= PONG_FRAME.len() => {
                 buffer.put_slice(&PONG_FRAME);
                 return Poll::Ready(Ok(()));
             }
             Allowed::All | Allowed::Pong => ready!(Pin::new(&mut this.stream).poll_read(cx, buffer))?,
             Allowed::AtMost(bytes) => {
-                let mut piece = [0; GATED_READ];
-                let mut part = ReadBuf::new(&mut piece[..bytes.min(buffer.remaining()).min(GATED_READ)]);
+                let mut piece = [0; PAUSED_READ];
+                let mut part = ReadBuf::new(&mut piece[..bytes.min(buffer.remaining()).min(PAUSED_READ)]);
                 ready!(Pin::new(&mut this.stream).poll_read(cx, &mut part))?;
                 buffer.put_slice(part.filled());
             }

@@ -21,7 +21,7 @@ use uuid::Uuid;
 
 use self::secret::{Write, write_secret};
 use self::services::{follow_services, free_services, hold_services, register_services};
-use self::share::{Keeper, Settled, renewal_due};
+use self::share::{Settled, ShareSettlement, renewal_due};
 use self::unwritten::{good_until, retry_by, without_secret};
 use super::code_secret;
 use super::dereference::Found;
@@ -126,7 +126,8 @@ async fn open(
         code_secret::manifest(share, code, hub.public_url(), ends_at, &routes, found.isolation)
     };
     let stored = found.stored_secret.as_deref();
-    let keeper = || Keeper { share, valid, found, ends_at, services: &[], hub, context, client, agent };
+    let keeper =
+        || ShareSettlement { share, valid, found, ends_at, services: &[], hub, context, client, agent };
     if keeper().makes_a_code() {
         // Before the hub is told: a code that cannot be kept is not made.
         let trial = manifest(&SecretString::from(NO_CODE), &vec![Uuid::nil(); valid.routes.len()]);
@@ -141,7 +142,7 @@ async fn open(
         };
         let services = register_services(share, &valid.routes, found, hub, (client, agent)).await?;
         free_services(share, &valid.routes, found, hub).await?;
-        let settled = Keeper { services: &services, ..keeper() }.settle().await?;
+        let settled = ShareSettlement { services: &services, ..keeper() }.settle().await?;
         Ok((settled, services, cut))
     };
     let (settled, services, cut) = match at_hub.await {
@@ -190,8 +191,8 @@ fn opened(valid: &Validated, found: &Found, row: ShareRow, context: &Context) ->
     Done { shared: true, code_changed, rotated: valid.rotates, row: Some(row), look_again, ..Done::default() }
 }
 
-fn failed(keeper: &Keeper<'_>, error: &connect_hub::Error, context: &Context) -> Done {
-    let Keeper { share, valid, found, hub, .. } = *keeper;
+fn failed(keeper: &ShareSettlement<'_>, error: &connect_hub::Error, context: &Context) -> Done {
+    let ShareSettlement { share, valid, found, hub, .. } = *keeper;
     let problem = hub.problem(error);
     let retry = if problem.is_no_room() { ROOM_RETRY } else { context.hub_retry(share) };
     // A hub that refuses a change still has what it had.

@@ -3,7 +3,7 @@
 //! Needs as little as possible: no route, no Service, no valid spec. Connections are refused and cut first. A hub that
 //! does not answer is given up after [`GIVE_UP`]; an Event then names what may be left there.
 
-use connect_crds::{EnvironmentShare, FINALIZER, Mark};
+use connect_crds::{EnvironmentShare, FINALIZER, ShareMarker};
 use connect_hub::client::Closing;
 use connect_hub::tunnel::routes::EndReason;
 use kube::api::{DeleteParams, Preconditions};
@@ -38,9 +38,9 @@ pub async fn cleanup(share: &EnvironmentShare, context: &Context) -> Result<Acti
         if waits || is_planted(Bug::WaitsForTheHub) {
             return Ok(Action::requeue(TRY_EVERY));
         }
-        let mark = Mark::of(&share.uid().unwrap_or_default());
+        let marker = ShareMarker::of(&share.uid().unwrap_or_default());
         let note = format!(
-            "gave up telling the hub that the share has ended, so a share (its mark is {mark}) may be left there; nothing is carried for it any more: {}",
+            "gave up telling the hub that the share has ended, so a share (its marker is {marker}) may be left there; nothing is carried for it any more: {}",
             problem.message
         );
         context

@@ -50,7 +50,7 @@ pub struct CodeSecret {
     /// The hub's ids of the services that the routes lead to, in their order; earlier versions did not note them. Only ever
     /// compared: whoever may write the Secret could have written any.
     pub services: Option<Vec<Uuid>>,
-    /// The wish for a new code that this code answers.
+    /// The request for a new code that this code answers.
     pub rotation: Option<String>,
     /// What the share was opened with.
     pub isolation: ShareIsolation,
@@ -78,7 +78,7 @@ pub fn read(secret: &Secret, share: &EnvironmentShare) -> Option<CodeSecret> {
     })
 }
 
-/// The wish for a new code, if there was one.
+/// The request for a new code, if there was one.
 pub fn wanted_rotation(share: &EnvironmentShare) -> Option<&String> {
     share.annotations().get(ROTATE_ANNOTATION)
 }

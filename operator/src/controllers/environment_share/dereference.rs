@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use connect_crds::condition::Verdict;
-use connect_crds::{EnvironmentShare, Maker, Mark, ServiceExpose};
+use connect_crds::{EnvironmentShare, Maker, ServiceExpose, ShareMarker};
 use connect_hub::client::ShareRow;
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
@@ -41,7 +41,7 @@ pub struct Found {
     /// Services at the hub that are this share's or, in common with others, its namespace's; by their names there.
     pub services: Vec<(String, KnownService)>,
     /// Whether another live share may use services in common of which nobody knows yet: after a start.
-    pub has_strangers: bool,
+    pub has_unknown_shares: bool,
     /// What the installed definition lacks.
     pub outdated: Option<Verdict>,
 }
@@ -78,10 +78,10 @@ pub async fn dereference(share: &EnvironmentShare, context: &Context) -> Result<
         None if !services.is_empty() => ShareIsolation::Route,
         None => context.isolation,
     };
-    let mut has_strangers = false;
+    let mut has_unknown_shares = false;
     if isolation == ShareIsolation::Shared {
         services = services_that(&|name, maker| is_common_name(&namespace, name, maker));
-        has_strangers = hub.as_ref().is_ok_and(|hub| strangers(share, hub, context));
+        has_unknown_shares = hub.as_ref().is_ok_and(|hub| unknown_shares(share, hub, context));
     }
     let hub = hub.map(|hub| {
         let state = hub.state();
@@ -97,12 +97,12 @@ pub async fn dereference(share: &EnvironmentShare, context: &Context) -> Result<
         maker,
         isolation,
         services,
-        has_strangers,
+        has_unknown_shares,
         outdated,
     })
 }
 
-/// The shares at the hub that are this object's. A mark in its old form does not say that for certain: there the code in the
+/// The shares at the hub that are this object's. A marker in its old form does not say that for certain: there the code in the
 /// object's Secret does, and without one that nobody else can be meant.
 fn rows_of(
     share: &EnvironmentShare,
@@ -112,9 +112,9 @@ fn rows_of(
     code: Option<&CodeSecret>,
     context: &Context,
 ) -> Vec<ShareRow> {
-    let mark = Mark::of(uid);
-    let mut rows = hub.with_directory(|directory| directory.shares(&mark, maker));
-    let is_certain = |row: &ShareRow| signature_of(row).is_some_and(|signature| !signature.mark.is_old());
+    let marker = ShareMarker::of(uid);
+    let mut rows = hub.with_directory(|directory| directory.shares(&marker, maker));
+    let is_certain = |row: &ShareRow| signature_of(row).is_some_and(|signature| !signature.marker.is_old());
     let is_ours =
         |row: &ShareRow| code.is_some_and(|code| code.code.expose_secret() == row.code.expose_secret());
     if rows.iter().any(|row| !is_certain(row) && !is_ours(row)) {
@@ -123,7 +123,7 @@ fn rows_of(
                 .metadata
                 .uid
                 .as_deref()
-                .is_some_and(|other| other != uid && mark.in_old_form().may_be(&Mark::of(other)))
+                .is_some_and(|other| other != uid && marker.in_old_form().may_be(&ShareMarker::of(other)))
         });
         rows.retain(|row| {
             is_certain(row) || is_ours(row) || !(is_contested || context.is_code_of_another(share, &row.code))
@@ -141,9 +141,9 @@ pub fn code_of(share: &EnvironmentShare, context: &Context) -> Option<(Arc<Secre
 }
 
 /// Whether there are other live shares of the namespace of which the hub's connection does not know what they use.
-fn strangers(share: &EnvironmentShare, hub: &HubConnection, context: &Context) -> bool {
+fn unknown_shares(share: &EnvironmentShare, hub: &HubConnection, context: &Context) -> bool {
     let now = context.now();
-    let is_stranger = |other: &EnvironmentShare| {
+    let is_unknown = |other: &EnvironmentShare| {
         other.metadata.namespace == share.metadata.namespace
             && other.metadata.uid != share.metadata.uid
             && other.metadata.deletion_timestamp.is_none()
@@ -151,5 +151,5 @@ fn strangers(share: &EnvironmentShare, hub: &HubConnection, context: &Context) -
             && over(other, other.ends_at(now).ok(), now).is_none()
             && !hub.knows_use_of(&share_key(other))
     };
-    context.stores.shares.find(is_stranger).is_some()
+    context.stores.shares.find(is_unknown).is_some()
 }

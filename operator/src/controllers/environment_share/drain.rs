@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use connect_crds::condition::{Verdict, kind, merge, reason};
-use connect_crds::{EnvironmentShare, EnvironmentShareStatus, Mark};
+use connect_crds::{EnvironmentShare, EnvironmentShareStatus, ShareMarker};
 use connect_hub::client::Closing;
 use connect_hub::tunnel::routes::EndReason;
 use kube::ResourceExt;
@@ -74,9 +74,9 @@ async fn tell_the_hub(share: &EnvironmentShare, context: &Context, deadline: Ins
 }
 
 async fn abandon(share: &EnvironmentShare, context: &Context, why: &str) {
-    let mark = Mark::of(&share.uid().unwrap_or_default());
+    let marker = ShareMarker::of(&share.uid().unwrap_or_default());
     let note = format!(
-        "uninstalled without telling the hub, so a share (its mark is {mark}) may be left there; nothing is carried for it any more: {why}"
+        "uninstalled without telling the hub, so a share (its marker is {marker}) may be left there; nothing is carried for it any more: {why}"
     );
     context.tell(share, Notice { warning: true, reason: "HubCleanupAbandoned", action: "Drain", note }).await;
 }

@@ -21,7 +21,7 @@ const MAKER_LENGTH: usize = 17;
 /// Longest name without its maker.
 const MAX_OWN_NAME: usize = MAX_SERVICE_NAME - MAKER_LENGTH;
 
-/// Bytes of the hash that stands for a name which is too long: 64 bits, as in marks.
+/// Bytes of the hash that stands for a name which is too long: 64 bits, as in markers.
 const HASH_BYTES: usize = 8;
 
 /// The share's name at the data plane: namespace, name and UID, so that a successor of the same name is another share.

@@ -72,7 +72,7 @@ fn found(
         maker: None,
         isolation: ShareIsolation::Route,
         services: Vec::new(),
-        has_strangers: false,
+        has_unknown_shares: false,
         outdated: None,
     }
 }

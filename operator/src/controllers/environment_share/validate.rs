@@ -135,7 +135,7 @@ pub fn validate(share: &EnvironmentShare, found: &Found, now: Timestamp) -> Vali
     }
 }
 
-/// Whether the Secret's code answers another wish than the one that the object speaks of now.
+/// Whether the Secret's code answers another request than the one that the object speaks of now.
 fn rotates(share: &EnvironmentShare, found: &Found) -> bool {
     let wanted = code_secret::wanted_rotation(share);
     wanted.is_some() && found.code.as_ref().is_some_and(|code| code.rotation.as_ref() != wanted)

@@ -48,7 +48,7 @@ pub async fn apply(
     if problem.is_some() || hub.state() == HubState::Starting {
         return Ok(Done {
             problem,
-            service_id: told_service_id(expose),
+            service_id: reported_service_id(expose),
             public_url: told_public_url(expose),
             ..Done::default()
         });
@@ -134,7 +134,7 @@ pub(super) async fn withdraw(
     hub: &HubConnection,
     context: &Context,
 ) -> Result<Done, Error> {
-    let Some(told) = told_service_id(expose) else {
+    let Some(told) = reported_service_id(expose) else {
         return Ok(Done { problem: hub.state().problem(), ..Done::default() });
     };
     let name = expose.route_name();
@@ -172,7 +172,7 @@ pub async fn cleanup(
     hub: Option<&HubConnection>,
     context: &Context,
 ) -> Result<Action, Error> {
-    if let Some(id) = told_service_id(expose).and_then(|id| id.parse().ok()) {
+    if let Some(id) = reported_service_id(expose).and_then(|id| id.parse().ok()) {
         for hub in context.hubs.all() {
             hub.routes().remove(id);
         }
@@ -209,7 +209,7 @@ pub(super) async fn abandon(
     context.tell(expose, Notice { warning: true, reason: "HubCleanupAbandoned", action, note }).await;
 }
 
-fn told_service_id(expose: &ServiceExpose) -> Option<String> {
+fn reported_service_id(expose: &ServiceExpose) -> Option<String> {
     expose.status.as_ref().and_then(|status| status.service_id.clone())
 }
 

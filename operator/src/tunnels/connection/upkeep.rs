@@ -10,9 +10,9 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::time::Instant;
 
 use super::{HubConnection, THIS};
-use crate::backoff::Backoff;
 use crate::error::Error;
 use crate::faults::{point, quick};
+use crate::retry_delays::RetryDelays;
 use crate::tunnels::HubChange;
 use crate::tunnels::directory::{Difference, Directory, KnownService};
 use crate::tunnels::problem::{HubProblem, HubState};
@@ -29,7 +29,7 @@ const TUNNEL_GRACE: Duration = Duration::from_secs(5);
 struct Repair {
     due: Option<Instant>,
     /// Grows while it does not help: a key that is really bad is tried every half minute.
-    backoff: Backoff,
+    backoff: RetryDelays,
 }
 
 impl Repair {
@@ -175,8 +175,8 @@ impl HubConnection {
                     // Everybody has just been told to look at everything.
                     _ if is_news => {}
                     Difference::None => {}
-                    Difference::Shares(marks) => {
-                        marks.into_iter().for_each(|mark| self.tell(HubChange::Share(mark)));
+                    Difference::Shares(markers) => {
+                        markers.into_iter().for_each(|marker| self.tell(HubChange::Share(marker)));
                     }
                     Difference::Services => {
                         self.full.store(false, Ordering::Release);
@@ -218,14 +218,14 @@ impl HubConnection {
         match event {
             Ok(TunnelEvent::ShareJoined { id, count, agent_label, joined_at }) => {
                 let join = Join { agent_label, joined_at, connected: false };
-                if let Some(mark) = self.with_directory(|directory| directory.joined(id, count, join)) {
-                    self.tell(HubChange::Share(mark));
+                if let Some(marker) = self.with_directory(|directory| directory.joined(id, count, join)) {
+                    self.tell(HubChange::Share(marker));
                 }
             }
             Ok(TunnelEvent::SharePresence { id, count, connected, joins }) => {
-                let mark = self.with_directory(|directory| directory.present(id, count, connected, joins));
-                if let Some(mark) = mark {
-                    self.tell(HubChange::Share(mark));
+                let marker = self.with_directory(|directory| directory.present(id, count, connected, joins));
+                if let Some(marker) = marker {
+                    self.tell(HubChange::Share(marker));
                 }
             }
             Ok(TunnelEvent::TokenExpired) => token.rotate(client).await,

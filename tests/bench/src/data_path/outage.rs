@@ -59,7 +59,7 @@ async fn freeze(ours: &mut Ours) -> Result<f64> {
     ours.hub.process().freeze()?;
     let frozen = Timestamp::now().as_microsecond();
     let lost = change(&mut ours.exposer, |change| !change.connected).await?;
-    ours.hub.process().thaw()?;
+    ours.hub.process().resume()?;
     change(&mut ours.exposer, |change| change.connected).await?;
     let address = ours.address()?;
     eventually("the teammate reads again", PATIENTLY, || async { round_trips(address, 1).await }).await?;

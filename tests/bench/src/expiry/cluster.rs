@@ -120,7 +120,7 @@ impl World {
         let cluster = ControlPlane::start(Options::default()).await?;
         let hub = Hub::start(&bench.scratch.folder("cluster-hub")?, &cluster.logs()).await?;
         let operator = Operator::start(Setup {
-            site: cluster.site(NAMESPACE)?,
+            access: cluster.access(NAMESPACE)?,
             hub: HubChoice::from(&hub),
             namespace: NAMESPACE.to_owned(),
             watched: Vec::new(),
@@ -229,7 +229,7 @@ async fn without_an_api_server(world: &mut World) -> Result<Vec<Row>> {
     until(end, BEFORE).await;
     world.cluster.api_server().freeze()?;
     let ended = watched.ended().await;
-    world.cluster.api_server().thaw()?;
+    world.cluster.api_server().resume()?;
     let back = now();
     let mut lateness = Lateness::default();
     lateness.add(ended?, end);

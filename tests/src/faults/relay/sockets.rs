@@ -11,8 +11,8 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{accept_hdr_async, client_async};
 
 use super::State;
+use crate::faults::injection_point::{self, Said};
 use crate::faults::plan::{DELAY, Fault};
-use crate::faults::site::{self, Said};
 
 /// Bytes carried at once.
 const CHUNK: usize = 16 * 1024;
@@ -48,7 +48,7 @@ async fn pass(
     while let Some(message) = from.next().await {
         let message = message?;
         state.hangs_while_silent().await;
-        let named = message.to_text().ok().and_then(|text| site::of_socket_event(said, text));
+        let named = message.to_text().ok().and_then(|text| injection_point::of_socket_event(said, text));
         let fault = named.and_then(|name| {
             let (_, place) = state.note(name, false, &[]);
             state.strikes(&place)

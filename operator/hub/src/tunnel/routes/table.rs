@@ -7,16 +7,16 @@ use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::gate::Gate;
+use super::share_state::ShareState;
 use super::traffic::Traffic;
 use super::{Dial, EndReason, Refusal, Route, ShareKey};
-use crate::tunnel::ends::Ends;
+use crate::tunnel::expirations::Expirations;
 
 #[derive(Default)]
 pub(super) struct Table {
     pub(super) services: HashMap<Uuid, Entry>,
     pub(super) shares: HashMap<ShareKey, ShareEntry>,
-    pub(super) ends: Ends,
+    pub(super) expirations: Expirations,
 }
 
 pub(super) struct Entry {
@@ -28,7 +28,7 @@ pub(super) struct Entry {
 
 #[derive(Default)]
 pub(super) struct ShareEntry {
-    pub(super) gate: Arc<Gate>,
+    pub(super) state: Arc<ShareState>,
     pub(super) services: HashSet<Uuid>,
 }
 
@@ -39,7 +39,7 @@ impl Table {
         let Entry { route, .. } = self.services.get(&service_id).ok_or(Refusal::UnknownService)?;
         if let Some(share) = &route.share {
             let share = self.shares.get(share).ok_or(Refusal::EndNotSet)?;
-            share.gate.refusal(now).map_or(Ok(()), Err)?;
+            share.state.refusal(now).map_or(Ok(()), Err)?;
         }
         if route.targets.is_empty() {
             return Err(Refusal::NoTarget);
@@ -47,11 +47,11 @@ impl Table {
         Ok(Dial { service_id, name: route.name.clone(), targets: route.targets.clone() })
     }
 
-    /// Closes the gate and gives what to cut; `None` when it was closed before.
+    /// Closes the share and gives what to cut; `None` when it was closed before.
     pub(super) fn close(&mut self, share: &ShareKey, why: EndReason) -> Option<Vec<CancellationToken>> {
-        self.ends.disarm(share);
+        self.expirations.disarm(share);
         let entry = self.shares.entry(share.clone()).or_default();
-        if !entry.gate.close(why) {
+        if !entry.state.close(why) {
             return None;
         }
         let services = entry.services.clone();

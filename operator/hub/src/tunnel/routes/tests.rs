@@ -138,7 +138,7 @@ async fn check(steps: Vec<Step>) {
 struct Witness {
     routes: Routes,
     service_id: Uuid,
-    leash: Leash,
+    guard: ConnectionGuard,
     /// Whether a dial was refused and the connection cut.
     seen: Mutex<Option<(bool, bool)>>,
 }
@@ -146,7 +146,7 @@ struct Witness {
 impl Wake for Witness {
     fn wake(self: Arc<Self>) {
         let refused = self.routes.authorize(self.service_id, self.routes.shared.clock.now()).is_err();
-        let cut = self.leash.pass().token().is_cancelled();
+        let cut = self.guard.pass().token().is_cancelled();
         self.seen.lock().expect("lock").get_or_insert((refused, cut));
     }
 }
@@ -162,8 +162,8 @@ async fn dials_are_refused_and_connections_cut_when_an_end_is_told() {
         let route = Route { share: Some(share.clone()), name, tunnel_port: None, protocol, targets };
         routes.set(service_id, route);
         routes.set_end(&share, clock.now() + SignedDuration::from_secs(60));
-        let (_, leash) = routes.admit(service_id).expect("is open");
-        let witness = Arc::new(Witness { routes: routes.clone(), service_id, leash, seen: Mutex::default() });
+        let (_, guard) = routes.admit(service_id).expect("is open");
+        let witness = Arc::new(Witness { routes: routes.clone(), service_id, guard, seen: Mutex::default() });
         let mut told = routes.ended();
         let waker = Waker::from(Arc::clone(&witness));
         let mut telling = std::pin::pin!(told.recv());

@@ -5,7 +5,7 @@ use crate::{
     Limits,
     core::Core,
     limits::{ENDED_SHARES_PER_WORKSPACE, TUNNEL_PORTS},
-    store::{Created, NewService, NewShare, Registered, Saved},
+    store::{NewService, NewShare, Registered, Saved, ShareCreation},
 };
 
 /// A workspace `one` with an agent, and `two` with another.
@@ -29,11 +29,11 @@ async fn agent(store: &Store, workspace: &str) -> Uuid {
 }
 
 async fn share(store: &Store, workspace: &str, agent: Uuid) -> ShareRow {
-    let expires_at = Moment::now().after(std::time::Duration::from_secs(600));
+    let expires_at = Timestamp::now().after(std::time::Duration::from_secs(600));
     let (name, max_joins, idempotency_key, routes) = (None, None, None, Vec::new());
     let new = NewShare { workspace, agent, name, expires_at, max_joins, idempotency_key, routes };
     match store.create_share(new).await {
-        Ok(Created::Done(share)) => share,
+        Ok(ShareCreation::Done(share)) => share,
         other => panic!("{other:?}"),
     }
 }
@@ -100,7 +100,7 @@ async fn a_share_full_of_guests_takes_members_and_lets_one_in_for_one_who_is_awa
 
     // They go when their share has been over for a while, and the join of a member is still told.
     store.end_share(share.id, crate::store::EndReason::Revoked).await.expect("writes");
-    let later = Moment::now().after(std::time::Duration::from_secs(1));
+    let later = Timestamp::now().after(std::time::Duration::from_secs(1));
     assert_eq!(store.forget_guests(later).await.expect("writes"), 9_999);
     assert_eq!(count(&store, "SELECT COUNT(*) FROM grants").await, 1);
 }

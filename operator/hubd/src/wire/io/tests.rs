@@ -65,7 +65,7 @@ async fn a_closed_gate_lets_the_current_frame_through_and_no_other() {
     let mut bytes = [0; 64];
     io.read_exact(&mut bytes[..3]).await.expect("reads");
     let queued = wire.queue(FEED_HIGH + 1);
-    assert!(wire.is_gated());
+    assert!(wire.is_paused());
     let rest = masked(b"first").len() - 3;
     io.read_exact(&mut bytes[..rest]).await.expect("reads");
     assert!(reads_nothing(&mut io).await);
@@ -123,13 +123,13 @@ async fn under_pressure_everybody_is_held_up_early_and_let_go_again() {
     let hog = Arc::new(Wire::new(wire.peer, &Place::for_test(), wire.budget.clone()));
     let modest = wire.queue(FEED_UNDER_PRESSURE);
     let hogged = hog.queue(HUB_QUEUE);
-    assert!(!wire.is_gated() && hog.is_gated());
+    assert!(!wire.is_paused() && hog.is_paused());
     let more = wire.queue(EVENT_OVERHEAD);
-    assert!(wire.is_gated());
+    assert!(wire.is_paused());
     drop(modest);
-    assert!(!wire.is_gated(), "its own share is small again, whatever the others do");
+    assert!(!wire.is_paused(), "its own share is small again, whatever the others do");
     drop((hogged, more));
-    assert!(!hog.is_gated());
+    assert!(!hog.is_paused());
     assert_eq!(wire.budget.0.load(Ordering::Acquire), 0);
 }
 

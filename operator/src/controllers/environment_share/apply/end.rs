@@ -1,7 +1,7 @@
 //! The end of a share: connections first, then the hub, then the Secret.
 
 use connect_crds::condition::{find, is_true, kind};
-use connect_crds::{EnvironmentShare, FINALIZER, Mark};
+use connect_crds::{EnvironmentShare, FINALIZER, ShareMarker};
 use connect_hub::client::{Client, Closing, People, Revoked, ShareRow};
 use kube::ResourceExt;
 use secrecy::{ExposeSecret, SecretString};
@@ -143,8 +143,8 @@ async fn rows_to_close(
     hub.read_lists().await?;
     let mut rows = found.rows.clone();
     if let Some(maker) = &found.maker {
-        let mark = Mark::of(&share.uid().unwrap_or_default());
-        let listed = hub.with_directory(|directory| directory.shares(&mark, maker));
+        let marker = ShareMarker::of(&share.uid().unwrap_or_default());
+        let listed = hub.with_directory(|directory| directory.shares(&marker, maker));
         rows.extend(
             listed.into_iter().filter(|row| row.code.expose_secret() == unlisted.code.expose_secret()),
         );

@@ -147,7 +147,7 @@ pub async fn free_services(
             }
         }
         // What others use is not known of all of them yet; whoever looks next frees what is left.
-        ShareIsolation::Shared if found.has_strangers => {}
+        ShareIsolation::Shared if found.has_unknown_shares => {}
         ShareIsolation::Shared => {
             let _commons = hub.commons().await;
             for (name, known) in found.services.iter().filter(|(name, _)| !hub.is_used(name)) {
@@ -164,7 +164,7 @@ pub fn has_services_to_free(found: &Found, hub: &HubConnection) -> bool {
         && match found.isolation {
             ShareIsolation::Route => !found.services.is_empty(),
             ShareIsolation::Shared => {
-                !found.has_strangers && found.services.iter().any(|(name, _)| !hub.is_used(name))
+                !found.has_unknown_shares && found.services.iter().any(|(name, _)| !hub.is_used(name))
             }
         }
 }

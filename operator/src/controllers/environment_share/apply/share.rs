@@ -1,6 +1,6 @@
 //! Exactly one share at the hub for one object: found, made, changed.
 
-use connect_crds::{EnvironmentShare, Maker, Mark, Membership, Signature};
+use connect_crds::{EnvironmentShare, Maker, Membership, ShareMarker, Signature};
 use connect_hub::client::{
     Client, Closing, NewRoute, NewShare, Share, ShareChange, ShareEnd, ShareRow, ShareState,
 };
@@ -42,7 +42,7 @@ pub enum Settled {
 }
 
 /// All that is known while the share at the hub is looked after.
-pub struct Keeper<'a> {
+pub struct ShareSettlement<'a> {
     /// The object.
     pub share: &'a EnvironmentShare,
     /// What its spec comes to.
@@ -63,10 +63,10 @@ pub struct Keeper<'a> {
     pub agent: Uuid,
 }
 
-// === impl Keeper ===
+// === impl ShareSettlement ===
 
-impl Keeper<'_> {
-    /// Exactly one share with our mark at the hub, with the right end and routes.
+impl ShareSettlement<'_> {
+    /// Exactly one share with our marker at the hub, with the right end and routes.
     ///
     /// # Errors
     /// The hub refused or did not answer.
@@ -127,8 +127,8 @@ impl Keeper<'_> {
 
     /// Whether the share of this row was not closed since the row was read.
     fn is_open(&self, row: &ShareRow) -> bool {
-        let Signature { maker: Some(maker), mark } = self.signature() else { return true };
-        let listed = self.hub.with_directory(|directory| directory.shares(&mark, &maker));
+        let Signature { maker: Some(maker), marker } = self.signature() else { return true };
+        let listed = self.hub.with_directory(|directory| directory.shares(&marker, &maker));
         listed.iter().any(|listed| listed.code.expose_secret() == row.code.expose_secret())
     }
 
@@ -139,7 +139,10 @@ impl Keeper<'_> {
 
     /// What the share at the hub is to be known by.
     fn signature(&self) -> Signature {
-        Signature { maker: self.found.maker.clone(), mark: Mark::of(&self.share.uid().unwrap_or_default()) }
+        Signature {
+            maker: self.found.maker.clone(),
+            marker: ShareMarker::of(&self.share.uid().unwrap_or_default()),
+        }
     }
 
     async fn create(&self) -> Result<Settled, connect_hub::Error> {
@@ -210,9 +213,9 @@ impl Keeper<'_> {
             return Ok(None);
         }
         self.hub.catch_up().await?;
-        let Signature { maker: Some(maker), mark } = self.signature() else { return Ok(None) };
-        let mut rows = self.hub.with_directory(|directory| directory.shares(&mark, &maker));
-        rows.retain(|row| signature_of(row).is_some_and(|signature| !signature.mark.is_old()));
+        let Signature { maker: Some(maker), marker } = self.signature() else { return Ok(None) };
+        let mut rows = self.hub.with_directory(|directory| directory.shares(&marker, &maker));
+        rows.retain(|row| signature_of(row).is_some_and(|signature| !signature.marker.is_old()));
         let seen = |row: &ShareRow| {
             self.found.rows.iter().any(|seen| seen.code.expose_secret() == row.code.expose_secret())
         };
@@ -263,7 +266,7 @@ impl Keeper<'_> {
 pub fn idempotency_key(maker: Option<&Maker>, uid: &str, rotation: Option<&String>) -> String {
     let maker = maker.map(|maker| format!("{maker}.")).unwrap_or_default();
     match rotation {
-        Some(rotation) => format!("{maker}{uid}.{}", Mark::of(rotation)),
+        Some(rotation) => format!("{maker}{uid}.{}", ShareMarker::of(rotation)),
         None => format!("{maker}{uid}"),
     }
 }

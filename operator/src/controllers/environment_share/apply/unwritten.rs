@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use connect_crds::{EnvironmentShare, Maker, Mark};
+use connect_crds::{EnvironmentShare, Maker, ShareMarker};
 use connect_hub::client::{Closing, ShareRow};
 use jiff::Timestamp;
 use kube::ResourceExt;
@@ -11,7 +11,7 @@ use secrecy::ExposeSecret;
 
 use super::end::{close_rows, retire_code};
 use super::secret::delete_secret;
-use super::share::Keeper;
+use super::share::ShareSettlement;
 use super::{Done, failed};
 use crate::clock;
 use crate::context::Context;
@@ -35,8 +35,8 @@ pub fn untold(share: &EnvironmentShare, found: &Found, unwritten: Unwritten, con
 
 /// The Secret cannot be written. Shares at the hub whose code is not in it are closed; when a new code was asked for, the old one
 /// is void all the same, and goes with its Secret.
-pub async fn without_secret(keeper: &Keeper<'_>, unwritten: Unwritten, context: &Context) -> Done {
-    let Keeper { share, valid, found, hub, client, agent, .. } = *keeper;
+pub async fn without_secret(keeper: &ShareSettlement<'_>, unwritten: Unwritten, context: &Context) -> Done {
+    let ShareSettlement { share, valid, found, hub, client, agent, .. } = *keeper;
     tracing::warn!(
         namespace = share.namespace(),
         name = share.name_any(),
@@ -77,8 +77,8 @@ pub fn retry_by(retry: Duration, good_until: Option<Timestamp>) -> Duration {
 }
 
 /// Until when the code in the Secret lets teammates in, as far as the hub's list tells; nothing for one that is void.
-pub fn good_until(keeper: &Keeper<'_>) -> Option<Timestamp> {
-    let Keeper { valid, found, ends_at, .. } = *keeper;
+pub fn good_until(keeper: &ShareSettlement<'_>) -> Option<Timestamp> {
+    let ShareSettlement { valid, found, ends_at, .. } = *keeper;
     if valid.rotates || valid.limit_reached {
         return None;
     }
@@ -87,10 +87,10 @@ pub fn good_until(keeper: &Keeper<'_>) -> Option<Timestamp> {
 }
 
 /// The shares at the hub whose code is not in the Secret: those that were listed and those made since.
-fn strays(keeper: &Keeper<'_>) -> Vec<ShareRow> {
-    let Keeper { share, found, hub, .. } = *keeper;
-    let mark = Mark::of(&share.uid().unwrap_or_default());
-    let listed = |maker: &Maker| hub.with_directory(|directory| directory.shares(&mark, maker));
+fn strays(keeper: &ShareSettlement<'_>) -> Vec<ShareRow> {
+    let ShareSettlement { share, found, hub, .. } = *keeper;
+    let marker = ShareMarker::of(&share.uid().unwrap_or_default());
+    let listed = |maker: &Maker| hub.with_directory(|directory| directory.shares(&marker, maker));
     let mut rows = found.maker.as_ref().map(listed).unwrap_or_default();
     let is_new = |rows: &[ShareRow], row: &ShareRow| {
         !rows.iter().any(|known| known.code.expose_secret() == row.code.expose_secret())

@@ -17,15 +17,15 @@ const NO_RIVAL: Duration = Duration::from_secs(300);
 
 /// What is remembered of earlier sockets.
 #[derive(Debug, Default)]
-pub(super) struct Attempts {
+pub(super) struct ReconnectDelays {
     failures: u32,
     /// Times in a row that another socket took our place.
     losses: u32,
 }
 
-// === impl Attempts ===
+// === impl ReconnectDelays ===
 
-impl Attempts {
+impl ReconnectDelays {
     /// The pause after a socket that lived this long and ended with this error.
     pub(super) fn pause_after(&mut self, error: &AgentError, lived: Duration) -> Duration {
         self.failures = if lived >= HEALTHY { 1 } else { self.failures.saturating_add(1) };
@@ -48,30 +48,26 @@ mod tests {
 
     #[test]
     fn a_rival_is_not_fought() {
-        let mut attempts = Attempts::default();
+        let mut delays = ReconnectDelays::default();
         let pauses: Vec<_> =
-            (0..10).map(|_| attempts.pause_after(&AgentError::Forgotten, HEALTHY).as_millis()).collect();
+            (0..10).map(|_| delays.pause_after(&AgentError::Forgotten, HEALTHY).as_millis()).collect();
         assert_eq!(pauses, [500, 1000, 2000, 4000, 8000, 16_000, 32_000, 60_000, 60_000, 60_000]);
         let other = AgentError::Socket(crate::socketio::SocketError::Closed);
-        assert!(attempts.pause_after(&other, Duration::ZERO) <= Duration::from_secs(5));
-        assert_eq!(
-            attempts.pause_after(&AgentError::Forgotten, HEALTHY).as_secs(),
-            60,
-            "still the same rival"
-        );
-        assert_eq!(attempts.pause_after(&AgentError::Forgotten, NO_RIVAL).as_millis(), 500);
+        assert!(delays.pause_after(&other, Duration::ZERO) <= Duration::from_secs(5));
+        assert_eq!(delays.pause_after(&AgentError::Forgotten, HEALTHY).as_secs(), 60, "still the same rival");
+        assert_eq!(delays.pause_after(&AgentError::Forgotten, NO_RIVAL).as_millis(), 500);
     }
 
     #[test]
     fn failures_are_soon_tried_again_and_verdicts_are_not() {
-        let mut attempts = Attempts::default();
+        let mut delays = ReconnectDelays::default();
         let closed = AgentError::Socket(crate::socketio::SocketError::Closed);
         for _ in 0..100 {
-            assert!(attempts.pause_after(&closed, Duration::ZERO) <= Duration::from_secs(5));
+            assert!(delays.pause_after(&closed, Duration::ZERO) <= Duration::from_secs(5));
         }
-        assert!(attempts.pause_after(&closed, HEALTHY) <= Duration::from_millis(500), "starts over");
+        assert!(delays.pause_after(&closed, HEALTHY) <= Duration::from_millis(500), "starts over");
         let verdict = AgentError::InvalidToken { message: String::new(), ended: Vec::new() };
-        assert_eq!(attempts.pause_after(&verdict, HEALTHY), VERDICT_RETRY);
-        assert_eq!(attempts.pause_after(&AgentError::NewIdentity, HEALTHY), Duration::ZERO);
+        assert_eq!(delays.pause_after(&verdict, HEALTHY), VERDICT_RETRY);
+        assert_eq!(delays.pause_after(&AgentError::NewIdentity, HEALTHY), Duration::ZERO);
     }
 }

@@ -12,12 +12,12 @@ use super::routes::ShareKey;
 
 /// The ends of all live shares, ordered by time.
 #[derive(Debug, Default)]
-pub(super) struct Ends {
+pub(super) struct Expirations {
     by_time: BTreeSet<(Timestamp, ShareKey)>,
     by_share: HashMap<ShareKey, Timestamp>,
 }
 
-impl Ends {
+impl Expirations {
     /// Sets or moves the end of a share.
     pub(super) fn arm(&mut self, share: &ShareKey, at: Timestamp) {
         self.disarm(share);
@@ -84,21 +84,21 @@ mod tests {
         /// The same steps on a plain list that is searched from end to end.
         #[test]
         fn it_behaves_like_a_plain_list(steps in proptest::collection::vec(step(), 0..200)) {
-            let mut ends = Ends::default();
+            let mut expirations = Expirations::default();
             let mut list: Vec<(i64, u8)> = Vec::new();
             for step in steps {
                 match step {
                     Step::Arm(share, second) => {
-                        ends.arm(&key(share), at(second));
+                        expirations.arm(&key(share), at(second));
                         list.retain(|(_, other)| *other != share);
                         list.push((second, share));
                     }
                     Step::Disarm(share) => {
-                        ends.disarm(&key(share));
+                        expirations.disarm(&key(share));
                         list.retain(|(_, other)| *other != share);
                     }
                     Step::Due(now) => {
-                        let due = ends.take_due(at(now));
+                        let due = expirations.take_due(at(now));
                         list.sort_unstable();
                         let expected: Vec<ShareKey> =
                             list.iter().filter(|(end, _)| *end <= now).map(|(_, share)| key(*share)).collect();
@@ -106,8 +106,8 @@ mod tests {
                         prop_assert_eq!(due, expected);
                     }
                 }
-                prop_assert_eq!(ends.next(), list.iter().map(|(end, _)| at(*end)).min());
-                prop_assert_eq!(ends.by_time.len(), ends.by_share.len());
+                prop_assert_eq!(expirations.next(), list.iter().map(|(end, _)| at(*end)).min());
+                prop_assert_eq!(expirations.by_time.len(), expirations.by_share.len());
             }
         }
     }

@@ -82,8 +82,8 @@ pub(super) fn of_socket_event(said: Said, text: &str) -> Option<String> {
 }
 
 /// Whether this is the name of something said on a hub's socket.
-pub(super) fn is_socket_event(site: &str) -> bool {
-    site.starts_with(SAY) || site.starts_with(HEAR)
+pub(super) fn is_socket_event(injection_point: &str) -> bool {
+    injection_point.starts_with(SAY) || injection_point.starts_with(HEAR)
 }
 
 /// How names of what the operator says begin.

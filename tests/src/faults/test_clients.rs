@@ -14,14 +14,14 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio::time::{Duration, timeout};
 
-use super::guest::{self, PORT};
-use super::life::{ROUTE, Stage};
+use super::scenario::{Fixture, ROUTE};
+use super::test_user::{self, PORT};
 use crate::wait::{PATIENTLY, SOON, eventually};
 
-/// Visitors at once: traffic all the time, and still a machine that has time for faults.
-const VISITORS: usize = 4;
+/// Test clients at once: traffic all the time, and still a machine that has time for faults.
+const TEST_CLIENTS: usize = 4;
 
-/// Between two blocks of a visitor.
+/// Between two blocks of a test client.
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// An answer that has not come by then does not come: whatever is silent is silent for less.
@@ -32,25 +32,25 @@ const BLOCK: usize = 1024;
 
 /// All of them, and the Service that answers.
 #[derive(Default)]
-pub(super) struct Visitors {
+pub(super) struct TestClients {
     /// Where the Service is, and who answers there.
     service: Option<(String, Aborted<Result<()>>)>,
     /// By the name of the share.
-    visiting: BTreeMap<String, Visitor>,
+    visiting: BTreeMap<String, TestClient>,
     /// Blocks that came back, over all who have left.
     blocks: u64,
     /// How many have come.
     come: usize,
 }
 
-struct Visitor {
+struct TestClient {
     _join: Join,
     route: SocketAddr,
     seen: Arc<Seen>,
     traffic: Aborted<Result<()>>,
 }
 
-/// What a visitor has seen.
+/// What a test client has seen.
 #[derive(Default)]
 struct Seen {
     /// Whether there is a connection that was answered.
@@ -62,30 +62,32 @@ struct Seen {
 /// A task that ends when nobody waits for it any more.
 struct Aborted<T>(JoinHandle<T>);
 
-impl Visitors {
+impl TestClients {
     /// Who visits a share that is not live must have been cut; some more come to those that last, and must be answered.
     ///
     /// # Errors
     /// A share outlives its end, bytes are not what they were, or a live share leads nowhere.
-    pub(super) async fn change(&mut self, stage: &Stage, live: &BTreeMap<String, bool>) -> Result<()> {
-        self.serve(stage).await?;
-        for (share, mut visitor) in std::mem::take(&mut self.visiting) {
-            if visitor.traffic.0.is_finished() {
-                (&mut visitor.traffic.0).await?.with_context(|| format!("I9: a connection of {share}"))?;
+    pub(super) async fn change(&mut self, fixture: &Fixture, live: &BTreeMap<String, bool>) -> Result<()> {
+        self.serve(fixture).await?;
+        for (share, mut test_client) in std::mem::take(&mut self.visiting) {
+            if test_client.traffic.0.is_finished() {
+                (&mut test_client.traffic.0)
+                    .await?
+                    .with_context(|| format!("I9: a connection of {share}"))?;
             }
             if live.contains_key(&share) {
-                self.visiting.insert(share, visitor);
+                self.visiting.insert(share, test_client);
                 continue;
             }
-            visitor.is_over().await.with_context(|| format!("I1: {share} is over"))?;
-            self.blocks += visitor.seen.blocks.load(Ordering::Relaxed);
+            test_client.is_over().await.with_context(|| format!("I1: {share} is over"))?;
+            self.blocks += test_client.seen.blocks.load(Ordering::Relaxed);
         }
         for (share, _) in live.iter().filter(|(_, lasts)| **lasts) {
-            if self.visiting.len() < VISITORS && !self.visiting.contains_key(share) {
-                let visitor = Visitor::come(stage, share);
-                let visitor =
-                    visitor.await.with_context(|| format!("I3: {share} is live and leads nowhere"))?;
-                self.visiting.insert(share.clone(), visitor);
+            if self.visiting.len() < TEST_CLIENTS && !self.visiting.contains_key(share) {
+                let test_client = TestClient::come(fixture, share);
+                let test_client =
+                    test_client.await.with_context(|| format!("I3: {share} is live and leads nowhere"))?;
+                self.visiting.insert(share.clone(), test_client);
                 self.come += 1;
             }
         }
@@ -95,13 +97,13 @@ impl Visitors {
     /// How many came, and how many blocks came back to them.
     pub(super) fn told(&self) -> (usize, u64) {
         let here: u64 =
-            self.visiting.values().map(|visitor| visitor.seen.blocks.load(Ordering::Relaxed)).sum();
+            self.visiting.values().map(|test_client| test_client.seen.blocks.load(Ordering::Relaxed)).sum();
         (self.come, self.blocks + here)
     }
 
     /// Answers where the Service is now: it may have been made again meanwhile.
-    async fn serve(&mut self, stage: &Stage) -> Result<()> {
-        let spec = stage.api::<Service>().get(ROUTE).await?.spec;
+    async fn serve(&mut self, fixture: &Fixture) -> Result<()> {
+        let spec = fixture.api::<Service>().get(ROUTE).await?.spec;
         let address = spec.and_then(|spec| spec.cluster_ip).context("the Service has an address")?;
         if self.service.as_ref().is_none_or(|(known, _)| *known != address) {
             let listener = TcpListener::bind((address.as_str(), PORT)).await?;
@@ -111,9 +113,9 @@ impl Visitors {
     }
 }
 
-impl Visitor {
-    async fn come(stage: &Stage, share: &str) -> Result<Self> {
-        let join = guest::join(stage, share).await?;
+impl TestClient {
+    async fn come(fixture: &Fixture, share: &str) -> Result<Self> {
+        let join = test_user::join(fixture, share).await?;
         let port = join.routes().first().context("it has a route")?.port;
         let route = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         eventually("a block comes back", PATIENTLY, || answered(route)).await?;
@@ -178,7 +180,7 @@ async fn echo(listener: TcpListener) -> Result<()> {
         let (mut stream, _) = listener.accept().await.context("cannot accept")?;
         tokio::spawn(async move {
             let (mut read, mut write) = stream.split();
-            tokio::io::copy(&mut read, &mut write).await.ok() // a connection that breaks is the visitor's business
+            tokio::io::copy(&mut read, &mut write).await.ok() // a connection that breaks is the test client's business
         });
     }
 }

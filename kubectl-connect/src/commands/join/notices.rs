@@ -20,22 +20,22 @@ const MOST: usize = 20;
 
 /// What was told lately.
 #[derive(Debug, Default)]
-pub struct News {
+pub struct Notices {
     told: VecDeque<(Instant, String)>,
     /// Whether the loss of the hub was told, so that its return is news.
     lost: bool,
 }
 
-// === impl News ===
+// === impl Notices ===
 
-impl News {
+impl Notices {
     /// The line to print for an event; nothing for one that was told lately.
     pub fn line(&mut self, event: &JoinEvent, today: Timestamp) -> Option<String> {
         let line = view::event(event, today);
         match event {
             // Once for each loss that was told, so that what was said last is always true.
             JoinEvent::Reconnected => std::mem::take(&mut self.lost).then_some(line),
-            // Why it was lost may differ each time, and is no news then.
+            // Why it was lost may differ each time, and is not new then.
             JoinEvent::Reconnecting { .. } => {
                 let is_new = self.is_new("lost".to_owned());
                 self.lost |= is_new;
@@ -71,39 +71,39 @@ mod tests {
         JoinEvent::Reconnecting { reason: reason.into() }
     }
 
-    fn told(news: &mut News, events: &[JoinEvent]) -> Vec<String> {
-        let told = events.iter().filter_map(|event| news.line(event, Timestamp::UNIX_EPOCH));
+    fn told(notices: &mut Notices, events: &[JoinEvent]) -> Vec<String> {
+        let told = events.iter().filter_map(|event| notices.line(event, Timestamp::UNIX_EPOCH));
         told.map(|line| line.trim_end().to_owned()).collect()
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_hub_that_comes_and_goes_is_told_once_a_minute_and_never_ends_in_a_loss_that_is_over() {
-        let mut news = News::default();
+        let mut notices = Notices::default();
         let flapping: Vec<_> =
             (0..100).flat_map(|number| [lost(&format!("reason {number}")), JoinEvent::Reconnected]).collect();
         let once = ["[!] Connection to the hub lost, reconnecting: reason 0", "[ok] Reconnected"];
-        assert_eq!(told(&mut news, &flapping), once);
+        assert_eq!(told(&mut notices, &flapping), once);
         tokio::time::advance(ONCE_IN).await;
-        assert_eq!(told(&mut news, &flapping), once);
+        assert_eq!(told(&mut notices, &flapping), once);
         tokio::time::advance(ONCE_IN).await;
-        assert_eq!(told(&mut news, &[lost("gone"), lost("still gone")]).len(), 1);
+        assert_eq!(told(&mut notices, &[lost("gone"), lost("still gone")]).len(), 1);
     }
 
     #[tokio::test(start_paused = true)]
     async fn two_failures_in_turns_are_two_lines() {
-        let mut news = News::default();
+        let mut notices = Notices::default();
         let turns: Vec<_> = (0..100).flat_map(|_| [failed("refused"), failed("timed out")]).collect();
-        assert_eq!(told(&mut news, &turns), ["[!] api: refused", "[!] api: timed out"]);
+        assert_eq!(told(&mut notices, &turns), ["[!] api: refused", "[!] api: timed out"]);
         tokio::time::advance(ONCE_IN).await;
-        assert_eq!(told(&mut news, &turns).len(), 2, "it still fails, which is worth a line a minute");
+        assert_eq!(told(&mut notices, &turns).len(), 2, "it still fails, which is worth a line a minute");
     }
 
     #[tokio::test(start_paused = true)]
     async fn sentences_that_are_never_the_same_are_bounded_and_an_end_that_moves_is_not() {
-        let mut news = News::default();
+        let mut notices = Notices::default();
         let floods: Vec<_> = (0..1000).map(|number| failed(&number.to_string())).collect();
-        assert_eq!(told(&mut news, &floods).len(), MOST);
+        assert_eq!(told(&mut notices, &floods).len(), MOST);
         let moved = JoinEvent::Moved { ends_at: Timestamp::from_second(3600).expect("a time") };
-        assert_eq!(told(&mut news, &[moved.clone(), moved]).len(), 2);
+        assert_eq!(told(&mut notices, &[moved.clone(), moved]).len(), 2);
     }
 }

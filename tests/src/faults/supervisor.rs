@@ -15,9 +15,9 @@ use serde_json::json;
 use tokio::task::{AbortHandle, JoinHandle};
 use tokio_util::sync::CancellationToken;
 
-use super::life::Stage;
+use super::baseline;
 use super::relay::Kill;
-use super::textbook;
+use super::scenario::Fixture;
 use crate::hub::Addresses;
 use crate::process::Process;
 
@@ -39,12 +39,12 @@ pub enum Subject {
         /// Its environment at the first start only.
         at_first: Vec<(String, String)>,
     },
-    /// The operator of the textbook, in this process.
-    Textbook,
+    /// The baseline operator, in this process.
+    Baseline,
 }
 
 /// An operator that is started again whenever it ends.
-pub struct Keeper {
+pub struct Supervisor {
     running: Arc<Mutex<Running>>,
     keeping: JoinHandle<Result<()>>,
     stop: CancellationToken,
@@ -58,17 +58,17 @@ struct Running {
     admin: Option<String>,
 }
 
-// === impl Keeper ===
+// === impl Supervisor ===
 
-impl Keeper {
+impl Supervisor {
     /// Starts it.
     ///
     /// # Errors
     /// Its files cannot be written.
-    pub fn start(subject: Subject, stage: Arc<Stage>) -> Self {
+    pub fn start(subject: Subject, fixture: Arc<Fixture>) -> Self {
         let running = Arc::<Mutex<Running>>::default();
         let stop = CancellationToken::new();
-        let keeping = tokio::spawn(keep(subject, stage, running.clone(), stop.clone()));
+        let keeping = tokio::spawn(keep(subject, fixture, running.clone(), stop.clone()));
         Self { running, keeping, stop }
     }
 
@@ -110,7 +110,7 @@ impl Keeper {
     /// It could not be started, or does not end.
     pub async fn end(self) -> Result<()> {
         self.stop.cancel();
-        self.keeping.await.context("the keeper failed")?
+        self.keeping.await.context("the supervisor failed")?
     }
 }
 
@@ -122,7 +122,7 @@ fn signal(pid: Option<u32>, what: Signal) {
 
 async fn keep(
     subject: Subject,
-    stage: Arc<Stage>,
+    fixture: Arc<Fixture>,
     running: Arc<Mutex<Running>>,
     stop: CancellationToken,
 ) -> Result<()> {
@@ -133,9 +133,9 @@ async fn keep(
         match &subject {
             Subject::Operator { program, environment, at_first } => {
                 let at_first = if is_first { at_first.as_slice() } else { &[] };
-                let command = command(program, &stage, environment.iter().chain(at_first))?;
+                let command = command(program, &fixture, environment.iter().chain(at_first))?;
                 let mut process =
-                    Process::start(&format!("operator-{}", stage.namespace), command, &stage.logs)?;
+                    Process::start(&format!("operator-{}", fixture.namespace), command, &fixture.logs)?;
                 let pid = process.id();
                 note(&|running| {
                     running.pid = Some(pid);
@@ -154,8 +154,8 @@ async fn keep(
                     tokio::time::sleep(PAUSE).await;
                 }
             }
-            Subject::Textbook => {
-                let task = tokio::spawn(textbook::run(stage.clone()));
+            Subject::Baseline => {
+                let task = tokio::spawn(baseline::run(fixture.clone()));
                 note(&|running| {
                     running.task = Some(task.abort_handle());
                     running.starts += 1;
@@ -176,20 +176,20 @@ async fn keep(
         if stop.is_cancelled() {
             return Ok(());
         }
-        free_lease(&stage).await;
+        free_lease(&fixture).await;
     }
 }
 
 fn command<'a>(
     program: &PathBuf,
-    stage: &Stage,
+    fixture: &Fixture,
     environment: impl Iterator<Item = &'a (String, String)>,
 ) -> Result<Command> {
-    let kubeconfig = stage.folder.join("operator.kubeconfig");
+    let kubeconfig = fixture.folder.join("operator.kubeconfig");
     let config = json!({
         "apiVersion": "v1",
         "kind": "Config",
-        "clusters": [{ "name": "relay", "cluster": { "server": stage.api_url } }],
+        "clusters": [{ "name": "relay", "cluster": { "server": fixture.api_url } }],
         "users": [{ "name": "operator", "user": {} }],
         "contexts": [{ "name": "relay", "context": { "cluster": "relay", "user": "operator" } }],
         "current-context": "relay",
@@ -197,16 +197,16 @@ fn command<'a>(
     fs::write(&kubeconfig, config.to_string()).context("cannot write the kubeconfig")?;
     let mut command = Command::new(program);
     command.args(["run", "--admin-listen", "127.0.0.1:0", "--print-addresses", "--allow-loopback-targets"]);
-    command.args(["--namespace", &stage.namespace, "--watch-namespaces", &stage.namespace]);
+    command.args(["--namespace", &fixture.namespace, "--watch-namespaces", &fixture.namespace]);
     command.arg("--kubeconfig").arg(kubeconfig);
-    command.args(["--hub-url", &stage.hub_url, "--hub-api-key-file"]).arg(&stage.hub_key);
+    command.args(["--hub-url", &fixture.hub_url, "--hub-api-key-file"]).arg(&fixture.hub_key);
     command.envs(environment.map(|(name, value)| (name, value)));
     Ok(command)
 }
 
 /// A dead holder's Lease runs out in seconds; a matrix of hundreds of deaths does not wait for each.
-async fn free_lease(stage: &Stage) {
-    let leases: Api<Lease> = Api::namespaced(stage.client.clone(), &stage.namespace);
+async fn free_lease(fixture: &Fixture) {
+    let leases: Api<Lease> = Api::namespaced(fixture.client.clone(), &fixture.namespace);
     let nobody = Patch::Merge(json!({ "spec": { "holderIdentity": null } }));
     // There may be none yet.
     let _ = leases.patch(connect_crds::OPERATOR_LEASE, &PatchParams::default(), &nobody).await;

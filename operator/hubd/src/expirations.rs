@@ -1,5 +1,5 @@
 //! The timer that ends shares on time: one task for all of them, by the wall clock, which it looks at again at least
-//! twice a second, so that a stepped clock or a thawed process is noticed.
+//! twice a second, so that a stepped clock or a resumed process is noticed.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -15,8 +15,8 @@ use crate::{
     core::Core,
     error_chain,
     limits::{ENDED_GUEST_LIFE, ENDED_SHARE_LIFE},
-    moment::Moment,
     store::StoreError,
+    timestamp::Timestamp,
 };
 
 /// How often the wall clock is looked at, whatever the next end is.
@@ -26,22 +26,22 @@ const CLEANING: Duration = Duration::from_secs(3600);
 
 /// The ends to come.
 #[derive(Debug, Default)]
-pub struct Ends {
+pub struct Expirations {
     coming: Mutex<Coming>,
     changed: Notify,
 }
 
 #[derive(Debug, Default)]
 struct Coming {
-    in_order: BTreeSet<(Moment, Uuid)>,
-    of_share: HashMap<Uuid, Moment>,
+    in_order: BTreeSet<(Timestamp, Uuid)>,
+    of_share: HashMap<Uuid, Timestamp>,
 }
 
-// === impl Ends ===
+// === impl Expirations ===
 
-impl Ends {
+impl Expirations {
     /// Sets when a share ends, in place of what was set.
-    pub fn set(&self, share: Uuid, end: Moment) {
+    pub fn set(&self, share: Uuid, end: Timestamp) {
         let mut coming = self.lock();
         if let Some(before) = coming.of_share.insert(share, end) {
             coming.in_order.remove(&(before, share));
@@ -60,7 +60,7 @@ impl Ends {
     }
 
     /// Takes out what is due at `now`.
-    fn take_due(&self, now: Moment) -> Vec<Uuid> {
+    fn take_due(&self, now: Timestamp) -> Vec<Uuid> {
         let mut coming = self.lock();
         let mut due = Vec::new();
         while let Some((end, share)) = coming.in_order.first().copied().filter(|(end, _)| *end <= now) {
@@ -72,7 +72,7 @@ impl Ends {
     }
 
     /// How long nothing is due, looked at from `now`.
-    fn idle_for(&self, now: Moment) -> Duration {
+    fn idle_for(&self, now: Timestamp) -> Duration {
         self.lock().in_order.first().map_or(CLOCK_CHECK, |(end, _)| now.until(*end)).min(CLOCK_CHECK)
     }
 
@@ -84,12 +84,12 @@ impl Ends {
 
 /// Ends what became due while the hub was away and learns the ends to come. To be called before anything is served.
 pub async fn catch_up(core: &Core) -> Result<(), StoreError> {
-    let ended = core.store.end_due_shares(Moment::now()).await?;
+    let ended = core.store.end_due_shares(Timestamp::now()).await?;
     if ended > 0 {
         tracing::info!(ended, "shares ended while the hub was away");
     }
     for (share, end) in core.store.coming_ends().await? {
-        core.ends.set(share, end);
+        core.expirations.set(share, end);
     }
     Ok(())
 }
@@ -98,7 +98,7 @@ pub async fn catch_up(core: &Core) -> Result<(), StoreError> {
 pub async fn run(core: Arc<Core>, stop: CancellationToken) {
     let mut cleaned: Option<Instant> = None;
     loop {
-        let due = core.ends.take_due(Moment::now());
+        let due = core.expirations.take_due(Timestamp::now());
         if !due.is_empty() {
             core.expire(&due);
         }
@@ -106,17 +106,17 @@ pub async fn run(core: Arc<Core>, stop: CancellationToken) {
             cleaned = Some(Instant::now());
             tokio::spawn(clean(core.clone()));
         }
-        let idle = core.ends.idle_for(Moment::now());
+        let idle = core.expirations.idle_for(Timestamp::now());
         tokio::select! {
             () = tokio::time::sleep(idle) => {}
-            () = core.ends.changed.notified() => {}
+            () = core.expirations.changed.notified() => {}
             () = stop.cancelled() => return,
         }
     }
 }
 
 async fn clean(core: Arc<Core>) {
-    let now = Moment::now();
+    let now = Timestamp::now();
     match core.store.forget_ended_shares(now.before(ENDED_SHARE_LIFE)).await {
         Ok(0) => {}
         Ok(forgotten) => tracing::info!(forgotten, "forgot shares that ended long ago"),
@@ -137,18 +137,19 @@ mod tests {
 
     #[test]
     fn what_is_due_comes_out_once_and_in_order() {
-        let (ends, [a, b, c]) = (Ends::default(), [Uuid::new_v4(), Uuid::new_v4(), Uuid::new_v4()]);
-        let at = Moment::from_millis;
-        ends.set(a, at(300));
-        ends.set(b, at(100));
-        ends.set(c, at(200));
-        ends.set(a, at(150));
-        assert!(ends.take_due(at(99)).is_empty());
-        assert_eq!(ends.idle_for(at(99)), Duration::from_millis(1));
-        assert_eq!(ends.take_due(at(150)), [b, a]);
-        ends.forget(c);
-        assert!(ends.take_due(at(1000)).is_empty());
-        assert_eq!(ends.idle_for(at(1000)), CLOCK_CHECK);
+        let (expirations, [a, b, c]) =
+            (Expirations::default(), [Uuid::new_v4(), Uuid::new_v4(), Uuid::new_v4()]);
+        let at = Timestamp::from_millis;
+        expirations.set(a, at(300));
+        expirations.set(b, at(100));
+        expirations.set(c, at(200));
+        expirations.set(a, at(150));
+        assert!(expirations.take_due(at(99)).is_empty());
+        assert_eq!(expirations.idle_for(at(99)), Duration::from_millis(1));
+        assert_eq!(expirations.take_due(at(150)), [b, a]);
+        expirations.forget(c);
+        assert!(expirations.take_due(at(1000)).is_empty());
+        assert_eq!(expirations.idle_for(at(1000)), CLOCK_CHECK);
     }
 
     /// What may happen to the timer, with times in milliseconds.
@@ -173,20 +174,20 @@ mod tests {
         fn every_end_comes_out_once_when_the_clock_shows_it_and_never_before(
             steps in prop::collection::vec(step(), 1..100)
         ) {
-            let (ends, mut armed, mut now) = (Ends::default(), HashMap::new(), 10_000_i64);
+            let (expirations, mut armed, mut now) = (Expirations::default(), HashMap::new(), 10_000_i64);
             for step in steps {
                 match step {
                     Step::Set(share, end) => {
-                        ends.set(Uuid::from_u128(share.into()), Moment::from_millis(end));
+                        expirations.set(Uuid::from_u128(share.into()), Timestamp::from_millis(end));
                         armed.insert(share, end);
                     }
                     Step::Forget(share) => {
-                        ends.forget(Uuid::from_u128(share.into()));
+                        expirations.forget(Uuid::from_u128(share.into()));
                         armed.remove(&share);
                     }
                     Step::Look(by) => {
                         now += by;
-                        let mut due: Vec<_> = ends.take_due(Moment::from_millis(now));
+                        let mut due: Vec<_> = expirations.take_due(Timestamp::from_millis(now));
                         let mut expected: Vec<_> = armed
                             .extract_if(|_, end| *end <= now)
                             .map(|(share, _)| Uuid::from_u128(share.into()))
@@ -199,15 +200,15 @@ mod tests {
                 let next = armed.values().min().map_or(CLOCK_CHECK, |end| {
                     Duration::from_millis(u64::try_from(end - now).unwrap_or(0))
                 });
-                prop_assert_eq!(ends.idle_for(Moment::from_millis(now)), next.min(CLOCK_CHECK));
+                prop_assert_eq!(expirations.idle_for(Timestamp::from_millis(now)), next.min(CLOCK_CHECK));
             }
         }
     }
 
     #[test]
     fn the_clock_is_looked_at_again_before_a_far_end() {
-        let ends = Ends::default();
-        ends.set(Uuid::new_v4(), Moment::from_millis(1_000_000));
-        assert_eq!(ends.idle_for(Moment::from_millis(0)), CLOCK_CHECK);
+        let expirations = Expirations::default();
+        expirations.set(Uuid::new_v4(), Timestamp::from_millis(1_000_000));
+        assert_eq!(expirations.idle_for(Timestamp::from_millis(0)), CLOCK_CHECK);
     }
 }

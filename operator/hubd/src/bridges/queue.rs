@@ -36,7 +36,7 @@ pub enum Item {
 
 /// A queue, and what is known about it.
 #[derive(Debug, Default)]
-pub struct LaneState {
+pub struct QueueState {
     pub items: VecDeque<Item>,
     /// What the texts in the queue weigh.
     pub weight: usize,
@@ -52,7 +52,7 @@ pub struct LaneState {
 
 /// One direction.
 #[derive(Debug, Default)]
-pub struct Lane(Mutex<LaneState>);
+pub struct Queue(Mutex<QueueState>);
 
 // === impl Item ===
 
@@ -65,20 +65,20 @@ impl Item {
     }
 }
 
-// === impl Lane ===
+// === impl Queue ===
 
-impl Lane {
+impl Queue {
     /// No code panics while it holds this lock, so a poisoned one is as good as any.
-    pub fn lock(&self) -> MutexGuard<'_, LaneState> {
+    pub fn lock(&self) -> MutexGuard<'_, QueueState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes nothing more in and forgets what waits.
     pub fn clear(&self) {
-        let mut lane = self.lock();
-        lane.shut = true;
-        lane.weight = 0;
-        lane.items.clear();
+        let mut queue = self.lock();
+        queue.shut = true;
+        queue.weight = 0;
+        queue.items.clear();
     }
 }
 

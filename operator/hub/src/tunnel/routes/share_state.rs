@@ -14,22 +14,22 @@ const LIVE: u8 = 0;
 
 /// Whether a share is open, readable without a lock for every chunk.
 #[derive(Debug)]
-pub(super) struct Gate {
+pub(super) struct ShareState {
     /// Microseconds since the epoch; `NO_END` before an end is set.
     ends_at: AtomicI64,
     /// `LIVE` or one more than an `EndReason`.
     ended: AtomicU8,
 }
 
-// === impl Gate ===
+// === impl ShareState ===
 
-impl Default for Gate {
+impl Default for ShareState {
     fn default() -> Self {
         Self { ends_at: AtomicI64::new(NO_END), ended: AtomicU8::new(LIVE) }
     }
 }
 
-impl Gate {
+impl ShareState {
     /// Sets or moves the end.
     pub(super) fn open_until(&self, ends_at: Timestamp) {
         self.ends_at.store(ends_at.as_microsecond(), Ordering::Release);

@@ -12,21 +12,21 @@ const MAX_ROUTE_NAME: usize = 63;
 
 /// What a labelled Service asks for.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Wish {
+pub struct Desired {
     /// The spec of its ServiceExpose, as far as it can be read.
     pub spec: ServiceExposeSpec,
     /// What of it cannot be read: one sentence. Nothing is shared until it is mended.
-    pub complaint: Option<String>,
+    pub validation_message: Option<String>,
 }
 
 /// What the Service asks for; nothing without the label.
-pub fn wish(service: &Service) -> Option<Wish> {
+pub fn desired(service: &Service) -> Option<Desired> {
     if service.labels().get(LABEL).is_none_or(|value| value != WANTED) {
         return None;
     }
-    let mut complaint = None;
+    let mut validation_message = None;
     let mut complain = |sentence: String| {
-        complaint.get_or_insert(sentence);
+        validation_message.get_or_insert(sentence);
     };
     let port = port(service).unwrap_or_else(|sentence| {
         complain(sentence);
@@ -70,7 +70,7 @@ pub fn wish(service: &Service) -> Option<Wish> {
         public: public.unwrap_or_default(),
         hub_ref: None,
     };
-    Some(Wish { spec, complaint: complaint.or_else(|| unknown_annotation(service)) })
+    Some(Desired { spec, validation_message: validation_message.or_else(|| unknown_annotation(service)) })
 }
 
 /// Whether the ServiceExpose is the one that this Service's label asked for: the Service owns it.
@@ -79,8 +79,8 @@ pub fn is_owned_by(expose: &ServiceExpose, service: &Service) -> bool {
 }
 
 /// Why a ServiceExpose that a label asked for is not what its Service asks for now.
-pub fn complaint(expose: &ServiceExpose, service: &Service) -> Option<String> {
-    if is_owned_by(expose, service) { wish(service)?.complaint } else { None }
+pub fn validation_message(expose: &ServiceExpose, service: &Service) -> Option<String> {
+    if is_owned_by(expose, service) { desired(service)?.validation_message } else { None }
 }
 
 /// The port that the annotation says, or the only one that can be carried.
@@ -137,22 +137,22 @@ mod tests {
         serde_saphyr::from_str(&text).expect("fixture")
     }
 
-    fn asked(annotations: &str, ports: &str) -> Wish {
-        wish(&service(annotations, ports)).expect("it has the label")
+    fn asked(annotations: &str, ports: &str) -> Desired {
+        desired(&service(annotations, ports)).expect("it has the label")
     }
 
     #[test]
     fn a_label_alone_exposes_the_only_tcp_port() {
-        let Wish { spec, complaint } = asked("", "{port: 8080}, {port: 53, protocol: UDP}");
+        let Desired { spec, validation_message } = asked("", "{port: 8080}, {port: 53, protocol: UDP}");
         assert_eq!((spec.service_ref.name.as_str(), &spec.service_ref.port), ("api", &PortRef::number(8080)));
-        assert_eq!((spec.route_name, spec.public, complaint), (None, false, None));
+        assert_eq!((spec.route_name, spec.public, validation_message), (None, false, None));
     }
 
     #[test]
     fn annotations_say_the_rest() {
         let all = "connect.privateconnect.co/port: web, connect.privateconnect.co/route-name: shop, connect.privateconnect.co/local-port: '8080', connect.privateconnect.co/protocol: HTTP, connect.privateconnect.co/public: 'true'";
-        let Wish { spec, complaint } = asked(all, "{port: 80, name: web}, {port: 81}");
-        assert_eq!(complaint, None);
+        let Desired { spec, validation_message } = asked(all, "{port: 80, name: web}, {port: 81}");
+        assert_eq!(validation_message, None);
         assert_eq!(spec.service_ref.port, PortRef::name("web"));
         assert_eq!((spec.route_name.as_deref(), spec.local_port), (Some("shop"), LocalPort::new(8080)));
         assert_eq!((spec.protocol, spec.public), (Protocol::Http, true));
@@ -177,7 +177,7 @@ mod tests {
             ["{}", "{connect.privateconnect.co/expose: 'false'}", "{connect.privateconnect.co/expose: yes}"]
         {
             let text = format!("metadata: {{name: api, labels: {labels}}}\nspec: {{ports: [{{port: 80}}]}}");
-            assert_eq!(wish(&serde_saphyr::from_str(&text).expect("fixture")), None, "{labels}");
+            assert_eq!(desired(&serde_saphyr::from_str(&text).expect("fixture")), None, "{labels}");
         }
     }
 
@@ -193,8 +193,8 @@ mod tests {
             ("connect.privateconnect.co/prot: '80'", "{port: 80}", "/prot means nothing"),
         ];
         for (annotations, ports, sentence) in rows {
-            let complaint = asked(annotations, ports).complaint.expect(annotations);
-            assert!(complaint.contains(sentence), "{complaint}");
+            let validation_message = asked(annotations, ports).validation_message.expect(annotations);
+            assert!(validation_message.contains(sentence), "{validation_message}");
         }
     }
 }

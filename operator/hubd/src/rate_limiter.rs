@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// Tries of late.
-pub struct Attempts {
+pub struct RateLimiter {
     per_address: u32,
     per_code: u32,
     joins_per_address: u32,
@@ -56,16 +56,16 @@ struct Count {
 /// A try that is being made. It counts as a failure until it is forgiven.
 #[derive(Debug)]
 pub struct Try<'a> {
-    attempts: &'a Attempts,
+    limiter: &'a RateLimiter,
     /// What it was counted for, and when that window began.
     counted: Vec<(Suspect, Instant)>,
     /// There was no try left: how long until there is.
     pub beyond: Option<Duration>,
 }
 
-// === impl Attempts ===
+// === impl RateLimiter ===
 
-impl Attempts {
+impl RateLimiter {
     pub fn new(limits: &Limits) -> Self {
         Self {
             per_address: limits.failures_per_address,
@@ -93,10 +93,10 @@ impl Attempts {
             drop(failures);
             // Nobody is told more by this than that the hub has much to do.
             let room = lock(&self.beyond).take((), LOOKUPS_BEYOND, now);
-            return room.map(|_| Try { attempts: self, counted: Vec::new(), beyond: Some(wait) });
+            return room.map(|_| Try { limiter: self, counted: Vec::new(), beyond: Some(wait) });
         }
         let counted = suspects.into_iter().map(|(suspect, _)| (suspect.clone(), failures.add(suspect, now)));
-        Ok(Try { attempts: self, counted: counted.collect(), beyond: None })
+        Ok(Try { limiter: self, counted: counted.collect(), beyond: None })
     }
 
     /// Counts somebody new from `address` who joins; an error says how long no other may.
@@ -105,9 +105,9 @@ impl Attempts {
     }
 }
 
-impl fmt::Debug for Attempts {
+impl fmt::Debug for RateLimiter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Attempts").finish_non_exhaustive()
+        f.debug_struct("RateLimiter").finish_non_exhaustive()
     }
 }
 
@@ -116,7 +116,7 @@ impl fmt::Debug for Attempts {
 impl Try<'_> {
     /// The code was right, or it is not the guesser's fault that nobody knows.
     pub fn forgive(self) {
-        let mut failures = lock(&self.attempts.failures);
+        let mut failures = lock(&self.limiter.failures);
         for (suspect, since) in &self.counted {
             failures.give_back(suspect, *since);
         }
@@ -191,8 +191,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 mod tests {
     use super::*;
 
-    fn attempts(failures_per_address: u32, failures_per_code: u32) -> Attempts {
-        Attempts::new(&Limits { failures_per_address, failures_per_code, ..Limits::default() })
+    fn limiter(failures_per_address: u32, failures_per_code: u32) -> RateLimiter {
+        RateLimiter::new(&Limits { failures_per_address, failures_per_code, ..Limits::default() })
     }
 
     fn address(text: &str) -> IpAddr {
@@ -200,92 +200,92 @@ mod tests {
     }
 
     /// Tries and fails; how long the address or the code has to wait, if it has.
-    fn fail(attempts: &Attempts, from: &str, code: Option<&ShareCode>, now: Instant) -> Option<Duration> {
-        attempts.begin(address(from), code, now).expect("not too many at once").beyond
+    fn fail(limiter: &RateLimiter, from: &str, code: Option<&ShareCode>, now: Instant) -> Option<Duration> {
+        limiter.begin(address(from), code, now).expect("not too many at once").beyond
     }
 
     #[test]
     fn an_address_is_kept_out_for_the_window_and_no_longer() {
-        let (attempts, start) = (attempts(3, 100), Instant::now());
+        let (limiter, start) = (limiter(3, 100), Instant::now());
         for _ in 0..3 {
-            assert_eq!(fail(&attempts, "192.0.2.1", None, start), None);
+            assert_eq!(fail(&limiter, "192.0.2.1", None, start), None);
         }
-        assert_eq!(fail(&attempts, "::ffff:192.0.2.1", None, start), Some(ATTEMPT_WINDOW));
-        assert_eq!(fail(&attempts, "192.0.2.2", None, start), None);
+        assert_eq!(fail(&limiter, "::ffff:192.0.2.1", None, start), Some(ATTEMPT_WINDOW));
+        assert_eq!(fail(&limiter, "192.0.2.2", None, start), None);
         let later = start + ATTEMPT_WINDOW - Duration::from_secs(1);
-        assert_eq!(fail(&attempts, "192.0.2.1", None, later), Some(Duration::from_secs(1)));
+        assert_eq!(fail(&limiter, "192.0.2.1", None, later), Some(Duration::from_secs(1)));
         let over = start + ATTEMPT_WINDOW;
         for _ in 0..3 {
-            assert_eq!(fail(&attempts, "192.0.2.1", None, over), None, "counts anew");
+            assert_eq!(fail(&limiter, "192.0.2.1", None, over), None, "counts anew");
         }
-        assert_eq!(fail(&attempts, "192.0.2.1", None, over), Some(ATTEMPT_WINDOW));
+        assert_eq!(fail(&limiter, "192.0.2.1", None, over), Some(ATTEMPT_WINDOW));
     }
 
     #[test]
     fn a_v6_household_counts_as_one() {
-        let (attempts, now) = (attempts(1, 100), Instant::now());
-        assert_eq!(fail(&attempts, "2001:db8::1", None, now), None);
-        assert!(fail(&attempts, "2001:db8::ffff:1", None, now).is_some());
-        assert_eq!(fail(&attempts, "2001:db8:0:1::1", None, now), None);
+        let (limiter, now) = (limiter(1, 100), Instant::now());
+        assert_eq!(fail(&limiter, "2001:db8::1", None, now), None);
+        assert!(fail(&limiter, "2001:db8::ffff:1", None, now).is_some());
+        assert_eq!(fail(&limiter, "2001:db8:0:1::1", None, now), None);
     }
 
     #[test]
     fn a_code_is_counted_over_all_addresses() {
-        let (attempts, now) = (attempts(100, 2), Instant::now());
+        let (limiter, now) = (limiter(100, 2), Instant::now());
         let code = ShareCode::parse("abcdefgh23").expect("possible");
-        assert_eq!(fail(&attempts, "192.0.2.1", Some(&code), now), None);
-        assert_eq!(fail(&attempts, "192.0.2.2", Some(&code), now), None);
-        assert!(fail(&attempts, "192.0.2.3", Some(&code), now).is_some());
-        assert_eq!(fail(&attempts, "192.0.2.3", None, now), None);
+        assert_eq!(fail(&limiter, "192.0.2.1", Some(&code), now), None);
+        assert_eq!(fail(&limiter, "192.0.2.2", Some(&code), now), None);
+        assert!(fail(&limiter, "192.0.2.3", Some(&code), now).is_some());
+        assert_eq!(fail(&limiter, "192.0.2.3", None, now), None);
     }
 
     #[test]
     fn a_right_code_costs_nothing_and_a_try_under_way_counts() {
-        let (attempts, now) = (attempts(2, 100), Instant::now());
+        let (limiter, now) = (limiter(2, 100), Instant::now());
         for _ in 0..10 {
-            attempts.begin(address("192.0.2.1"), None, now).expect("room").forgive();
+            limiter.begin(address("192.0.2.1"), None, now).expect("room").forgive();
         }
-        let first = attempts.begin(address("192.0.2.1"), None, now).expect("room");
-        let second = attempts.begin(address("192.0.2.1"), None, now).expect("room");
-        let third = attempts.begin(address("192.0.2.1"), None, now).expect("room");
+        let first = limiter.begin(address("192.0.2.1"), None, now).expect("room");
+        let second = limiter.begin(address("192.0.2.1"), None, now).expect("room");
+        let third = limiter.begin(address("192.0.2.1"), None, now).expect("room");
         assert_eq!((first.beyond, second.beyond), (None, None));
         assert_eq!(third.beyond, Some(ATTEMPT_WINDOW));
         third.forgive();
-        assert!(fail(&attempts, "192.0.2.1", None, now).is_some(), "what was not counted is not given back");
+        assert!(fail(&limiter, "192.0.2.1", None, now).is_some(), "what was not counted is not given back");
         first.forgive();
-        assert_eq!(fail(&attempts, "192.0.2.1", None, now), None);
+        assert_eq!(fail(&limiter, "192.0.2.1", None, now), None);
         let over = now + ATTEMPT_WINDOW;
-        assert_eq!(fail(&attempts, "192.0.2.1", None, over), None);
+        assert_eq!(fail(&limiter, "192.0.2.1", None, over), None);
         second.forgive();
-        assert_eq!(fail(&attempts, "192.0.2.1", None, over), None);
+        assert_eq!(fail(&limiter, "192.0.2.1", None, over), None);
         assert!(
-            fail(&attempts, "192.0.2.1", None, over).is_some(),
+            fail(&limiter, "192.0.2.1", None, over).is_some(),
             "a try of the last window is not one of this"
         );
     }
 
     #[test]
     fn those_who_have_no_try_left_are_slow_together() {
-        let (attempts, now) = (attempts(1, 100), Instant::now());
-        assert_eq!(fail(&attempts, "192.0.2.1", None, now), None);
+        let (limiter, now) = (limiter(1, 100), Instant::now());
+        assert_eq!(fail(&limiter, "192.0.2.1", None, now), None);
         for _ in 0..LOOKUPS_BEYOND {
-            assert!(fail(&attempts, "192.0.2.1", None, now).is_some());
+            assert!(fail(&limiter, "192.0.2.1", None, now).is_some());
         }
-        let wait = attempts.begin(address("192.0.2.1"), None, now).expect_err("no more in this second");
+        let wait = limiter.begin(address("192.0.2.1"), None, now).expect_err("no more in this second");
         assert!(wait <= Duration::from_secs(1));
-        assert!(attempts.begin(address("192.0.2.1"), None, now + wait).is_ok());
+        assert!(limiter.begin(address("192.0.2.1"), None, now + wait).is_ok());
     }
 
     #[test]
     fn memory_is_bounded() {
-        let (attempts, now) = (attempts(1, 100), Instant::now());
+        let (limiter, now) = (limiter(1, 100), Instant::now());
         let many = u32::try_from(ATTEMPT_ENTRIES).expect("fits") + 10;
         for number in 0..many {
             let then = now + Duration::from_millis(u64::from(number));
-            let _ = attempts.begin(IpAddr::V4(number.into()), None, then);
+            let _ = limiter.begin(IpAddr::V4(number.into()), None, then);
         }
-        assert_eq!(attempts.failures.lock().expect("not poisoned").by.len(), ATTEMPT_ENTRIES);
-        let last = attempts.begin(IpAddr::V4((many - 1).into()), None, now).expect("room");
+        assert_eq!(limiter.failures.lock().expect("not poisoned").by.len(), ATTEMPT_ENTRIES);
+        let last = limiter.begin(IpAddr::V4((many - 1).into()), None, now).expect("room");
         assert!(last.beyond.is_some(), "the newest is remembered");
     }
 }

@@ -1,4 +1,4 @@
-//! An exposing process that is frozen over its share's end and thawed after it, as a suspended laptop is.
+//! An exposing process that is frozen over its share's end and resumed after it, as a suspended laptop is.
 
 use connect_hub::tunnel::Memory;
 use jiff::{Timestamp, ToSpan};
@@ -25,7 +25,7 @@ fn is_stopped(child: &Child) -> bool {
 }
 
 #[tokio::test]
-async fn no_byte_passes_after_a_thaw() {
+async fn no_byte_passes_after_a_resume() {
     let hub = OxideHub::start(&["e2e"]).await;
     let mut service = Manual::start().await;
     let service_id = Uuid::new_v4();

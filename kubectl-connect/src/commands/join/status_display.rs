@@ -16,13 +16,13 @@ const STEP: f64 = 1024.0;
 
 /// What is on the screen.
 #[derive(Debug, Default)]
-pub struct Board {
+pub struct StatusDisplay {
     shown: Vec<String>,
 }
 
-// === impl Board ===
+// === impl StatusDisplay ===
 
-impl Board {
+impl StatusDisplay {
     /// What to write so that the screen shows these lines; nothing when it does already.
     pub fn show(&mut self, lines: Vec<String>) -> Option<String> {
         if self.shown == lines {
@@ -117,21 +117,25 @@ mod tests {
 
     #[test]
     fn the_screen_is_written_only_when_it_changes_and_cleared_by_its_own_lines() {
-        let mut board = Board::default();
-        assert_eq!(board.take_away(), "");
-        assert_eq!(board.show(vec!["a".into(), "b".into()]).as_deref(), Some("a\nb\n"));
-        assert_eq!(board.show(vec!["a".into(), "b".into()]), None);
-        assert_eq!(board.show(vec!["c".into()]).as_deref(), Some("\u{1b}[2A\u{1b}[Jc\n"));
-        assert_eq!(board.take_away(), "\u{1b}[1A\u{1b}[J");
-        assert_eq!(board.take_away(), "");
+        let mut display = StatusDisplay::default();
+        assert_eq!(display.take_away(), "");
+        assert_eq!(display.show(vec!["a".into(), "b".into()]).as_deref(), Some("a\nb\n"));
+        assert_eq!(display.show(vec!["a".into(), "b".into()]), None);
+        assert_eq!(display.show(vec!["c".into()]).as_deref(), Some("\u{1b}[2A\u{1b}[Jc\n"));
+        assert_eq!(display.take_away(), "\u{1b}[1A\u{1b}[J");
+        assert_eq!(display.take_away(), "");
     }
 
     #[test]
     fn a_terminal_that_becomes_narrower_keeps_no_stale_row() {
         for (columns, rows) in [(80, 2), (60, 2), (59, 3), (30, 3), (20, 4), (0, 61)] {
-            let mut board = Board::default();
-            let _ = board.show(vec!["x".repeat(60), "y".into()]);
-            assert_eq!(board.take_away_from(columns), format!("\u{1b}[{rows}A\u{1b}[J"), "{columns} columns");
+            let mut display = StatusDisplay::default();
+            let _ = display.show(vec!["x".repeat(60), "y".into()]);
+            assert_eq!(
+                display.take_away_from(columns),
+                format!("\u{1b}[{rows}A\u{1b}[J"),
+                "{columns} columns"
+            );
         }
     }
 

@@ -1,6 +1,6 @@
-//! The operator of the textbook: a finalizer, a requeue at the end, status as its memory, and nothing against faults.
+//! The baseline operator: a finalizer, a requeue at the end, status as its memory, and nothing against faults.
 //!
-//! It is what one writes first, and it passes a life without faults. The plans must tell it from ours.
+//! It is what one writes first, and it passes a run without faults. The plans must tell it from ours.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,7 +26,7 @@ use serde::de::DeserializeOwned;
 use serde_json::json;
 use uuid::Uuid;
 
-use super::life::{Stage, secret_of};
+use super::scenario::{Fixture, secret_of};
 
 /// Where the identity is kept; the same Secret that our operator uses.
 const IDENTITY: &str = "private-connect-identity";
@@ -58,21 +58,21 @@ impl std::error::Error for Failed {}
 ///
 /// # Errors
 /// The API server or the hub did not answer at the start.
-pub async fn run(stage: Arc<Stage>) -> Result<()> {
-    let client = Client::try_from(Config::new(stage.api_url.parse()?))?;
-    let key = std::fs::read_to_string(&stage.hub_key)?;
+pub async fn run(fixture: Arc<Fixture>) -> Result<()> {
+    let client = Client::try_from(Config::new(fixture.api_url.parse()?))?;
+    let key = std::fs::read_to_string(&fixture.hub_key)?;
     let options = ClientOptions {
         api_key: Some(SecretString::from(key.trim().to_owned())),
         tls: connect_hub::tls::client_config(None)?,
     };
-    let hub = Hub::new(HubUrl::parse(&stage.hub_url, InsecureHttp::Allowed)?, options)?;
-    let identity = identity(&Api::namespaced(client.clone(), &stage.namespace)).await?;
-    hub.register_agent(&identity, "textbook", None).await?;
+    let hub = Hub::new(HubUrl::parse(&fixture.hub_url, InsecureHttp::Allowed)?, options)?;
+    let identity = identity(&Api::namespaced(client.clone(), &fixture.namespace)).await?;
+    hub.register_agent(&identity, "baseline", None).await?;
     let context = Arc::new(Context {
         client,
-        namespace: stage.namespace.clone(),
+        namespace: fixture.namespace.clone(),
         hub,
-        hub_url: stage.hub_url.clone(),
+        hub_url: fixture.hub_url.clone(),
         agent: identity.agent_id,
     });
     let watching = || watcher::Config::default().timeout(14);
@@ -179,7 +179,7 @@ impl Context {
                 secret_key::CODE: code.expose_secret(), secret_key::EXPIRATION_TIME: end.to_string(), secret_key::HUB_URL: self.hub_url,
             },
         });
-        let params = PatchParams::apply("textbook").force();
+        let params = PatchParams::apply("baseline").force();
         self.api::<Secret>().patch(&secret_of(&share.name_any()), &params, &Patch::Apply(secret)).await?;
         Ok(())
     }

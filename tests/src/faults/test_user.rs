@@ -15,32 +15,32 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 
-use super::life::{ROUTE, Stage};
+use super::scenario::{Fixture, ROUTE};
 use crate::wait::{SOON, eventually};
 
 /// The port of the Service.
 pub(super) const PORT: u16 = 8080;
 
-/// A guest with an open connection.
-pub struct Guest {
+/// A test user with an open connection.
+pub struct TestUser {
     join: Join,
-    /// The guest's end.
+    /// The test user's end.
     there: TcpStream,
     /// The Service's end.
     here: TcpStream,
     service: TcpListener,
 }
 
-impl Guest {
+impl TestUser {
     /// Joins a share as soon as it has a code, and connects.
     ///
     /// # Errors
     /// It does not come about in time.
-    pub async fn join(stage: &Stage, share: &str) -> Result<Self> {
-        let address = stage.api::<Service>().get(ROUTE).await?.spec.and_then(|spec| spec.cluster_ip);
+    pub async fn join(fixture: &Fixture, share: &str) -> Result<Self> {
+        let address = fixture.api::<Service>().get(ROUTE).await?.spec.and_then(|spec| spec.cluster_ip);
         let service =
             TcpListener::bind((address.context("the Service has an address")?.as_str(), PORT)).await?;
-        let join = join(stage, share).await?;
+        let join = join(fixture, share).await?;
         let (there, here) = eventually("bytes arrive", SOON, || connect(&join, &service)).await?;
         Ok(Self { join, there, here, service })
     }
@@ -73,11 +73,11 @@ impl Guest {
 ///
 /// # Errors
 /// It does not come about in time.
-pub(super) async fn join(stage: &Stage, share: &str) -> Result<Join> {
-    let code = eventually("the share has a code", SOON, || stage.code(share, secret_key::CODE)).await?;
-    let (url, tls) = (HubUrl::parse(&stage.real_hub, InsecureHttp::Refused)?, client_config(None)?);
+pub(super) async fn join(fixture: &Fixture, share: &str) -> Result<Join> {
+    let code = eventually("the share has a code", SOON, || fixture.code(share, secret_key::CODE)).await?;
+    let (url, tls) = (HubUrl::parse(&fixture.real_hub, InsecureHttp::Refused)?, client_config(None)?);
     let client = Client::new(url.clone(), ClientOptions { api_key: None, tls: tls.clone() })?;
-    let joined = client.join(&SecretString::from(code), "guest", None).await?;
+    let joined = client.join(&SecretString::from(code), "test_user", None).await?;
     let route = joined.share.routes.first().context("it has a route")?;
     let route = LocalRoute {
         name: route.service_name.clone(),
@@ -90,7 +90,7 @@ pub(super) async fn join(stage: &Stage, share: &str) -> Result<Join> {
         tls,
         identity: joined.agent.context("the hub made somebody of us")?.identity,
         share_id: joined.share.id,
-        // Later than any share ends: a guest who would not go.
+        // Later than any share ends: a test user who would not go.
         ends_at: Timestamp::now() + SignedDuration::from_hours(200),
         routes: vec![route],
         bind: Vec::new(),

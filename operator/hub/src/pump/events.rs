@@ -1,4 +1,4 @@
-//! One connection as the hub knows it: its id, the words of our side, and what to do at its end.
+//! One connection as the hub knows it: its id, the event names of our side, and what to do at its end.
 
 use std::time::Duration;
 
@@ -12,27 +12,28 @@ pub(super) const MAX_CHUNK_BYTES: usize = 32 * 1024;
 /// The fewest bytes of one event that carry any text when it is encrypted; a hub that takes less cannot be served.
 const MIN_CHUNK_BYTES: usize = OVERHEAD_BYTES + 1;
 
-/// What the hub is called for one connection, in the words of one side.
+/// What events of one connection are called, as one side emits them.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Words {
+pub(crate) struct EventNames {
     pub(crate) side: Side,
     pub(crate) data: &'static str,
     pub(crate) fin: &'static str,
     pub(crate) close: &'static str,
 }
 
-/// The words of the exposing side.
-pub(crate) const EXPOSER: Words = Words { side: Side::Exposer, data: "data", fin: "fin", close: "close" };
+/// The event names of the exposing side.
+pub(crate) const EXPOSER: EventNames =
+    EventNames { side: Side::Exposer, data: "data", fin: "fin", close: "close" };
 
-/// The words of the joining side.
-pub(crate) const JOINER: Words =
-    Words { side: Side::Joiner, data: "reach_data", fin: "reach_fin", close: "reach_close" };
+/// The event names of the joining side.
+pub(crate) const JOINER: EventNames =
+    EventNames { side: Side::Joiner, data: "reach_data", fin: "reach_fin", close: "reach_close" };
 
 /// One connection as the hub knows it.
 #[derive(Debug)]
-pub(crate) struct Lane {
+pub(crate) struct ConnectionEvents {
     pub(super) emitter: Emitter,
-    words: Words,
+    names: EventNames,
     connection_id: String,
     pub(super) frames: ChunkFrames,
     pub(super) chunk_bytes: usize,
@@ -50,13 +51,13 @@ pub(crate) enum AtEnd {
     CloseAfter(Duration),
 }
 
-// === impl Lane ===
+// === impl ConnectionEvents ===
 
-impl Lane {
-    pub(crate) fn new(emitter: Emitter, words: Words, connection_id: String, at_end: AtEnd) -> Self {
-        let frames = ChunkFrames::new(words.data, &connection_id);
+impl ConnectionEvents {
+    pub(crate) fn new(emitter: Emitter, names: EventNames, connection_id: String, at_end: AtEnd) -> Self {
+        let frames = ChunkFrames::new(names.data, &connection_id);
         let chunk_bytes = frames.largest_chunk(emitter.max_payload()).clamp(MIN_CHUNK_BYTES, MAX_CHUNK_BYTES);
-        Self { emitter, words, connection_id, frames, chunk_bytes, at_end }
+        Self { emitter, names, connection_id, frames, chunk_bytes, at_end }
     }
 
     pub(crate) fn connection_id(&self) -> &str {
@@ -64,7 +65,7 @@ impl Lane {
     }
 
     pub(super) fn side(&self) -> Side {
-        self.words.side
+        self.names.side
     }
 
     /// Tells the other end our word on encryption.
@@ -76,10 +77,10 @@ impl Lane {
 
     /// Tells the hub that the connection is over.
     pub(crate) async fn close(&self) -> Result<(), EmitError> {
-        self.emitter.emit(self.words.close, &About { connection_id: &self.connection_id }).await
+        self.emitter.emit(self.names.close, &About { connection_id: &self.connection_id }).await
     }
 
     pub(super) async fn finish(&self) -> Result<(), EmitError> {
-        self.emitter.emit(self.words.fin, &About { connection_id: &self.connection_id }).await
+        self.emitter.emit(self.names.fin, &About { connection_id: &self.connection_id }).await
     }
 }

@@ -20,13 +20,13 @@ const VERSION: &str = " HTTP/1.1\r";
 const METHODS: [&str; 4] = ["GET /", "POST /", "PATCH /", "DELETE /"];
 
 /// A relay; it ends when this value is dropped.
-pub struct Tap {
+pub struct RecordingProxy {
     url: String,
     requests: Arc<Mutex<Vec<String>>>,
     accepting: JoinHandle<()>,
 }
 
-impl Tap {
+impl RecordingProxy {
     /// Relays to the hub at this URL.
     ///
     /// # Errors
@@ -58,7 +58,7 @@ impl Tap {
     }
 }
 
-impl Drop for Tap {
+impl Drop for RecordingProxy {
     fn drop(&mut self) {
         self.accepting.abort();
     }

@@ -1,4 +1,4 @@
-//! How long an object that failed waits before it is tried again: exponential, per object, with full jitter.
+//! How long an object that failed waits before it is tried again: exponential, per object, drawn between half and all of it.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -12,11 +12,11 @@ const CAP: Duration = Duration::from_secs(30);
 
 /// Failures counted per object. One entry per failing object; a success removes it.
 #[derive(Debug, Default)]
-pub struct Backoff {
+pub struct RetryDelays {
     failures: Mutex<HashMap<String, u32>>,
 }
 
-impl Backoff {
+impl RetryDelays {
     /// Counts one more failure of the object and says how long to wait.
     pub fn failed(&self, object: &str) -> Duration {
         let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
@@ -56,7 +56,7 @@ mod tests {
         assert_eq!(ceiling(2), BASE * 2);
         assert_eq!(ceiling(40), CAP);
         assert_eq!(ceiling(u32::MAX), CAP);
-        let backoff = Backoff::default();
+        let backoff = RetryDelays::default();
         for _ in 0..20 {
             assert!(backoff.failed("a") <= CAP);
         }

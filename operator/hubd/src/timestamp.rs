@@ -3,20 +3,20 @@
 
 use std::{fmt, time::Duration};
 
-use jiff::Timestamp;
+use jiff::Timestamp as JiffTimestamp;
 use serde::{Serialize, Serializer};
 
 /// Milliseconds since 1970.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Moment(i64);
+pub struct Timestamp(i64);
 
-impl Moment {
+impl Timestamp {
     /// Later than any share: year 9999.
     pub const NEVER: Self = Self(253_402_207_200_000);
 
     /// The wall clock.
     pub fn now() -> Self {
-        Self(Timestamp::now().as_millisecond())
+        Self(JiffTimestamp::now().as_millisecond())
     }
 
     pub const fn from_millis(millis: i64) -> Self {
@@ -29,8 +29,8 @@ impl Moment {
 
     /// Reads what people and our API write: `2026-12-01T18:00:00Z`, any offset.
     pub fn parse(text: &str) -> Option<Self> {
-        let moment = Self(text.parse::<Timestamp>().ok()?.as_millisecond());
-        (moment < Self::NEVER).then_some(moment)
+        let timestamp = Self(text.parse::<JiffTimestamp>().ok()?.as_millisecond());
+        (timestamp < Self::NEVER).then_some(timestamp)
     }
 
     pub fn after(self, duration: Duration) -> Self {
@@ -49,16 +49,16 @@ impl Moment {
     }
 }
 
-impl fmt::Display for Moment {
+impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match Timestamp::from_millisecond(self.0) {
+        match JiffTimestamp::from_millisecond(self.0) {
             Ok(time) => write!(f, "{}", time.strftime("%Y-%m-%dT%H:%M:%S.%3fZ")),
             Err(_) => write!(f, "{}ms", self.0),
         }
     }
 }
 
-impl Serialize for Moment {
+impl Serialize for Timestamp {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
     }
@@ -70,17 +70,17 @@ mod tests {
 
     #[test]
     fn dates_carry_milliseconds_and_come_back() {
-        let moment = Moment::from_millis(1_796_140_428_005);
-        assert_eq!(moment.to_string(), "2026-12-01T15:53:48.005Z");
-        assert_eq!(Moment::parse(&moment.to_string()), Some(moment));
-        assert_eq!(Moment::parse("2026-12-01T16:53:48.005+01:00"), Some(moment));
-        assert_eq!(Moment::NEVER.to_string(), "9999-12-30T22:00:00.000Z");
+        let timestamp = Timestamp::from_millis(1_796_140_428_005);
+        assert_eq!(timestamp.to_string(), "2026-12-01T15:53:48.005Z");
+        assert_eq!(Timestamp::parse(&timestamp.to_string()), Some(timestamp));
+        assert_eq!(Timestamp::parse("2026-12-01T16:53:48.005+01:00"), Some(timestamp));
+        assert_eq!(Timestamp::NEVER.to_string(), "9999-12-30T22:00:00.000Z");
     }
 
     #[test]
     fn what_is_no_date_is_refused() {
         for text in ["", "tomorrow", "2026-13-01T00:00:00Z", "99999-01-01T00:00:00Z"] {
-            assert_eq!(Moment::parse(text), None, "{text}");
+            assert_eq!(Timestamp::parse(text), None, "{text}");
         }
     }
 }

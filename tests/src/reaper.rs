@@ -1,7 +1,7 @@
 //! Nothing is left running: a small shell process that outlives ours just long enough to clean up after it.
 //!
 //! A test binary can end in ways that run no destructor: a panic that aborts, Ctrl+C, SIGKILL, or simply statics, which Rust
-//! never drops. The guardian reads from a pipe which processes we started and which folders we made. When the pipe closes,
+//! never drops. The reaper reads from a pipe which processes we started and which folders we made. When the pipe closes,
 //! for whatever reason, it stops the processes that are left and removes the folders.
 
 use std::io::Write;
@@ -44,7 +44,7 @@ done
 "#;
 
 /// The pipe to the shell that cleans up when we are gone.
-struct Guardian {
+struct Reaper {
     pipe: ChildStdin,
     /// Kept so that the pipe's other end is known to be ours; reaped by whoever inherits it.
     _shell: Child,
@@ -60,7 +60,7 @@ pub fn started(pid: u32) -> Result<()> {
 
 /// The process group `pid` has ended and its number may be used by others.
 pub fn ended(pid: u32) {
-    // A guardian that is gone guards nothing any more.
+    // A reaper that is gone guards nothing any more.
     let _ = tell(format_args!("ended {pid}"));
 }
 
@@ -75,35 +75,35 @@ pub fn folder(path: &Path) -> Result<()> {
 
 /// The folder stays after we have ended.
 pub fn kept(path: &Path) {
-    // A guardian that is gone removes nothing any more.
+    // A reaper that is gone removes nothing any more.
     let _ = tell(format_args!("kept {}", path.display()));
 }
 
 fn tell(line: std::fmt::Arguments<'_>) -> Result<()> {
-    let mut guardian = guardian()?;
-    writeln!(guardian.pipe, "{line}").context("the process that cleans up after us is gone")
+    let mut reaper = reaper()?;
+    writeln!(reaper.pipe, "{line}").context("the process that cleans up after us is gone")
 }
 
-fn guardian() -> Result<MutexGuard<'static, Guardian>> {
-    static GUARDIAN: OnceLock<Result<Mutex<Guardian>>> = OnceLock::new();
-    match GUARDIAN.get_or_init(|| summon().map(Mutex::new)) {
-        Ok(guardian) => Ok(guardian.lock().unwrap_or_else(PoisonError::into_inner)),
+fn reaper() -> Result<MutexGuard<'static, Reaper>> {
+    static REAPER: OnceLock<Result<Mutex<Reaper>>> = OnceLock::new();
+    match REAPER.get_or_init(|| summon().map(Mutex::new)) {
+        Ok(reaper) => Ok(reaper.lock().unwrap_or_else(PoisonError::into_inner)),
         Err(error) => Err(anyhow!("{error:#}")),
     }
 }
 
-fn summon() -> Result<Guardian> {
+fn summon() -> Result<Reaper> {
     let mut shell = Command::new("sh")
         .args(["-c", SCRIPT])
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
-        // Ctrl+C is for us; the guardian acts when we have gone.
+        // Ctrl+C is for us; the reaper acts when we have gone.
         .process_group(0)
         .spawn()
         .context("cannot start `sh`, which cleans up after us")?;
     let pipe = shell.stdin.take().context("the shell has no stdin")?;
-    Ok(Guardian { pipe, _shell: shell })
+    Ok(Reaper { pipe, _shell: shell })
 }
 
 #[cfg(test)]
@@ -129,7 +129,7 @@ mod tests {
         }
         let scratch = Scratch::new("killed")?;
         let mut ourselves = Command::new(env::current_exe()?);
-        ourselves.args(["--exact", "guardian::tests::what_a_killed_process_started_ends_too"]);
+        ourselves.args(["--exact", "reaper::tests::what_a_killed_process_started_ends_too"]);
         ourselves.env(VICTIM, scratch.path());
         let mut killed = Process::start("victim", ourselves, scratch.path())?;
         let started = scratch.path().join("started");

@@ -1,4 +1,4 @@
-//! The life that every plan disturbs: shares that begin, change, are revoked and go, and one that stays.
+//! The scenario that every plan disturbs: shares that begin, change, are revoked and go, and one that stays.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -33,8 +33,8 @@ pub const WEB: &str = "web";
 /// The label by which EndpointSlices name their Service.
 const SERVICE_NAME_LABEL: &str = "kubernetes.io/service-name";
 
-/// Where a life takes place.
-pub struct Stage {
+/// Where a scenario runs.
+pub struct Fixture {
     /// The API server, without a relay.
     pub client: Client,
     /// The namespace.
@@ -47,7 +47,7 @@ pub struct Stage {
     pub real_hub: String,
     /// A file with the hub's key.
     pub hub_key: PathBuf,
-    /// Files of this life.
+    /// Files of this run.
     pub folder: PathBuf,
     /// Where its processes log.
     pub logs: PathBuf,
@@ -55,7 +55,7 @@ pub struct Stage {
     pub patience: Duration,
 }
 
-impl Stage {
+impl Fixture {
     /// Objects of this kind in the namespace.
     pub fn api<K>(&self) -> Api<K>
     where
@@ -100,7 +100,7 @@ impl Stage {
     ///
     /// # Errors
     /// Says what did not come about in time.
-    pub async fn live(&self) -> Result<()> {
+    pub async fn run(&self) -> Result<()> {
         let shares = self.api::<EnvironmentShare>();
         let routes = json!({ "names": [ROUTE] });
         let (soon, later) = (self.hours_from_now(2)?, self.hours_from_now(3)?);

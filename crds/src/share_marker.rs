@@ -8,11 +8,11 @@ use std::fmt;
 
 use sha2::{Digest, Sha256};
 
-/// Hexadecimal digits of a mark or a maker, 64 bits: among a million shares two are alike once in 40 million hubs.
+/// Hexadecimal digits of a marker or a maker, 64 bits: among a million shares two are alike once in 40 million hubs.
 const DIGITS: usize = 16;
 
-/// Hexadecimal digits of the marks that earlier versions wrote. 32 bits: among ten thousand shares two are alike at one hub in a
-/// hundred, so such a mark alone does not say whose a share is.
+/// Hexadecimal digits of the markers that earlier versions wrote. 32 bits: among ten thousand shares two are alike at one hub in a
+/// hundred, so such a marker alone does not say whose a share is.
 const OLD_DIGITS: usize = 8;
 
 /// Which operator has made something at a hub: the hash of what only it has.
@@ -23,7 +23,7 @@ pub struct Maker(String);
 
 /// For which object something was made: sixteen hexadecimal digits of the SHA-256 of its UID, or the first eight of them.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Mark(String);
+pub struct ShareMarker(String);
 
 /// What a hub's row says of its origin.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -31,7 +31,7 @@ pub struct Signature {
     /// Who made it; earlier versions did not say.
     pub maker: Option<Maker>,
     /// For which object.
-    pub mark: Mark,
+    pub marker: ShareMarker,
 }
 
 // === impl Maker ===
@@ -44,28 +44,28 @@ impl Maker {
     }
 }
 
-// === impl Mark ===
+// === impl ShareMarker ===
 
-impl Mark {
-    /// The mark of the object with this UID.
+impl ShareMarker {
+    /// The marker of the object with this UID.
     #[must_use]
     pub fn of(uid: &str) -> Self {
         Self(digits(&[uid.as_bytes()]))
     }
 
-    /// The same mark as earlier versions wrote it.
+    /// The same marker as earlier versions wrote it.
     #[must_use]
     pub fn in_old_form(&self) -> Self {
         Self(self.0.chars().take(OLD_DIGITS).collect())
     }
 
-    /// Whether the mark is too short to say for certain which object is meant.
+    /// Whether the marker is too short to say for certain which object is meant.
     #[must_use]
     pub fn is_old(&self) -> bool {
         self.0.len() == OLD_DIGITS
     }
 
-    /// Whether this is the mark of `whole`, in full or in its old form.
+    /// Whether this is the marker of `whole`, in full or in its old form.
     #[must_use]
     pub fn may_be(&self, whole: &Self) -> bool {
         self == whole || (self.is_old() && whole.0.starts_with(&self.0))
@@ -110,19 +110,21 @@ impl Signature {
         let mut parts = key.split('.');
         let first = parts.next().filter(|first| !first.is_empty())?;
         if !is_hex(first, DIGITS) {
-            return Some(Self { maker: None, mark: Mark::of(first) });
+            return Some(Self { maker: None, marker: ShareMarker::of(first) });
         }
         let uid = parts.next().filter(|uid| !uid.is_empty())?;
-        Some(Self { maker: Some(Maker(first.to_owned())), mark: Mark::of(uid) })
+        Some(Self { maker: Some(Maker(first.to_owned())), marker: ShareMarker::of(uid) })
     }
 
     fn read(text: &str) -> Option<Self> {
-        if let Some((maker, mark)) = text.split_once('-') {
-            let is_signature = is_hex(maker, DIGITS) && is_hex(mark, DIGITS);
-            return is_signature
-                .then(|| Self { maker: Some(Maker(maker.to_owned())), mark: Mark(mark.to_owned()) });
+        if let Some((maker, marker)) = text.split_once('-') {
+            let is_signature = is_hex(maker, DIGITS) && is_hex(marker, DIGITS);
+            return is_signature.then(|| Self {
+                maker: Some(Maker(maker.to_owned())),
+                marker: ShareMarker(marker.to_owned()),
+            });
         }
-        is_hex(text, OLD_DIGITS).then(|| Self { maker: None, mark: Mark(text.to_owned()) })
+        is_hex(text, OLD_DIGITS).then(|| Self { maker: None, marker: ShareMarker(text.to_owned()) })
     }
 }
 
@@ -132,7 +134,7 @@ impl fmt::Display for Maker {
     }
 }
 
-impl fmt::Display for Mark {
+impl fmt::Display for ShareMarker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
@@ -142,8 +144,8 @@ impl fmt::Display for Mark {
 impl fmt::Display for Signature {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.maker {
-            Some(maker) => write!(f, "#{maker}-{}", self.mark),
-            None => write!(f, "#{}", self.mark),
+            Some(maker) => write!(f, "#{maker}-{}", self.marker),
+            None => write!(f, "#{}", self.marker),
         }
     }
 }
@@ -167,19 +169,19 @@ mod tests {
     const UID: &str = "4f3c9d7e-0000-4000-8000-000000000000";
 
     fn signature() -> Signature {
-        Signature { maker: Some(Maker::of("cluster", "agent")), mark: Mark::of(UID) }
+        Signature { maker: Some(Maker::of("cluster", "agent")), marker: ShareMarker::of(UID) }
     }
 
     #[test]
     fn a_signature_is_told_from_a_name() {
         let signed = signature();
-        let old = Signature { maker: None, mark: Mark::of(UID).in_old_form() };
+        let old = Signature { maker: None, marker: ShareMarker::of(UID).in_old_form() };
         assert_eq!(signed.to_string().len(), 34);
         for signature in [signed, old] {
             for name in ["demo", "", "#deadbeef", "issue #12", "a # b"] {
                 let written = format!("{name} {signature}");
                 assert_eq!(Signature::split(&written), (name, Some(signature.clone())), "{written}");
-                assert_eq!(Mark::shown(&written), name);
+                assert_eq!(ShareMarker::shown(&written), name);
             }
         }
         let whole = "0123456789abcdef";
@@ -202,8 +204,8 @@ mod tests {
 
     #[test]
     fn two_objects_whose_old_marks_are_alike_have_other_new_ones() {
-        let one = Mark::of("86c80fff-c0fc-4eca-8984-0d9814de59e3");
-        let other = Mark::of("084b7c53-a03e-4b5a-a8e5-9d0a789c881e");
+        let one = ShareMarker::of("86c80fff-c0fc-4eca-8984-0d9814de59e3");
+        let other = ShareMarker::of("084b7c53-a03e-4b5a-a8e5-9d0a789c881e");
         assert_eq!(one.in_old_form(), other.in_old_form(), "this is what went wrong");
         assert_ne!(one, other);
         assert!(one.in_old_form().is_old() && !one.is_old());
@@ -216,7 +218,7 @@ mod tests {
         let maker = Maker::of("cluster", "agent");
         assert_eq!(Signature::in_key(&format!("{maker}.{UID}")), Some(signature()));
         assert_eq!(Signature::in_key(&format!("{maker}.{UID}.0123456789abcdef")), Some(signature()));
-        let old = Some(Signature { maker: None, mark: Mark::of(UID) });
+        let old = Some(Signature { maker: None, marker: ShareMarker::of(UID) });
         assert_eq!(Signature::in_key(UID), old);
         assert_eq!(Signature::in_key(&format!("{UID}.01234567")), old);
         for nothing in ["", ".", &format!("{maker}"), &format!("{maker}.")] {

@@ -8,15 +8,15 @@ use tokio::time::Instant;
 
 /// When something last happened, to the millisecond. Clones share it; a new one has just happened.
 #[derive(Clone, Debug)]
-pub(crate) struct LastSign {
+pub(crate) struct LastActivity {
     started: Instant,
     /// Milliseconds after `started`.
     millis: Arc<AtomicU64>,
 }
 
-// === impl LastSign ===
+// === impl LastActivity ===
 
-impl LastSign {
+impl LastActivity {
     pub(crate) fn now() -> Self {
         Self { started: Instant::now(), millis: Arc::default() }
     }
@@ -26,7 +26,7 @@ impl LastSign {
         self.millis.store(self.age(), Ordering::Relaxed);
     }
 
-    pub(crate) fn quiet_for(&self) -> Duration {
+    pub(crate) fn idle_for(&self) -> Duration {
         Duration::from_millis(self.age().saturating_sub(self.millis.load(Ordering::Relaxed)))
     }
 
@@ -41,11 +41,11 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn it_is_quiet_since_the_last_touch_of_any_clone() {
-        let sign = LastSign::now();
+        let sign = LastActivity::now();
         tokio::time::advance(Duration::from_millis(1500)).await;
-        assert_eq!(sign.quiet_for(), Duration::from_millis(1500));
+        assert_eq!(sign.idle_for(), Duration::from_millis(1500));
         sign.clone().touch();
         tokio::time::advance(Duration::from_millis(20)).await;
-        assert_eq!(sign.quiet_for(), Duration::from_millis(20));
+        assert_eq!(sign.idle_for(), Duration::from_millis(20));
     }
 }

@@ -1,10 +1,10 @@
-//! The ends of shares as they are written down. Nothing here cuts anything: see [`crate::ends`].
+//! The ends of shares as they are written down. Nothing here cuts anything: see [`crate::expirations`].
 
 use sqlx::SqliteConnection;
 use uuid::Uuid;
 
 use super::{Store, StoreError, doing, uuid};
-use crate::moment::Moment;
+use crate::timestamp::Timestamp;
 
 /// Why a share is over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
@@ -46,7 +46,7 @@ impl Store {
     /// Ends a share unless it has ended; whether it was this call that did.
     pub async fn end_share(&self, id: Uuid, reason: EndReason) -> Result<bool, StoreError> {
         let doing = doing("ending a share");
-        let now = Moment::now();
+        let now = Timestamp::now();
         let mut transaction = self.write.begin().await.map_err(doing)?;
         let done = sqlx::query(
             "UPDATE shares SET ended_at = $1, end_reason = $2 WHERE id = $3 AND ended_at IS NULL",
@@ -63,7 +63,7 @@ impl Store {
     }
 
     /// Writes down that every share whose end has passed is over.
-    pub async fn end_due_shares(&self, now: Moment) -> Result<u64, StoreError> {
+    pub async fn end_due_shares(&self, now: Timestamp) -> Result<u64, StoreError> {
         let done = sqlx::query(
             "UPDATE shares SET ended_at = expires_at, end_reason = 'expired' WHERE ended_at IS NULL AND expires_at <= $1",
         );
@@ -76,22 +76,22 @@ impl Store {
     }
 
     /// The ends of all live shares.
-    pub async fn coming_ends(&self) -> Result<Vec<(Uuid, Moment)>, StoreError> {
+    pub async fn coming_ends(&self) -> Result<Vec<(Uuid, Timestamp)>, StoreError> {
         let rows =
             sqlx::query_as::<_, (String, i64)>("SELECT id, expires_at FROM shares WHERE ended_at IS NULL");
         let rows = rows.fetch_all(&self.read).await.map_err(doing("reading the ends of shares"))?;
-        rows.iter().map(|(id, end)| Ok((uuid(id, "a share's id")?, Moment::from_millis(*end)))).collect()
+        rows.iter().map(|(id, end)| Ok((uuid(id, "a share's id")?, Timestamp::from_millis(*end)))).collect()
     }
 
     /// Forgets shares that ended before `before`.
-    pub async fn forget_ended_shares(&self, before: Moment) -> Result<u64, StoreError> {
+    pub async fn forget_ended_shares(&self, before: Timestamp) -> Result<u64, StoreError> {
         let done = sqlx::query("DELETE FROM shares WHERE ended_at < $1").bind(before.millis());
         let done = done.execute(&self.write).await.map_err(doing("forgetting ended shares"))?;
         Ok(done.rows_affected())
     }
 
     /// Forgets guests whose last share ended before `before`.
-    pub async fn forget_guests(&self, before: Moment) -> Result<u64, StoreError> {
+    pub async fn forget_guests(&self, before: Timestamp) -> Result<u64, StoreError> {
         let doing = doing("forgetting guests");
         let mut transaction = self.write.begin().await.map_err(doing)?;
         sqlx::query(
@@ -119,7 +119,7 @@ impl Store {
 pub(super) async fn set_guests_end(
     connection: &mut SqliteConnection,
     share: &str,
-    end: Moment,
+    end: Timestamp,
 ) -> Result<(), StoreError> {
     sqlx::query(
         "UPDATE agents SET token_expires_at = $1 WHERE workspace_id IS NULL \

@@ -5,14 +5,14 @@ use std::sync::atomic::Ordering;
 
 use tokio_util::sync::CancellationToken;
 
-use super::gate::Gate;
+use super::share_state::ShareState;
 use super::traffic::Traffic;
 use crate::clock::Clock;
 use crate::permission::{Pass, Permission};
 
 /// Held by a connection for as long as it is open.
 #[derive(Debug)]
-pub(crate) struct Leash {
+pub(crate) struct ConnectionGuard {
     pass: Pass,
     traffic: Arc<Traffic>,
 }
@@ -20,21 +20,21 @@ pub(crate) struct Leash {
 /// Lets bytes pass while the route is there and its share is open.
 struct WhileOpen {
     clock: Arc<dyn Clock>,
-    gate: Option<Arc<Gate>>,
+    state: Option<Arc<ShareState>>,
     cut: CancellationToken,
 }
 
-// === impl Leash ===
+// === impl ConnectionGuard ===
 
-impl Leash {
+impl ConnectionGuard {
     pub(super) fn new(
         clock: Arc<dyn Clock>,
-        gate: Option<Arc<Gate>>,
+        state: Option<Arc<ShareState>>,
         cut: CancellationToken,
         traffic: Arc<Traffic>,
     ) -> Self {
         traffic.open.fetch_add(1, Ordering::AcqRel);
-        Self { pass: Pass::new(WhileOpen { clock, gate, cut }), traffic }
+        Self { pass: Pass::new(WhileOpen { clock, state, cut }), traffic }
     }
 
     /// Where the route's connections are counted.
@@ -58,7 +58,7 @@ impl Leash {
 impl Permission for WhileOpen {
     fn holds(&self) -> bool {
         !self.cut.is_cancelled()
-            && self.gate.as_ref().is_none_or(|gate| gate.refusal(self.clock.now()).is_none())
+            && self.state.as_ref().is_none_or(|state| state.refusal(self.clock.now()).is_none())
     }
 
     fn token(&self) -> &CancellationToken {
@@ -66,7 +66,7 @@ impl Permission for WhileOpen {
     }
 }
 
-impl Drop for Leash {
+impl Drop for ConnectionGuard {
     fn drop(&mut self) {
         self.traffic.open.fetch_sub(1, Ordering::AcqRel);
     }
