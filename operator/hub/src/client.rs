@@ -6,11 +6,12 @@
 mod clock_offset;
 mod device;
 mod exchange;
-pub(crate) mod intercepted;
 mod json;
 mod model;
 mod refusal;
 mod shares;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -30,3 +30,18 @@ mod reader;
 pub(crate) use self::connect::Connector;
 pub(crate) use self::offering::{Offering, Wanted};
 pub(crate) use self::reaching::{NotReached, Reaching};
+
+/// What is used of what a hub can do. The default is right outside of tests and measurements.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Transport {
+    /// Carry connections beside the agent's socket where the hub can.
+    pub data_connections: bool,
+    /// Encrypt them between the two ends.
+    pub encryption: bool,
+}
+
+impl Default for Transport {
+    fn default() -> Self {
+        Self { data_connections: true, encryption: true }
+    }
+}

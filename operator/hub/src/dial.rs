@@ -10,13 +10,14 @@
 
 mod certificate;
 mod exempt;
+pub(crate) mod intercepted;
 mod obstacle;
 mod race;
 mod rules;
 mod service;
 mod stream;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod tunnel;
 
 use std::io;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use jiff::{SignedDuration, Timestamp};
 use thiserror::Error;
 
 use crate::dial::Obstacle;
@@ -127,6 +128,33 @@ impl Error {
             _ => None,
         }
     }
+
+    /// A time at which the certificate would have been valid that a call was refused for, when its time is what was wrong.
+    pub fn certificate_valid_at(&self) -> Option<Timestamp> {
+        let second = SignedDuration::from_secs(1);
+        match self {
+            Self::Obstructed { obstacle: Obstacle::Expired { at, .. }, .. } => at.checked_sub(second).ok(),
+            Self::Obstructed { obstacle: Obstacle::NotYetValid { from, .. }, .. } => {
+                from.checked_add(second).ok()
+            }
+            _ => None,
+        }
+    }
+}
+
+/// The message and the messages of everything underneath it, on one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let part = cause.to_string();
+        if !text.ends_with(&part) {
+            text.push_str(": ");
+            text.push_str(&part);
+        }
+        source = cause.source();
+    }
+    text
 }
 
 #[cfg(test)]

@@ -31,6 +31,7 @@ pub use self::traffic::Traffic;
 use crate::agent::{self, AgentError};
 use crate::client::Client;
 use crate::clock::{Clock, SystemClock};
+pub use crate::data::Transport;
 use crate::dial::{DialError, Obstacle};
 use crate::identity::Identity;
 use crate::url::HubUrl;
@@ -90,21 +91,6 @@ pub struct Timing {
 impl Default for Timing {
     fn default() -> Self {
         Self { clock: Arc::new(SystemClock), recheck_interval: RECHECK_INTERVAL }
-    }
-}
-
-/// What is used of what a hub can do. The default is right outside of tests and measurements.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Transport {
-    /// Carry connections beside the agent's socket where the hub can.
-    pub data_connections: bool,
-    /// Encrypt them between the two ends.
-    pub encryption: bool,
-}
-
-impl Default for Transport {
-    fn default() -> Self {
-        Self { data_connections: true, encryption: true }
     }
 }
 

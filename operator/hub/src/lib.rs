@@ -16,6 +16,7 @@
 
 mod agent;
 pub mod backoff;
+mod budget;
 pub mod client;
 pub mod clock;
 mod data;
@@ -26,11 +27,14 @@ pub mod error;
 pub mod identity;
 pub mod join;
 pub mod join_token;
+mod links;
 mod liveness;
 mod permission;
 pub mod protocol;
 mod pump;
+pub mod routes;
 pub mod socketio;
+mod stats;
 pub mod tls;
 pub mod tunnel;
 pub mod url;

@@ -22,11 +22,11 @@ use tokio::time::timeout;
 pub(crate) use self::agreement::{Agreed, NotAgreed, Peer, answer, offer};
 pub(crate) use self::events::{AtEnd, ConnectionEvents, EXPOSER, JOINER};
 use self::flow::{CHUNK, Sink, Source};
+use crate::budget::{InboxRx, Item};
 use crate::e2e::{Opener, Sealer};
 use crate::permission::{Guarded, Pass};
-use crate::tunnel::budget::{InboxRx, Item};
-use crate::tunnel::routes::Traffic;
-use crate::tunnel::stats::count;
+use crate::routes::Traffic;
+use crate::stats::count;
 
 /// After the hub closed a connection, how long the stream may take to read its last bytes and close in turn.
 pub(crate) const LINGER: Duration = Duration::from_secs(2);

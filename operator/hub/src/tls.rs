@@ -3,15 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::time_provider::{DefaultTimeProvider, TimeProvider};
 use rustls::{ClientConfig, RootCertStore};
 use thiserror::Error as ThisError;
-
-use crate::Error;
-use crate::dial::Obstacle;
 
 /// Why no TLS configuration could be made.
 #[derive(Debug, ThisError)]
@@ -51,18 +48,6 @@ pub fn client_config(extra_ca_pem: Option<&[u8]>) -> Result<Arc<ClientConfig>, T
 pub fn client_config_at(extra_ca_pem: Option<&[u8]>, at: Timestamp) -> Result<Arc<ClientConfig>, TlsError> {
     let since_epoch = Duration::from_secs(u64::try_from(at.as_second()).unwrap_or_default());
     config(extra_ca_pem, Arc::new(Stopped(UnixTime::since_unix_epoch(since_epoch))))
-}
-
-/// A time at which the certificate would have been valid that a call was refused for, when its time is what was wrong.
-pub fn valid_at(error: &Error) -> Option<Timestamp> {
-    let second = SignedDuration::from_secs(1);
-    match error {
-        Error::Obstructed { obstacle: Obstacle::Expired { at, .. }, .. } => at.checked_sub(second).ok(),
-        Error::Obstructed { obstacle: Obstacle::NotYetValid { from, .. }, .. } => {
-            from.checked_add(second).ok()
-        }
-        _ => None,
-    }
 }
 
 fn config(extra_ca_pem: Option<&[u8]>, time: Arc<dyn TimeProvider>) -> Result<Arc<ClientConfig>, TlsError> {

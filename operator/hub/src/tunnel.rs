@@ -4,16 +4,9 @@
 //! may be dialled is decided by [`routes`] alone; when a share is over, `ends` cuts its connections without asking
 //! the hub or this task.
 
-pub(crate) mod budget;
-mod expirations;
 mod exposing;
-pub(crate) mod link;
-pub(crate) mod links;
-mod memory;
 mod reconnect;
-pub mod routes;
 mod session;
-pub(crate) mod stats;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,17 +18,18 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use uuid::Uuid;
 
-use self::budget::Budget;
-pub use self::memory::Memory;
 use self::reconnect::ReconnectDelays;
-pub use self::routes::{Dial, EndReason, Refusal, Route, Routes, ShareEnded, ShareKey};
 use self::session::Surroundings;
-use self::stats::count;
-pub use self::stats::{RefusedDial, Stats};
 use crate::agent::{self, AgentError};
+use crate::budget::Budget;
+pub use crate::budget::{Limits, Memory};
 use crate::client::{Join, People};
 pub use crate::clock::{Clock, SystemClock};
+use crate::error::chain;
 use crate::identity::Identity;
+pub use crate::routes::{self, Dial, EndReason, Refusal, Route, Routes, ShareEnded, ShareKey};
+use crate::stats::count;
+pub use crate::stats::{RefusedDial, Stats};
 use crate::url::HubUrl;
 
 /// How many events a slow listener may lag behind before it loses the oldest: joins of one busy minute.
@@ -55,21 +49,6 @@ pub struct TunnelConfig {
     pub limits: Limits,
     /// Room for bytes that wait, which all tunnels of a process share.
     pub memory: Memory,
-}
-
-/// Bounds that hold whatever the hub or a Service does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// Connections open or being opened at once; further dials are refused.
-    pub connections: usize,
-    /// Bytes from the hub that wait for one Service.
-    pub link_bytes: usize,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self { connections: 16_384, link_bytes: 4 * 1024 * 1024 }
-    }
 }
 
 /// What the agent socket is doing.
@@ -261,7 +240,7 @@ impl Runner {
 
     /// Says in state, events and log why there is no connection.
     fn report(&self, error: &AgentError) {
-        let text = agent::chain(error);
+        let text = chain(error);
         warn!(hub = %self.config.url, error = text, "not connected to the hub");
         let state = match error {
             AgentError::InvalidToken { message, ended: _ } => {

@@ -82,7 +82,7 @@ impl Clock for HubClock {
 /// The hub is asked for its time over a connection that is proven at a time within the certificate's own: that sends nothing
 /// and is believed for nothing but this sentence.
 pub async fn behind_certificate(error: &Error, client: &Client, settings: &JoinSettings) -> Option<Failure> {
-    let valid_at = tls::valid_at(error)?;
+    let valid_at = error.certificate_valid_at()?;
     let url = client.url();
     let offset = async {
         let tls = tls::client_config_at(settings.extra_ca.as_deref(), valid_at).ok()?;

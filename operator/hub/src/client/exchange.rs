@@ -17,8 +17,8 @@ use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 use uuid::Uuid;
 
-use super::{CALL_DEADLINE, Client, intercepted, refusal};
-use crate::dial::{DialError, Dialer};
+use super::{CALL_DEADLINE, Client, refusal};
+use crate::dial::{DialError, Dialer, intercepted};
 use crate::error::{Cause, Error};
 
 /// The largest answer we read: a workspace of 1,000 services with all their rows stays well below.

@@ -15,15 +15,15 @@ use super::frame::{Kind, Malformed, Open, Ready, Refused, RefusedCode};
 use super::keys::Keys;
 use super::pump::{self, RelayEnd};
 use super::reader::ReadError;
-use crate::agent;
 use crate::backoff::Backoff;
+use crate::budget::Limits;
 use crate::e2e::{Offer, Side};
+use crate::error::chain;
+use crate::links::Links;
+use crate::links::link::{self, OpenConnection};
 use crate::pump::Meter;
-use crate::tunnel::Limits;
-use crate::tunnel::link::{self, OpenConnection};
-use crate::tunnel::links::Links;
-use crate::tunnel::routes::{ConnectionGuard, Dial, Routes};
-use crate::tunnel::stats::{RefusedDial, Stats, count};
+use crate::routes::{ConnectionGuard, Dial, Routes};
+use crate::stats::{RefusedDial, Stats, count};
 
 /// Connections that wait at the hub: a browser's burst of streams begins without a round trip for each.
 const MIN_IDLE: usize = 4;
@@ -124,7 +124,7 @@ impl Offering {
                 Some(ended) = connections.join_next() => match ended {
                     Ok(Ok(())) => failures = 0,
                     Ok(Err(error)) if error.is_verdict() => {
-                        warn!(error = agent::chain(&error), "the hub opens no data connections");
+                        warn!(error = chain(&error), "the hub opens no data connections");
                         // Those that are open carry on.
                         while connections.join_next().await.is_some() {}
                         return;
@@ -134,7 +134,7 @@ impl Offering {
                         failures = 0; // it had been opened
                     }
                     Ok(Err(error)) => {
-                        debug!(error = agent::chain(&error), "opening a data connection");
+                        debug!(error = chain(&error), "opening a data connection");
                         failures += 1;
                         again = Instant::now() + RETRY.delay(failures);
                     }

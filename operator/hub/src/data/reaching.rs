@@ -11,15 +11,15 @@ use tokio::time::{Instant, sleep, timeout};
 use tracing::{debug, warn};
 use uuid::Uuid;
 
+use super::Transport;
 use super::connect::{ConnectError, Connection, Connector, PING_EVERY, Role};
 use super::frame::{self, Kind, Malformed, Open, Ready, Refused, RefusedCode};
 use super::keys::Keys;
 use super::pump::{self, RelayEnd};
 use super::reader::ReadError;
-use crate::agent;
 use crate::backoff::Backoff;
 use crate::e2e::{Offer, Side};
-use crate::join::Transport;
+use crate::error::chain;
 use crate::permission::Pass;
 use crate::pump::Meter;
 
@@ -245,7 +245,7 @@ impl Shared {
                 state.blocked = false;
             }
             Err(error) => {
-                let error_chain = agent::chain(error);
+                let error_chain = chain(error);
                 if state.blocked {
                     debug!(error = error_chain, "opening a data connection");
                 } else {

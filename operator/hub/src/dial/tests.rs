@@ -13,21 +13,21 @@ use tokio::time::{sleep, timeout};
 use super::*;
 
 /// Long enough for a busy machine; no test waits this long unless it fails.
-const DEADLINE: Duration = Duration::from_secs(60);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 
 /// How often a proxy that starts is looked at.
 const LOOK: Duration = Duration::from_millis(20);
 
 /// A running proxy.
-struct Tinyproxy {
-    port: u16,
+pub(crate) struct Tinyproxy {
+    pub(crate) port: u16,
     folder: TempDir,
     _child: Child,
 }
 
 impl Tinyproxy {
     /// Starts one with these further lines of configuration.
-    async fn start(lines: &str) -> Self {
+    pub(crate) async fn start(lines: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let (config, log) = (folder.path().join("proxy.conf"), folder.path().join("log"));
         let port = free_port().await;
@@ -53,11 +53,11 @@ impl Tinyproxy {
         Self { port, folder, _child: child }
     }
 
-    fn url(&self, credentials: &str) -> String {
+    pub(crate) fn url(&self, credentials: &str) -> String {
         format!("http://{credentials}127.0.0.1:{}", self.port)
     }
 
-    fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }
 }
@@ -96,7 +96,7 @@ async fn answering(bytes: &'static [u8]) -> SocketAddr {
     address
 }
 
-fn trust() -> Arc<ClientConfig> {
+pub(crate) fn trust() -> Arc<ClientConfig> {
     crate::tls::client_config(None).expect("TLS")
 }
 
@@ -188,34 +188,4 @@ async fn what_no_proxy_exempts_goes_straight() {
         let dialled = Dialer::through(trust(), proxies).dial(here, echo.port(), false).await;
         assert_eq!(dialled.is_ok(), straight, "NO_PROXY={exempt}");
     }
-}
-
-#[tokio::test]
-async fn a_hub_s_whole_api_and_its_socket_go_through_the_proxy() {
-    let data = tempfile::tempdir().expect("a folder");
-    let listen = "127.0.0.1:0".parse().expect("an address");
-    let limits = connect_hubd::Limits::default();
-    let config = connect_hubd::HubConfig { listen, public_url: None, data: data.path().to_owned(), limits };
-    let hub = connect_hubd::Hub::start(config).await.expect("a hub");
-    let url = format!("http://{}", hub.address());
-    let url = crate::url::HubUrl::parse(&url, crate::url::InsecureHttp::Refused).expect("a URL");
-    let proxy = Tinyproxy::start("BasicAuth mia secret").await;
-    let options = || crate::client::ClientOptions { api_key: None, tls: trust() };
-    let through = |url_of_proxy: &str| {
-        let proxies = Proxies::only(url_of_proxy, "HTTP_PROXY").expect("a proxy");
-        crate::client::Client::new(url.clone(), options()).expect("a client").through(proxies)
-    };
-    let client = through(&proxy.url("mia:secret@"));
-    timeout(DEADLINE, client.health()).await.expect("in time").expect("the hub answers");
-    timeout(DEADLINE, client.check_way()).await.expect("in time").expect("a websocket comes about");
-    let asked = proxy.log().matches(&format!("CONNECT {}", hub.address())).count();
-    assert_eq!(asked, 2, "{}", proxy.log());
-
-    let refused = timeout(DEADLINE, through(&proxy.url("")).health()).await.expect("in time");
-    let error = refused.expect_err("no password").to_string();
-    let expected = format!(
-        "requires a user and a password: set HTTP_PROXY to http://USER:PASSWORD@127.0.0.1:{}",
-        proxy.port
-    );
-    assert!(error.ends_with(&expected), "{error}");
 }

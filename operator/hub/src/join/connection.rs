@@ -17,11 +17,11 @@ use super::deadline::Deadline;
 use super::session::Live;
 use super::traffic::Counters;
 use super::{JoinEvent, LocalRoute};
+use crate::budget::{InboxRx, Item, inbox};
 use crate::data::NotReached;
 use crate::permission::{Pass, Permission};
 use crate::protocol::{ReachConnect, Reached};
 use crate::pump::{self, Agreed, AtEnd, ConnectionEvents, JOINER, Keys, Meter, Peer};
-use crate::tunnel::budget::{InboxRx, Item, inbox};
 
 /// How long a new connection waits for the hub to be back.
 const HUB_TIMEOUT: Duration = Duration::from_secs(10);

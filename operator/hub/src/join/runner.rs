@@ -18,6 +18,7 @@ use super::{ASK_AGAIN, JoinEnd, JoinEvent, LocalRoute, Recheck, Transport};
 use crate::agent::{self, AgentError, Socket};
 use crate::backoff::{HEALTHY, RECONNECT};
 use crate::error::Error;
+use crate::error::chain;
 use crate::identity::Identity;
 use crate::url::HubUrl;
 
@@ -149,7 +150,7 @@ impl Runner {
             if is_verdict(&error) {
                 return self.verdict(&error);
             }
-            let reason = agent::chain(&error);
+            let reason = chain(&error);
             warn!(hub = %self.hub.url, error = reason, "lost the hub");
             self.tell(JoinEvent::Reconnecting { reason });
             socket = match self.reconnect(&mut failures).await {
@@ -168,7 +169,7 @@ impl Runner {
             match agent::open(url, Arc::clone(tls), identity).await {
                 Ok(socket) => return Ok(socket),
                 Err(error) if is_verdict(&error) => return Err(self.verdict(&error)),
-                Err(error) => warn!(hub = %url, error = agent::chain(&error), "the hub is still away"),
+                Err(error) => warn!(hub = %url, error = chain(&error), "the hub is still away"),
             }
         }
     }

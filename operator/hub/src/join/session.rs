@@ -12,15 +12,15 @@ use super::deadline::Deadline;
 use super::peers::Peers;
 use super::{JoinEnd, JoinEvent, Transport};
 use crate::agent::{self, AgentError, Socket};
+use crate::budget::{Budget, InboxTx};
+use crate::budget::{Limits, Memory};
 use crate::data::Reaching;
+use crate::links::Links;
+use crate::links::link::Refuser;
 use crate::protocol::{EndedReason, HALF_CLOSE, SHARE_EVENTS, Said, ShareChanged};
 use crate::pump::JOINER;
 use crate::socketio::{Emitter, Event, Events, Incoming, SocketError};
-use crate::tunnel::budget::{Budget, InboxTx};
-use crate::tunnel::link::Refuser;
-use crate::tunnel::links::Links;
-use crate::tunnel::stats::RefusedDial;
-use crate::tunnel::{Limits, Memory};
+use crate::stats::RefusedDial;
 
 /// A socket that connections can use.
 pub(super) struct Live {

@@ -11,9 +11,9 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::{ConnectionEvents, Keys};
+use crate::budget::{InboxRx, Item};
 use crate::e2e::{E2eError, Handshake, Offer, Side};
 use crate::socketio::EmitError;
-use crate::tunnel::budget::{InboxRx, Item};
 
 /// How long an end that may not encrypt at all can take to say its word: what all agents of these hubs wait.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);

@@ -9,10 +9,10 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
 
 use super::events::{ConnectionEvents, MAX_CHUNK_BYTES};
+use crate::budget::InboxRx;
 use crate::e2e::{NONCE_BYTES, OVERHEAD_BYTES, Opener, Sealer, Side};
 use crate::permission::Guarded;
 use crate::socketio::Utf8Bytes;
-use crate::tunnel::budget::InboxRx;
 
 thread_local! {
     /// One read buffer per thread, used between two awaits: idle connections hold none.

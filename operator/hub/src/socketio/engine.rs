@@ -19,8 +19,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::packet::{EngineHandshake, Frame};
 use super::{Received, SocketError};
-use crate::client::intercepted;
-use crate::dial::{Dialer, Obstacle, Stream};
+
+use crate::dial::{Dialer, Obstacle, Stream, intercepted};
 use crate::liveness::LastActivity;
 use crate::permission::Pass;
 use crate::url::{Endpoint, HubUrl};

@@ -9,10 +9,10 @@ use tokio::time::sleep;
 use tracing::{debug, warn};
 use uuid::Uuid;
 
-use super::routes::{Route, Routes};
 use crate::agent::AgentError;
 use crate::backoff::Backoff;
 use crate::protocol::{Answer, Expose};
+use crate::routes::{Route, Routes};
 use crate::socketio::{EmitError, Emitter, SocketError};
 
 /// How long the hub may take to accept one service.

@@ -11,17 +11,17 @@ use tokio_util::sync::CancellationToken;
 use tracing::debug;
 use uuid::Uuid;
 
-use super::budget::{Budget, InboxTx, inbox};
-use super::link::{Link, Refuser};
-use super::links::{Foreign, Links};
-use super::routes::{Refusal, Routes};
-use super::stats::{RefusedDial, Stats, count};
-use super::{Limits, TunnelEvent, exposing};
+use super::{TunnelEvent, exposing};
 use crate::agent::{self, AgentError, Socket};
+use crate::budget::{Budget, InboxTx, Limits, inbox};
 use crate::data::{Connector, Offering, Wanted};
+use crate::links::link::{Link, Refuser};
+use crate::links::{Foreign, Links};
 use crate::protocol::{self, HALF_CLOSE, Said};
 use crate::pump::EXPOSER;
+use crate::routes::{Refusal, Routes};
 use crate::socketio::{Emitter, Event, Incoming, SocketError};
+use crate::stats::{RefusedDial, Stats, count};
 
 /// What outlives a session.
 #[derive(Clone)]

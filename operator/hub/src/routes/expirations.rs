@@ -8,7 +8,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use jiff::Timestamp;
 
-use super::routes::ShareKey;
+use super::ShareKey;
 
 /// The ends of all live shares, ordered by time.
 #[derive(Debug, Default)]

@@ -6,6 +6,7 @@
 //! connections with it. The timer of all ends is one task; it lives as long as the last clone of [`Routes`].
 
 mod connection_guard;
+mod expirations;
 mod share_state;
 mod table;
 #[cfg(test)]

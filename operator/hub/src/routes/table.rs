@@ -7,10 +7,10 @@ use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use super::expirations::Expirations;
 use super::share_state::ShareState;
 use super::traffic::Traffic;
 use super::{Dial, EndReason, Refusal, Route, ShareKey};
-use crate::tunnel::expirations::Expirations;
 
 #[derive(Default)]
 pub(super) struct Table {

@@ -3,13 +3,15 @@
 //! The reader of the socket hands bytes over through this table. Whatever one connection does, the others go on: a
 //! connection that does not take its bytes is given up, and only that one.
 
+pub(crate) mod link;
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use thiserror::Error;
 use tracing::warn;
 
-use super::budget::{Budget, InboxTx, NotAccepted};
+use crate::budget::{Budget, InboxTx, NotAccepted};
 use crate::protocol::Data;
 
 /// Connections given up to make room for one chunk, each wait at most as long as it takes one to be still; then the chunk's own
@@ -111,8 +113,8 @@ mod tests {
     use tokio::time::{Instant, advance};
 
     use super::*;
-    use crate::tunnel::budget::inbox;
-    use crate::tunnel::memory::Memory;
+    use crate::budget::Memory;
+    use crate::budget::inbox;
 
     const CHUNK: usize = 16 * 1024;
 

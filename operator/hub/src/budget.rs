@@ -5,6 +5,8 @@
 //! and nothing is lost. Everybody waits with it, so a connection that does not move at all is given up, and so is one that
 //! moves so slowly that it has held everybody up for [`HELD_LIMIT`]: it loses itself only.
 
+mod memory;
+
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -16,7 +18,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::memory::{Memory, Portion, Taken};
+pub use self::memory::Memory;
+use self::memory::{Portion, Taken};
 use crate::liveness::LastActivity;
 
 /// A connection with bytes waiting that took none for this long does not move.
@@ -40,6 +43,21 @@ const MARKS: usize = 5;
 
 /// Characters that we keep of a hub's reason why a connection failed: it is one line for a person.
 const MAX_REASON_CHARS: usize = 200;
+
+/// Bounds that hold whatever the hub or a Service does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Connections open or being opened at once; further dials are refused.
+    pub connections: usize,
+    /// Bytes from the hub that wait for one Service.
+    pub link_bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { connections: 16_384, link_bytes: 4 * 1024 * 1024 }
+    }
+}
 
 /// The bytes that may wait over all connections of one tunnel.
 #[derive(Clone, Debug)]

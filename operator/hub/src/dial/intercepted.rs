@@ -4,7 +4,7 @@ use hyper::StatusCode;
 use hyper::header::{CONTENT_TYPE, HeaderMap, LOCATION};
 use url::Url;
 
-use crate::dial::Obstacle;
+use super::Obstacle;
 
 /// What answered in place of the hub at `hub`, if the hub did not. Hubs speak JSON and never send anybody elsewhere.
 pub(crate) fn by(status: StatusCode, headers: &HeaderMap, hub: &str) -> Option<Obstacle> {

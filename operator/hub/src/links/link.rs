@@ -10,26 +10,26 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 use tracing::debug;
 
-use super::budget::InboxRx;
-use super::routes::{ConnectionGuard, Dial};
-use super::stats::{RefusedDial, Stats, count};
+use crate::budget::InboxRx;
 use crate::protocol::{About, DialError};
 use crate::pump::{self, AtEnd, ConnectionEvents, EXPOSER, Keys, Meter, Peer, PumpEnd};
+use crate::routes::{ConnectionGuard, Dial};
 use crate::socketio::Emitter;
+use crate::stats::{RefusedDial, Stats, count};
 
 /// How long connecting may take over all targets; half of what hubs wait, so that they hear our reason.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Everything one connection needs.
-pub(super) struct Link {
-    pub(super) dial: Dial,
-    pub(super) guard: ConnectionGuard,
-    pub(super) connection_id: String,
-    pub(super) emitter: Emitter,
-    pub(super) inbox: InboxRx,
-    pub(super) half_close: bool,
-    pub(super) peer: Peer,
-    pub(super) stats: Arc<Stats>,
+pub(crate) struct Link {
+    pub(crate) dial: Dial,
+    pub(crate) guard: ConnectionGuard,
+    pub(crate) connection_id: String,
+    pub(crate) emitter: Emitter,
+    pub(crate) inbox: InboxRx,
+    pub(crate) half_close: bool,
+    pub(crate) peer: Peer,
+    pub(crate) stats: Arc<Stats>,
 }
 
 /// Counts a connection as open.
@@ -39,7 +39,7 @@ pub(crate) struct OpenConnection<'a>(&'a Stats);
 
 impl Link {
     /// Runs from dial to end. `detach` is dropped when nothing more is expected from the hub.
-    pub(super) async fn run<D>(self, detach: D) {
+    pub(crate) async fn run<D>(self, detach: D) {
         let Self { dial, guard, connection_id, emitter, mut inbox, half_close, peer, stats } = self;
         let connected = tokio::select! {
             biased;
