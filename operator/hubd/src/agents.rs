@@ -4,12 +4,8 @@
 //! take away what an older one carries: existing bridges stay where they are, and a new dial goes to the newest socket
 //! that has exposed the service (or, when none has, to the newest). An older socket that goes unregisters only itself.
 
-mod events;
-mod handshake;
-mod incoming;
 mod session;
 
-pub use handshake::AgentNamespace;
 pub use session::{DATA_CONNECTIONS, Features, Gone, Session};
 
 use std::{

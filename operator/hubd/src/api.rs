@@ -18,15 +18,15 @@ use std::sync::Arc;
 
 use axum::{
     Router,
-    routing::{get, post},
+    routing::{MethodRouter, get, post},
 };
 
 use crate::{core::Core, limits::REQUEST_TIMEOUT};
 pub use auth::client_address;
 pub use error::ApiError;
 
-/// Everything that is answered over HTTP.
-pub fn router(core: Arc<Core>) -> Router {
+/// Everything that is answered over HTTP; `data` answers what asks for a data connection.
+pub fn router(core: Arc<Core>, data: MethodRouter<Arc<Core>>) -> Router {
     Router::new()
         .route("/", get(front::front))
         .route("/health", get(health::health))
@@ -47,7 +47,7 @@ pub fn router(core: Arc<Core>) -> Router {
         .route("/v1/env-shares/{code}", get(joins::preview).patch(shares::change).delete(shares::revoke))
         .route("/v1/env-shares/{code}/join", post(joins::join))
         .route("/v1/env-shares/{code}/joins", get(joins::list))
-        .route("/v1/data", get(crate::data::upgrade))
+        .route("/v1/data", data)
         .route("/v1/workspace", get(workspace::show))
         .route("/v1/workspace/upgrade", post(workspace::upgrade))
         .fallback(absent::no_such_route)

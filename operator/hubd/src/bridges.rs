@@ -4,15 +4,14 @@
 //! may not change it). Every event is checked against who owns the id. A bridge lives under the terms on which it was
 //! allowed, a share or the workspace, and is cut as soon as those end.
 
+mod answer;
 mod bridge;
 mod cut;
 mod flow;
-mod open;
 mod queue;
 
-pub use bridge::{Bridge, Terms, Toward};
+pub use bridge::{Bridge, Dialled, Terms, Toward};
 pub use cut::{tell_end, tell_new_end};
-pub use open::{CheckOutcome, DataBridge, Reached, check, reach, reach_by_data};
 pub use queue::Kind;
 
 use std::{
@@ -125,7 +124,8 @@ impl Bridges {
         self.inner.foreign.load(Ordering::Relaxed)
     }
 
-    fn insert(&self, bridge: &Arc<Bridge>) -> Result<(), Refusal> {
+    /// Adds a bridge, unless its id is taken or its agent has too many.
+    pub fn insert(&self, bridge: &Arc<Bridge>) -> Result<(), Refusal> {
         let Table { by_id, joined, shared: _ } = &mut *self.lock();
         let Entry::Vacant(place) = by_id.entry(bridge.id.clone()) else { return Err(Refusal::IdTaken) };
         if let Some(joiner) = &bridge.joiner
@@ -138,7 +138,7 @@ impl Bridges {
     }
 
     /// Sets who serves a bridge and under which terms; false when that agent or the share has too many, or the bridge is gone.
-    fn agree(&self, bridge: &Arc<Bridge>, terms: Terms) -> bool {
+    pub fn agree(&self, bridge: &Arc<Bridge>, terms: Terms) -> bool {
         if terms.exposer.exposing.fetch_add(1, Ordering::AcqRel) >= BRIDGES_EXPOSED {
             terms.exposer.exposing.fetch_sub(1, Ordering::AcqRel);
             return false;
@@ -160,7 +160,7 @@ impl Bridges {
     }
 
     /// Forgets a bridge; false when that has been done.
-    fn remove(&self, bridge: &Arc<Bridge>) -> bool {
+    pub fn remove(&self, bridge: &Arc<Bridge>) -> bool {
         if !bridge.close() {
             return false;
         }
@@ -211,7 +211,7 @@ impl Bridges {
 
     /// Grows, before anybody looks for bridges to cut, whenever rights may have shrunk. Whoever reads it, then asks for
     /// rights, then sets the terms, and finds it unchanged, has a bridge that either is allowed or will be cut.
-    fn generation(&self) -> u64 {
+    pub fn generation(&self) -> u64 {
         self.inner.generation.load(Ordering::SeqCst)
     }
 

@@ -1,5 +1,7 @@
 //! What every part of the hub shares, and the one operation that touches all of them: the end of a share.
 
+mod presence;
+
 use std::{
     collections::{HashMap, HashSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -8,14 +10,15 @@ use std::{
 
 use uuid::Uuid;
 
+pub use self::presence::Carried;
+use self::presence::Presence;
 use crate::{
     agents::{Agents, Session},
     bridges::{Bridges, Cut, tell_end, tell_new_end},
+    counts::Counts,
     error_chain,
     expirations::Expirations,
     limits::{HEALTH_LIFE, Limits},
-    metrics::Counts,
-    presence::Presence,
     rate_limiter::RateLimiter,
     store::{EndReason, Store, StoreError},
     timestamp::Timestamp,
@@ -165,5 +168,38 @@ impl Core {
         {
             session.disconnect();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        secret::SecretHash,
+        store::{Folder, JoinOutcome, Joiner, NewShare, ShareCreation},
+    };
+
+    #[tokio::test]
+    async fn a_guest_who_is_away_makes_room_once() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = Store::open(folder.path(), Folder::Any).await.expect("opens");
+        let (key, life) = ("pc_0123456789abcdefone", std::time::Duration::from_secs(60));
+        store.ensure_key("one", "test", key).await.expect("writes");
+        let workspace = store.workspace_of(key).await.expect("reads").expect("is there").id;
+        let agent = Uuid::new_v4();
+        store.register_agent(&workspace, agent, "token", None, None, life).await.expect("writes");
+        let (name, max_joins, idempotency_key, routes) = (None, None, None, Vec::new());
+        let expires_at = Timestamp::now().after(life);
+        let new =
+            NewShare { workspace: &workspace, agent, name, expires_at, max_joins, idempotency_key, routes };
+        let made = store.create_share(new).await.expect("writes");
+        let ShareCreation::Done(share) = made else { panic!("{made:?}") };
+        let token = SecretHash::of("guest");
+        let guest = Joiner::Guest { id: Uuid::new_v4(), token: &token };
+        let joined = store.join(&share.code, guest, "").await.expect("writes");
+        assert!(matches!(joined, JoinOutcome::Joined(_)));
+        let core = Core::new(store, Limits::default(), None);
+        assert!(core.dismiss_absent_guest(share.id).await.expect("writes"));
+        assert!(!core.dismiss_absent_guest(share.id).await.expect("reads"), "nobody is left who is away");
     }
 }

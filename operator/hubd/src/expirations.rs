@@ -1,28 +1,19 @@
-//! The timer that ends shares on time: one task for all of them, by the wall clock, which it looks at again at least
-//! twice a second, so that a stepped clock or a resumed process is noticed.
+//! The ends of shares to come, in order. [`crate::timer`] waits for them, and looks at the wall clock again at least twice a
+//! second, so that a stepped clock or a resumed process is noticed.
 
 use std::{
     collections::{BTreeSet, HashMap},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use tokio::{sync::Notify, time::Instant};
-use tokio_util::sync::CancellationToken;
+use tokio::sync::{Notify, futures::Notified};
 use uuid::Uuid;
 
-use crate::{
-    core::Core,
-    error_chain,
-    limits::{ENDED_GUEST_LIFE, ENDED_SHARE_LIFE},
-    store::StoreError,
-    timestamp::Timestamp,
-};
+use crate::timestamp::Timestamp;
 
 /// How often the wall clock is looked at, whatever the next end is.
 const CLOCK_CHECK: Duration = Duration::from_millis(500);
-/// How often what ended long ago is forgotten.
-const CLEANING: Duration = Duration::from_secs(3600);
 
 /// The ends to come.
 #[derive(Debug, Default)]
@@ -60,7 +51,7 @@ impl Expirations {
     }
 
     /// Takes out what is due at `now`.
-    fn take_due(&self, now: Timestamp) -> Vec<Uuid> {
+    pub fn take_due(&self, now: Timestamp) -> Vec<Uuid> {
         let mut coming = self.lock();
         let mut due = Vec::new();
         while let Some((end, share)) = coming.in_order.first().copied().filter(|(end, _)| *end <= now) {
@@ -72,60 +63,18 @@ impl Expirations {
     }
 
     /// How long nothing is due, looked at from `now`.
-    fn idle_for(&self, now: Timestamp) -> Duration {
+    pub fn idle_for(&self, now: Timestamp) -> Duration {
         self.lock().in_order.first().map_or(CLOCK_CHECK, |(end, _)| now.until(*end)).min(CLOCK_CHECK)
+    }
+
+    /// Ends when an end was set.
+    pub fn changed(&self) -> Notified<'_> {
+        self.changed.notified()
     }
 
     /// No code panics while it holds this lock, so a poisoned one is as good as any.
     fn lock(&self) -> MutexGuard<'_, Coming> {
         self.coming.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Ends what became due while the hub was away and learns the ends to come. To be called before anything is served.
-pub async fn catch_up(core: &Core) -> Result<(), StoreError> {
-    let ended = core.store.end_due_shares(Timestamp::now()).await?;
-    if ended > 0 {
-        tracing::info!(ended, "shares ended while the hub was away");
-    }
-    for (share, end) in core.store.coming_ends().await? {
-        core.expirations.set(share, end);
-    }
-    Ok(())
-}
-
-/// Ends shares on time until cancelled.
-pub async fn run(core: Arc<Core>, stop: CancellationToken) {
-    let mut cleaned: Option<Instant> = None;
-    loop {
-        let due = core.expirations.take_due(Timestamp::now());
-        if !due.is_empty() {
-            core.expire(&due);
-        }
-        if cleaned.is_none_or(|at| at.elapsed() >= CLEANING) {
-            cleaned = Some(Instant::now());
-            tokio::spawn(clean(core.clone()));
-        }
-        let idle = core.expirations.idle_for(Timestamp::now());
-        tokio::select! {
-            () = tokio::time::sleep(idle) => {}
-            () = core.expirations.changed.notified() => {}
-            () = stop.cancelled() => return,
-        }
-    }
-}
-
-async fn clean(core: Arc<Core>) {
-    let now = Timestamp::now();
-    match core.store.forget_ended_shares(now.before(ENDED_SHARE_LIFE)).await {
-        Ok(0) => {}
-        Ok(forgotten) => tracing::info!(forgotten, "forgot shares that ended long ago"),
-        Err(error) => {
-            tracing::error!(error = error_chain(&error), "cannot forget shares that ended long ago");
-        }
-    }
-    if let Err(error) = core.store.forget_guests(now.before(ENDED_GUEST_LIFE)).await {
-        tracing::error!(error = error_chain(&error), "cannot forget guests whose shares have ended");
     }
 }
 

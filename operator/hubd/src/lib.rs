@@ -4,8 +4,8 @@
 //! ```text
 //! control  request -> api -> store                      -> ends (timer) -> core.expire -> bridges cut, agents told
 //! in       connection -> places (who makes room) -> wire (pace) -> request
-//! data     socket -> wire (backpressure) -> agents::events -> bridges (queue) -> wire (window) -> socket
-//! fast     upgrade -> data (open: the same rights) -> bridge -> relay, both sides beside their sockets
+//! data     socket -> wire (backpressure) -> namespace::events -> bridges (queue) -> wire (window) -> socket
+//! fast     upgrade (open: the same rights) -> reach -> bridge -> relay, both sides beside their sockets
 //! ```
 
 mod agents;
@@ -13,18 +13,22 @@ mod api;
 mod bridges;
 mod config;
 mod core;
+mod counts;
 mod data;
 mod expirations;
 mod limits;
 mod log_filter;
 mod metrics;
+mod namespace;
 mod places;
-mod presence;
 mod rate_limiter;
+mod reach;
 mod secret;
 mod serve;
 mod store;
+mod timer;
 mod timestamp;
+mod upgrade;
 mod wire;
 
 pub use config::HubConfig;
@@ -42,12 +46,12 @@ use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    agents::AgentNamespace,
     core::Core,
     limits::{
         MAX_PAYLOAD, PING_INTERVAL, PING_TIMEOUT, SOCKET_PACKETS, STOP_TIMEOUT, UNPROVEN_SOCKET,
         WEBSOCKET_READ_BUFFER,
     },
+    namespace::AgentNamespace,
     places::Places,
     serve::Server,
     store::{Folder, Store},
@@ -110,19 +114,19 @@ impl Hub {
         let HubConfig { listen, public_url, data, limits } = config;
         let tls = tls.as_ref().map(serve::acceptor).transpose()?;
         let core = Core::new(Store::open(&data, Folder::OfHubOrEmpty).await?, limits, public_url);
-        expirations::catch_up(&core).await?;
+        timer::catch_up(&core).await?;
 
         let (layer, sockets) = socket_io();
         sockets.ns(NAMESPACE, AgentNamespace(core.clone()));
-        let router = api::router(core.clone()).layer(layer);
+        let router = api::router(core.clone(), axum::routing::get(upgrade::upgrade)).layer(layer);
 
         let listen_failed = |source| HubError::Listen { address: listen, source };
         let listener = TcpListener::bind(listen).await.map_err(listen_failed)?;
         let address = listener.local_addr().map_err(listen_failed)?;
 
         let (stop, kill, tasks) = (CancellationToken::new(), CancellationToken::new(), TaskTracker::new());
-        tasks.spawn(expirations::run(core.clone(), stop.clone()));
-        tasks.spawn(data::keep(core.clone(), stop.clone()));
+        tasks.spawn(timer::run(core.clone(), stop.clone()));
+        tasks.spawn(upgrade::keep(core.clone(), stop.clone()));
         let server = Server {
             router,
             tls,

@@ -11,51 +11,22 @@ use axum::{
 };
 use prometheus_client::{
     collector::Collector,
-    encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric as _, text::encode},
-    metrics::{
-        MetricType,
-        counter::{ConstCounter, Counter},
-        family::Family,
-        gauge::ConstGauge,
-    },
+    encoding::{DescriptorEncoder, EncodeMetric as _, text::encode},
+    metrics::{MetricType, counter::ConstCounter, gauge::ConstGauge},
     registry::Registry,
 };
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::{core::Core, store::EndReason};
+use crate::{core::Core, counts::Counts};
 
 /// What the names of metrics begin with at a hub that is a process of its own.
 const PREFIX: &str = "connect_hub";
 const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// What has happened since the start.
-#[derive(Debug, Default)]
-pub struct Counts {
-    /// Joins that were allowed.
-    pub joins: Counter,
-    /// Previews and joins of codes that open nothing, or that came too often.
-    pub refused_codes: Counter,
-    ended: Family<Ended, Counter>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Ended {
-    reason: &'static str,
-}
-
 /// What there is now.
 #[derive(Debug)]
 struct Now(Arc<Core>);
-
-// === impl Counts ===
-
-impl Counts {
-    /// Counts a share's end.
-    pub fn ended(&self, reason: EndReason) {
-        self.ended.get_or_create(&Ended { reason: reason.as_str() }).inc();
-    }
-}
 
 // === impl Now ===
 

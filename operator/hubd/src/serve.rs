@@ -1,9 +1,5 @@
 //! Accepts connections, each with a [`Wire`] that its requests and its socket find, and serves them until stopped.
 
-mod metered;
-
-pub use metered::Metered;
-
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use axum::{
@@ -29,7 +25,7 @@ use crate::{
     api::client_address,
     limits::{CONNECTIONS, HANDSHAKE_BYTES, HEAD_BYTES, HEAD_TIMEOUT, WRITE_TIMEOUT},
     places::{Place, Places},
-    wire::{BufferBudget, Tcp, Wire, WireIo},
+    wire::{BufferBudget, Metered, Tcp, Wire, WireIo},
 };
 
 /// A pause after a failed accept: out of file descriptors is not cured by trying faster.

@@ -12,9 +12,11 @@
 
 mod frames;
 mod io;
+mod metered;
 mod pace;
 
 pub use io::{Tcp, WireIo, patient};
+pub use metered::Metered;
 
 use std::{
     collections::VecDeque,

@@ -20,8 +20,7 @@ use super::{
     validation::Fields,
 };
 use crate::{
-    core::Core,
-    presence::Carried,
+    core::{Carried, Core},
     rate_limiter::Try,
     secret::{SecretHash, ShareCode, generate_token},
     store::{JoinOutcome, Joined, Joiner, ShareRow, ShareState, StoreError},

@@ -19,9 +19,9 @@ use super::{
     validation::Fields,
 };
 use crate::{
-    bridges::{self, CheckOutcome},
     core::Core,
     limits::DIAGNOSTICS_PER_SERVICE,
+    reach::{self, CheckOutcome},
     store::{AgentRow, NewService, Reach, Saved, ServiceRow, Workspace},
     timestamp::Timestamp,
 };
@@ -223,7 +223,7 @@ async fn diagnose(
     if service.agent.is_none() {
         return Err(ApiError::text(400, "Tunnel not established"));
     }
-    let (reached, latency, message) = match bridges::check(core, service).await {
+    let (reached, latency, message) = match reach::check(core, service).await {
         CheckOutcome::Reached(latency) => (true, Some(latency), "The agent reached the service".to_owned()),
         CheckOutcome::Refused(why) => (false, None, format!("The agent did not reach the service: {why}")),
         CheckOutcome::Offline => (false, None, "The service's agent is not connected".to_owned()),

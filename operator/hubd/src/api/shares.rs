@@ -19,9 +19,8 @@ use super::{
 };
 use crate::{
     bridges::Cut,
-    core::Core,
+    core::{Carried, Core},
     limits::{MAX_JOINS, SHARE_HOURS, SHARES_PER_WORKSPACE},
-    presence::Carried,
     secret::ShareCode,
     store::{Change, Changed, EndReason, NewRoute, NewShare, ShareCreation, ShareRow, ShareState, Workspace},
     timestamp::Timestamp,

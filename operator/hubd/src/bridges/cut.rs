@@ -26,7 +26,7 @@ impl Bridges {
     }
 
     /// The exposing agent did not answer in time. It is told, so that a late connection of its does not stay.
-    pub(super) fn time_out(&self, bridge: &Arc<Bridge>) {
+    pub fn time_out(&self, bridge: &Arc<Bridge>) {
         self.end(bridge, |joiner| {
             let error = json!({"connectionId": &*bridge.id, "error": "Connection timeout"});
             let _ = joiner.emit("reach_error", &error, 0);
@@ -74,7 +74,7 @@ impl Bridges {
     }
 
     /// The clock passed the end of this bridge's share before the timer did.
-    pub(super) fn expire(&self, bridge: &Arc<Bridge>) {
+    pub fn expire(&self, bridge: &Arc<Bridge>) {
         if let Some(share) = bridge.share() {
             self.end_shares(&HashMap::from([(share, EndReason::Expired)]));
         }

@@ -20,8 +20,7 @@ use super::{
 };
 use crate::{
     places::Place,
-    serve::Metered,
-    wire::{Wire, WireIo, patient},
+    wire::{Metered, Wire, WireIo, patient},
 };
 
 /// Pings read at once.

@@ -2,8 +2,6 @@
 
 use super::*;
 use crate::{
-    Limits,
-    core::Core,
     limits::{ENDED_SHARES_PER_WORKSPACE, TUNNEL_PORTS},
     store::{NewService, NewShare, Registered, Saved, ShareCreation},
 };
@@ -90,8 +88,8 @@ async fn a_share_full_of_guests_takes_members_and_lets_one_in_for_one_who_is_awa
     let guest = Joiner::Guest { id: Uuid::new_v4(), token: &token };
     let full = store.join(&share.code, guest, "").await.expect("reads");
     assert!(matches!(full, JoinOutcome::Full));
-    let core = Core::new(store.clone(), Limits::default(), None);
-    assert!(core.dismiss_absent_guest(share.id).await.expect("writes"));
+    let absent = store.guests(share.id).await.expect("reads")[0];
+    store.forget_guest(share.id, absent).await.expect("writes");
     let joined = store.join(&share.code, guest, "").await.expect("writes");
     assert!(matches!(joined, JoinOutcome::Joined(_)));
     let oldest = "SELECT COUNT(*) FROM agents WHERE id = '00000000-0000-4000-8000-000000000001'";

@@ -13,12 +13,15 @@ use std::{
 
 use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 
-use super::{
-    Connection,
-    buffers::Buffer,
-    stream::{Socket, tcp},
+use crate::{
+    bridges::Bridge,
+    data::{
+        Connection,
+        buffers::Buffer,
+        stream::{Socket, tcp},
+    },
+    reach::DataBridge,
 };
-use crate::bridges::{Bridge, DataBridge};
 
 /// Reads after which a direction lets others have their turn.
 const TURN: u32 = 4;

@@ -13,7 +13,7 @@ use tokio::{
 };
 use tokio_rustls::server::TlsStream;
 
-use crate::wire::Tcp;
+use super::Tcp;
 
 /// A connection, and how much may still come over it.
 #[derive(Debug)]

@@ -4,17 +4,17 @@ use std::sync::Arc;
 
 use tokio::io::AsyncWriteExt as _;
 
-use super::{
-    Connection,
-    frame::{Code, OpenFrame, PING, refused},
-    pool::{Taken, Waiting},
-    relay,
-};
+use super::relay;
 use crate::{
     agents::Session,
-    bridges::{self, DataBridge},
     core::Core,
+    data::{
+        Connection,
+        frame::{Code, OpenFrame, PING, refused},
+        pool::{Taken, Waiting},
+    },
     limits::{DATA_REFUSAL_TIMEOUT, DATA_SIGN_AFTER, DATA_WANTED_TIMEOUT},
+    reach::{self, DataBridge},
 };
 
 /// Why a stream is not begun.
@@ -75,7 +75,7 @@ async fn begin(
     open: &[u8],
 ) -> Result<(DataBridge, Connection), NotBegun> {
     let (begun, exposer) =
-        bridges::reach_by_data(core, joiner, id, service).await.map_err(|why| (Code::Refused, why))?;
+        reach::reach_by_data(core, joiner, id, service).await.map_err(|why| (Code::Refused, why))?;
     let connection = tokio::select! {
         biased;
         () = begun.bridge.cut.cancelled() => return Err((Code::Refused, "Connection was closed")),

@@ -13,13 +13,14 @@ use socketioxide::{
 use uuid::Uuid;
 
 use super::{
-    Session,
     handshake::Slot,
     incoming::{Body, Incoming, Text, text_to_pass_on},
 };
 use crate::{
-    bridges::{Kind, Reached, Toward},
+    agents::Session,
+    bridges::{Kind, Toward},
     core::Core,
+    reach::{self, Reached},
 };
 
 /// Hears everything that a socket says.
@@ -142,7 +143,7 @@ impl Event<'_> {
             reply(ack, Err("Service not found"));
             return Ok(());
         };
-        crate::bridges::reach(self.core, self.session, id, service, move |outcome| {
+        reach::reach(self.core, self.session, id, service, move |outcome| {
             reply_reached(ack, outcome);
         });
         Ok(())

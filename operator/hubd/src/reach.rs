@@ -11,12 +11,9 @@ use serde_json::json;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-use super::{
-    Bridges, Refusal,
-    bridge::{Bridge, Dialled, Terms, Toward},
-};
 use crate::{
     agents::Session,
+    bridges::{Bridge, Bridges, Dialled, Refusal, Terms, Toward},
     core::Core,
     limits::{CHECK_TIMEOUT, CONNECTION_ID_BYTES, DIAL_TIMEOUT, EVENT_OVERHEAD},
     store::{Access, ServiceRow, StoreError},
@@ -24,8 +21,6 @@ use crate::{
 
 /// Rights may change while they are asked for; by the last of these tries somebody is playing with us.
 const TERMS_TRIES: usize = 8;
-/// What we repeat of an agent's own words about a failed dial.
-const REASON_CHARS: usize = 200;
 
 /// What the joining agent may know about why not. Everything it may not know about is `NOT_FOUND`.
 const NOT_FOUND: &str = "Service not found";
@@ -230,32 +225,5 @@ impl DataBridge {
 impl Drop for DataBridge {
     fn drop(&mut self) {
         self.bridges.remove(&self.bridge);
-    }
-}
-
-// === impl Bridges ===
-
-impl Bridges {
-    /// The exposing agent has reached its service: both sides may send.
-    pub fn dial_succeeded(&self, bridge: &Arc<Bridge>) {
-        if !bridge.answer(Ok(())) {
-            return;
-        }
-        if let Some(joiner) = &bridge.joiner {
-            let _ = joiner.emit("reach_ready", &json!({"connectionId": &*bridge.id}), 0);
-        }
-        self.set_ready(bridge, Toward::Joiner);
-        self.set_ready(bridge, Toward::Exposer);
-    }
-
-    /// The exposing agent has not; the joining one hears no more than that, as recorded.
-    pub fn dial_failed(&self, bridge: &Arc<Bridge>, why: &str) {
-        let why = why.chars().filter(|c| !c.is_control()).take(REASON_CHARS).collect();
-        if bridge.answer(Err(why))
-            && self.remove(bridge)
-            && let Some(joiner) = &bridge.joiner
-        {
-            let _ = joiner.emit("reach_close", &json!({"connectionId": &*bridge.id}), 0);
-        }
     }
 }

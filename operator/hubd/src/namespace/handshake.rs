@@ -15,8 +15,9 @@ use socketioxide::{
 };
 use uuid::Uuid;
 
-use super::{DATA_CONNECTIONS, Features, Session, events::Events};
+use super::events::Events;
 use crate::{
+    agents::{DATA_CONNECTIONS, Features, Session},
     core::Core,
     limits::{ENDED_SHARES_TOLD, JOINS_PER_SOCKET, TOKEN_GRACE, TOKEN_WARNING, UNPROVEN_SOCKET},
     secret::Ticket,

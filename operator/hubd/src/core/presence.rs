@@ -10,8 +10,8 @@ use std::{
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use super::Core;
 use crate::{
-    core::Core,
     error_chain,
     limits::PRESENCE_PAUSE,
     store::{JoinRow, StoreError},
