@@ -2,6 +2,8 @@
 
 use std::io::ErrorKind;
 
+use connect_hub::dial::Obstacle;
+
 use crate::sanitize::Clean;
 
 /// Exit codes, as `--help` documents them.
@@ -210,6 +212,13 @@ fn plain(text: &str) -> String {
     } else {
         text.to_owned()
     }
+}
+
+/// What to do about an obstacle, as a sentence of its own.
+pub fn advice(obstacle: &Obstacle) -> String {
+    let remedy = obstacle.remedy();
+    let (first, rest) = remedy.split_at(remedy.chars().next().map_or(0, char::len_utf8));
+    format!("{}{rest}.", first.to_uppercase())
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ mod output;
 mod printer;
 mod progress;
 mod sanitize;
+mod screen;
 mod settings;
 mod table;
 mod usage;

@@ -10,15 +10,13 @@ use owo_colors::OwoColorize;
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::progress::Spinner;
+use crate::screen::screen_width;
 
 /// Stands for a code where it must not be shown.
 const MASK: &str = "***";
 
 /// What only a terminal may show. A process joins one share.
 static HIDDEN: OnceLock<SecretString> = OnceLock::new();
-
-/// Columns of a screen that does not tell its width, as serial consoles and some terminals in containers do not.
-const USUAL_WIDTH: usize = 80;
 
 /// Who is reading. Passed to every command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,12 +86,6 @@ impl Printer {
     pub fn talk(self, text: &str) {
         let _ = write(&mut anstream::stderr().lock(), &masked(text, self.stderr_is_terminal));
     }
-}
-
-/// How wide the screen is that stderr leads to, now: it may be changed at any time.
-pub fn screen_width() -> usize {
-    let size = terminal_size::terminal_size_of(io::stderr());
-    size.map(|(width, _)| usize::from(width.0)).filter(|width| *width > 0).unwrap_or(USUAL_WIDTH)
 }
 
 fn masked(text: &str, is_terminal: bool) -> String {

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use tokio::task::JoinHandle;
 
-use crate::printer::screen_width;
 use crate::sanitize::Clean;
+use crate::screen::screen_width;
 
 /// Between two pictures: fast enough to look alive, slow enough for a terminal far away.
 const TURN: Duration = Duration::from_millis(120);

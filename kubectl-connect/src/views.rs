@@ -18,6 +18,7 @@ pub mod standing;
 #[cfg(test)]
 mod states;
 pub mod table;
+pub mod verdict;
 
 use connect_crds::EnvironmentShare;
 use connect_crds::condition::reason;
@@ -27,8 +28,8 @@ use kube::ResourceExt;
 use secrecy::ExposeSecret;
 use serde::Serialize;
 
+use self::verdict::Blocking;
 use crate::cluster::codes::Access;
-use crate::commands::share::verdict::{self, Blocking};
 use crate::failure::Outcome;
 use crate::sanitize::Clean;
 use crate::settings::format::Format;

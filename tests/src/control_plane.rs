@@ -24,12 +24,19 @@ pub use kubectl::shown;
 pub use kubectl::{Kubectl, Output};
 
 use crate::process::Process;
-use crate::rights;
 use crate::scratch::Scratch;
 use crate::toolchain::{self, Kubernetes, Need};
 use crate::wait::{PATIENTLY, eventually};
 use certificates::Authority;
 use connect_tools::say;
+
+/// The group of all operators that were granted the chart's roles and nothing else.
+pub const OPERATORS: &str = "lab-operators";
+
+/// Where the tests' control plane logs what was asked of it, to be looked at when they have ended.
+pub fn kept_log() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new(".")).join("target/audit/tests.log")
+}
 
 /// How often a start is tried when another process took a port that was free a moment before.
 const ATTEMPTS: usize = 3;
@@ -42,7 +49,7 @@ pub const ADMIN: &str = "lab-admin";
 pub struct Options {
     /// Write every request to an audit log.
     pub audit: bool,
-    /// Keep that log, in place of the one of an earlier run; see [`rights::kept_log`].
+    /// Keep that log, in place of the one of an earlier run; see [`kept_log`].
     pub keep_audit: bool,
     /// Leave out the controllers, and be content with any API server that the machine has.
     pub without_controllers: bool,
@@ -127,7 +134,7 @@ impl ControlPlane {
         let authority = Authority::write(&folder)?;
         let admin = Identity::token(ADMIN)?;
         let audit = options.audit.then(|| folder.join("audit.log"));
-        let audit = if options.keep_audit { Some(fresh(rights::kept_log())?) } else { audit };
+        let audit = if options.keep_audit { Some(fresh(kept_log())?) } else { audit };
         let flags = flags::Flags::new(&folder, &admin, audit.as_deref())?;
 
         let mut etcd = Process::start("etcd", flags.etcd(tools), &logs)?;
@@ -177,7 +184,7 @@ impl ControlPlane {
     /// # Errors
     /// Its kubeconfig cannot be written or used.
     pub async fn operators_client(&self, user: &str) -> Result<Client> {
-        client(&self.kubeconfig_for(user, &[rights::OPERATORS])?).await
+        client(&self.kubeconfig_for(user, &[OPERATORS])?).await
     }
 
     /// The administrator's kubeconfig.
@@ -257,7 +264,7 @@ impl ControlPlane {
     /// # Errors
     /// As [`Self::access`].
     pub fn operator_access(&self, user: &str) -> Result<ClusterAccess> {
-        self.access_of(user, &[rights::OPERATORS], true)
+        self.access_of(user, &[OPERATORS], true)
     }
 
     fn access_of(&self, user: &str, groups: &[&str], needs_rights: bool) -> Result<ClusterAccess> {

@@ -9,6 +9,8 @@ pub mod demo;
 pub mod faults;
 pub mod helm;
 pub mod hub;
+#[cfg(test)]
+mod killed;
 pub mod lab;
 pub mod namespace;
 pub mod operator;

@@ -3,18 +3,13 @@
 
 pub mod audit;
 
-use std::path::{Path, PathBuf};
-
 use anyhow::{Result, bail, ensure};
 use serde_json::{Value, json};
 
 use self::audit::{Actor, Right, granted, used};
-use crate::control_plane::Kubectl;
+use crate::control_plane::{Kubectl, OPERATORS, kept_log};
 use crate::helm::Helm;
 use connect_tools::say;
-
-/// The group of all operators that were granted the chart's roles and nothing else.
-pub const OPERATORS: &str = "lab-operators";
 
 /// Purpose of the namespace that a test deletes under its operator: what that goes on asking there is refused.
 pub const DELETED: &str = "ending-goes";
@@ -56,11 +51,6 @@ async fn rendered(namespace: &str, watched: &[String]) -> Result<Vec<Value>> {
     objects
         .retain(|object| object["apiVersion"].as_str().is_some_and(|version| version.starts_with("rbac.")));
     Ok(objects)
-}
-
-/// Where the tests' control plane logs what was asked of it, to be looked at when they have ended.
-pub fn kept_log() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new(".")).join("target/audit/tests.log")
 }
 
 /// Whether an operator was refused where it had rights until the namespace and its Role in it were deleted.

@@ -6,8 +6,7 @@ use connect_hub::dial::DialError;
 use kube::core::Status;
 
 use super::login;
-use crate::commands::join::refusal::advice;
-use crate::failure::{Failure, chain, root};
+use crate::failure::{Failure, advice, chain, root};
 use crate::settings::duration;
 
 /// Reason kube gives an error whose body was not from an API server; its message is then that body.

@@ -17,6 +17,7 @@ use super::Cluster;
 use super::failure::{Call, Kind};
 use crate::failure::{Failure, Outcome};
 use crate::printer::Printer;
+use crate::settings::through::Destination;
 
 /// Connections that wait to be accepted are the system's; those that were accepted all have a Pod. A join makes one and
 /// a few short ones, so that many at once mean a mistake.
@@ -24,15 +25,6 @@ const MAX_CONNECTIONS: usize = 64;
 
 /// Name of a hub's port in our chart, for Services with several.
 const HUB_PORT: &str = "hub";
-
-/// Where to go.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Destination {
-    /// The Service, in the cluster's chosen namespace.
-    pub service: String,
-    /// Its port; otherwise the one called `hub`, or the only one.
-    pub port: Option<u16>,
-}
 
 /// A way that is open until this is dropped.
 #[derive(Debug)]

@@ -5,7 +5,6 @@ use kube::ResourceExt;
 use kube::api::DeleteParams;
 
 use super::gitops;
-use super::share::verdict::Blocking;
 use crate::cluster::Cluster;
 use crate::cluster::shares::{self, call};
 use crate::cluster::wait::{self, Step, Waited};
@@ -14,6 +13,7 @@ use crate::printer::Printer;
 use crate::sanitize::Clean;
 use crate::settings::change::DeleteSettings;
 use crate::settings::{Wait, duration};
+use crate::views::verdict::Blocking;
 
 /// Deletes the share.
 pub async fn run(settings: &DeleteSettings, cluster: &Cluster, printer: Printer) -> Outcome<()> {

@@ -10,7 +10,6 @@ use crate::cluster::failure::{Call, Kind};
 use crate::cluster::services::Port;
 use crate::cluster::wait::{self, Step, Waited};
 use crate::cluster::{Cluster, FIELD_MANAGER, services};
-use crate::commands::share::verdict::Blocking;
 use crate::failure::{Failure, Outcome};
 use crate::printer::Printer;
 use crate::sanitize::Clean;
@@ -18,6 +17,7 @@ use crate::settings::expose::ExposeSettings;
 use crate::settings::format::Format;
 use crate::settings::{DryRun, Wait};
 use crate::views::document;
+use crate::views::verdict::Blocking;
 
 /// Makes or changes the route, and says how it does.
 pub async fn run(settings: &ExposeSettings, cluster: &Cluster, printer: Printer) -> Outcome<()> {

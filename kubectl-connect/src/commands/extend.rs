@@ -8,7 +8,6 @@ use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 
 use super::gitops;
-use super::share::verdict::{self, Blocking};
 use crate::cluster::shares::{self, call};
 use crate::cluster::wait::{self, Step, Waited};
 use crate::cluster::{Cluster, FIELD_MANAGER};
@@ -18,6 +17,7 @@ use crate::printer::Printer;
 use crate::progress::Spinner;
 use crate::settings::change::ExtendSettings;
 use crate::settings::{MAX_EXPIRES_TEXT, Wait, duration};
+use crate::views::verdict::{self, Blocking};
 
 /// Changes the end, and waits until the operator has taken it up.
 pub async fn run(settings: &ExtendSettings, cluster: &Cluster, printer: Printer) -> Outcome<()> {

@@ -8,7 +8,6 @@ use kube::{Api, ResourceExt};
 use serde_json::json;
 
 use super::gitops;
-use super::share::verdict::Blocking;
 use crate::cluster::codes::{self, Access};
 use crate::cluster::failure::{Call, Kind};
 use crate::cluster::shares::{self, call};
@@ -19,6 +18,7 @@ use crate::printer::Printer;
 use crate::settings::change::RotateSettings;
 use crate::settings::format::Format;
 use crate::settings::{Wait, duration};
+use crate::views::verdict::Blocking;
 use crate::views::{self, ShareView, page};
 
 /// Asks for a new code, waits until it is in the Secret, and prints it.

@@ -6,7 +6,6 @@ mod hub;
 mod list;
 pub mod revoke;
 mod services;
-pub mod verdict;
 
 use crate::cluster::Cluster;
 use crate::failure::Outcome;

@@ -1,6 +1,5 @@
 //! A hub that lives only inside a cluster: which Service it is, as its name or the flags say.
 
-use crate::cluster::forward::Destination;
 use crate::failure::{Failure, Outcome};
 
 /// Where the chart puts the operator and the hub it brings along.
@@ -8,6 +7,15 @@ const USUAL_NAMESPACE: &str = "private-connect";
 
 /// What the chart calls the hub's Service.
 const USUAL_SERVICE: &str = "private-connect-hub";
+
+/// A Service inside a cluster, and a port of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Destination {
+    /// The Service, in the cluster's chosen namespace.
+    pub service: String,
+    /// Its port; otherwise the one called `hub`, or the only one.
+    pub port: Option<u16>,
+}
 
 /// The way to a hub inside a cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]

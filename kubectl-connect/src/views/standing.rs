@@ -11,7 +11,7 @@ use kube::ResourceExt;
 
 use crate::cluster::codes::Access;
 use crate::cluster::shares;
-use crate::commands::share::verdict::Blocking;
+use crate::views::verdict::Blocking;
 
 /// The object is being deleted, which ends the share.
 pub const DELETING: &str = "Deleting";

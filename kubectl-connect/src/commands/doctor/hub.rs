@@ -14,8 +14,7 @@ use kube::api::ListParams;
 use super::{Check, Result, objects, orphans};
 use crate::cluster::Cluster;
 use crate::cluster::failure::{Call, Kind};
-use crate::commands::join::refusal::advice;
-use crate::failure::root;
+use crate::failure::{advice, root};
 use crate::sanitize::Clean;
 use crate::settings::doctor::DoctorSettings;
 

@@ -13,10 +13,10 @@ use super::Check;
 use crate::cluster::codes::Access;
 use crate::cluster::failure::{Call, Kind};
 use crate::cluster::{Cluster, clock, shares};
-use crate::commands::share::verdict::Blocking;
 use crate::failure::Outcome;
 use crate::output::counted;
 use crate::views::standing::{DELETING, Standing};
+use crate::views::verdict::Blocking;
 
 /// How old an object may be before it is news that no operator has looked at it.
 const FIRST_LOOK: SignedDuration = SignedDuration::from_secs(30);

@@ -4,7 +4,7 @@ use connect_hub::Error;
 use connect_hub::dial::Obstacle;
 use connect_hub::url::HubUrl;
 
-use crate::failure::{Failure, chain, root};
+use crate::failure::{Failure, advice, chain, root};
 use crate::output::counted;
 
 /// The failure that an error of the hub's HTTP API means.
@@ -47,13 +47,6 @@ pub fn perhaps_elsewhere(failure: Failure) -> Failure {
 /// Something between here and the hub keeps us from it.
 pub fn obstructed(obstacle: &Obstacle, url: &HubUrl) -> Failure {
     Failure::new(format!("Cannot reach the hub at {url}: {}", obstacle.what())).hint(advice(obstacle))
-}
-
-/// What to do about it, as a sentence of its own.
-pub fn advice(obstacle: &Obstacle) -> String {
-    let remedy = obstacle.remedy();
-    let (first, rest) = remedy.split_at(remedy.chars().next().map_or(0, char::len_utf8));
-    format!("{}{rest}.", first.to_uppercase())
 }
 
 fn too_many(retry_after: Option<std::time::Duration>) -> Failure {

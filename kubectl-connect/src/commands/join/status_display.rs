@@ -4,8 +4,8 @@
 
 use connect_hub::join::{BoundRoute, Traffic};
 
-use crate::printer::screen_width;
 use crate::sanitize::Clean;
+use crate::screen::screen_width;
 
 /// Widths of the columns for names and for addresses; longer ones push the rest to the right.
 const NAME_WIDTH: usize = 16;

@@ -8,7 +8,6 @@ use kube::ResourceExt;
 use kube::api::{DeleteParams, PostParams};
 
 use super::services::{self, Route};
-use super::verdict::{self, Blocking};
 use super::{dry_run, hub};
 use crate::cluster::codes::{self, Access};
 use crate::cluster::shares::{self, call};
@@ -23,6 +22,7 @@ use crate::settings::format::Format;
 use crate::settings::share::{CreateSettings, End, Selection};
 use crate::settings::{DryRun, Wait, duration};
 use crate::views::page::{self, CREATING};
+use crate::views::verdict::{self, Blocking};
 use crate::views::{self, ShareView};
 
 /// Longest part of an object's name that comes from the friendly name. With the suffixes that follow, also those of

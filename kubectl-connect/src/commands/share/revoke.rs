@@ -6,7 +6,6 @@ use kube::ResourceExt;
 use kube::api::{Patch, PatchParams};
 use secrecy::ExposeSecret;
 
-use super::verdict::{self, Blocking};
 use crate::cluster::shares::{self, call};
 use crate::cluster::wait::{self, Step, Waited};
 use crate::cluster::{Cluster, FIELD_MANAGER};
@@ -16,6 +15,7 @@ use crate::progress::Spinner;
 use crate::sanitize::Clean;
 use crate::settings::change::RevokeSettings;
 use crate::settings::{Wait, duration};
+use crate::views::verdict::{self, Blocking};
 
 /// Ends the share.
 pub async fn run(settings: &RevokeSettings, cluster: &Cluster, printer: Printer) -> Outcome<()> {
