@@ -3,6 +3,7 @@
 
 mod decisions;
 mod guides;
+mod modules;
 mod paths;
 mod promises;
 mod versions;

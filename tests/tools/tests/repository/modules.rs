@@ -1,0 +1,103 @@
+//! The top-level modules of each crate import one another in one direction, as the picture in CONTRIBUTING.md shows.
+
+mod graph;
+mod tokens;
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context as _, Result, ensure};
+
+use self::graph::Graph;
+use super::{ROOT, files, read};
+
+/// Where the picture is, and what is around it.
+const GUIDE: &str = "CONTRIBUTING.md";
+const PICTURE: [&str; 2] = ["<!-- modules, written by `make generate` -->\n", "<!-- end of modules -->"];
+
+/// Set by `make generate`: write the picture instead of comparing it.
+const WRITE: &str = "CONNECT_GENERATE";
+
+/// Crates, and circles in them that are still to be ended. This list must only shrink.
+const KNOWN: [(&str, &[&str]); 2] = [
+    ("operator", &["cluster", "error"]),
+    (
+        "operator",
+        &[
+            "connections",
+            "context",
+            "controllers",
+            "drain",
+            "finalizer",
+            "metrics",
+            "namespaces",
+            "tunnels",
+            "watches",
+        ],
+    ),
+];
+
+/// Every crate of ours by its folder.
+fn crates() -> Result<BTreeMap<String, Graph>> {
+    let mut sources: BTreeMap<String, Vec<(String, String)>> = BTreeMap::new();
+    for path in files()?.into_iter().filter(|path| path.ends_with(".rs")) {
+        if let Some((folder, inner)) = path.split_once("/src/") {
+            let text = read(&path)?;
+            sources.entry(folder.to_owned()).or_default().push((inner.to_owned(), text));
+        }
+    }
+    Ok(sources.into_iter().map(|(folder, files)| (folder, Graph::of(&files))).collect())
+}
+
+#[test]
+fn modules_import_one_another_in_one_direction() -> Result<()> {
+    let crates = crates()?;
+    let mut wrong = Vec::new();
+    let mut known = KNOWN.to_vec();
+    for (folder, graph) in &crates {
+        for cycle in graph.cycles() {
+            let before = known.len();
+            known.retain(|it| *it != (folder.as_str(), cycle.as_slice()));
+            if known.len() == before {
+                wrong.push(format!("{folder}: {}: {}", cycle.join(", "), graph.told(&cycle)));
+            }
+        }
+    }
+    ensure!(wrong.is_empty(), "these modules import one another in a circle:\n{}", wrong.join("\n"));
+    ensure!(known.is_empty(), "these circles have gone: take them off the list of known ones: {known:?}");
+    Ok(())
+}
+
+#[test]
+fn the_picture_of_modules_is_what_the_sources_say() -> Result<()> {
+    let mut picture = String::new();
+    for (folder, graph) in crates()?.iter().filter(|(_, graph)| !graph.0.is_empty()) {
+        draw(&mut picture, folder, graph)?;
+    }
+    let guide = read(GUIDE)?;
+    let (before, rest) = guide.split_once(PICTURE[0]).context("no picture begins")?;
+    let (drawn, after) = rest.split_once(PICTURE[1]).context("no picture ends")?;
+    if std::env::var_os(WRITE).is_some() {
+        let anew = [before, PICTURE[0], &picture, PICTURE[1], after].concat();
+        return fs::write(Path::new(ROOT).join(GUIDE), anew).context("cannot write");
+    }
+    ensure!(drawn == picture, "{GUIDE} shows other modules: run `make generate` and commit the difference");
+    Ok(())
+}
+
+/// One line for each module, above those that it imports.
+fn draw(picture: &mut String, folder: &str, graph: &Graph) -> Result<()> {
+    let mut modules: Vec<_> = graph.0.keys().map(|it| (graph.height(it), it)).collect();
+    modules.sort_by(|a, b| b.0.cmp(&a.0).then(a.1.cmp(b.1)));
+    let width = modules.iter().map(|(_, it)| it.len()).max().unwrap_or(0);
+    writeln!(picture, "\n<details><summary>{folder}</summary>\n\n```")?;
+    for (height, module) in modules {
+        let imports: Vec<_> = graph.0[module].keys().map(String::as_str).collect();
+        let line = format!("{height:2}  {module:width$}  {}", imports.join(" "));
+        writeln!(picture, "{}", line.trim_end())?;
+    }
+    writeln!(picture, "```\n\n</details>\n")?;
+    Ok(())
+}
