@@ -87,7 +87,7 @@ pub fn watch_config() -> watcher::Config {
 pub async fn call<T>(doing: &'static str, call: impl Future<Output = kube::Result<T>>) -> Result<T, Error> {
     match faults::point(doing, tokio::time::timeout(API_DEADLINE, call)).await {
         Ok(answer) => answer.map_err(|source| Error::Kube { doing, source: Box::new(source) }),
-        Err(_) => Err(Error::Deadline { doing }),
+        Err(_) => Err(Error::Deadline { doing, deadline: API_DEADLINE }),
     }
 }
 

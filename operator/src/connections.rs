@@ -1,49 +1,20 @@
 //! How many connections each route carries, counted now and then: status says it, and is not written for each of them.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use connect_crds::ServiceExpose;
 use kube::ResourceExt;
 use kube::runtime::reflector::ObjectRef;
 
-use crate::context::{Context, Stores};
-use crate::controllers::environment_share::{
-    old_service_name, own_common_name, own_service_name, without_maker,
-};
+use crate::context::Context;
+use crate::names::{old_service_name, own_common_name, own_service_name, without_maker};
+use crate::state::{Counts, Stores};
+use crate::triggers::{Trigger, Triggers};
 use crate::tunnels::Hubs;
-use crate::watches::{Trigger, Triggers};
 
 /// How often it is counted, and so how often a busy route's status may be written.
 pub const COUNT_EVERY: Duration = Duration::from_secs(30);
-
-/// What was counted last, by ServiceExpose; nothing before the first time. Routes without a connection are left out.
-#[derive(Debug, Default)]
-pub struct Connections(Mutex<Option<Counts>>);
-
-type Counts = HashMap<ObjectRef<ServiceExpose>, i64>;
-
-// === impl Connections ===
-
-impl Connections {
-    /// The route's connections when they were counted last.
-    pub fn of(&self, expose: &ServiceExpose) -> Option<i64> {
-        let counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        counts.as_ref().map(|counts| counts.get(&ObjectRef::from_obj(expose)).copied().unwrap_or(0))
-    }
-
-    /// Keeps what was counted now and says whose count is another.
-    fn replace(&self, new: Counts) -> Vec<ObjectRef<ServiceExpose>> {
-        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let old = counts.take().unwrap_or_default();
-        let gone = old.keys().filter(|route| !new.contains_key(route));
-        let changed =
-            new.keys().filter(|route| old.get(route) != new.get(route)).chain(gone).cloned().collect();
-        *counts = Some(new);
-        changed
-    }
-}
 
 /// Counts for ever, and triggers the routes whose count has changed.
 pub async fn keep_counting(context: Arc<Context>, triggers: Triggers) {
@@ -51,7 +22,7 @@ pub async fn keep_counting(context: Arc<Context>, triggers: Triggers) {
     every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         every.tick().await;
-        for route in context.connections.replace(count(&context.stores, &context.hubs)) {
+        for route in context.connections.replace(count(&context.stores, &context.common.hubs)) {
             triggers.expose(Trigger::One(route)).await;
         }
     }
@@ -94,21 +65,4 @@ fn count(stores: &Stores, hubs: &Hubs) -> Counts {
         }
     }
     counts
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_routes_whose_count_has_changed_are_looked_at() {
-        let route = |name: &str| ObjectRef::<ServiceExpose>::new(name).within("shop");
-        let connections = Connections::default();
-        assert!(connections.replace(Counts::new()).is_empty());
-        assert_eq!(connections.replace(Counts::from([(route("api"), 2)])), [route("api")]);
-        assert!(connections.replace(Counts::from([(route("api"), 2)])).is_empty());
-        let mut changed = connections.replace(Counts::from([(route("web"), 1)]));
-        changed.sort_by(|a, b| a.name.cmp(&b.name));
-        assert_eq!(changed, [route("api"), route("web")]);
-    }
 }

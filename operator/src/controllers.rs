@@ -2,6 +2,7 @@
 
 pub mod environment_share;
 pub mod labelled_service;
+pub mod letting_go;
 pub mod service_expose;
 
 use std::fmt::Debug;
@@ -23,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 use crate::cluster::{FIELD_MANAGER, call};
 use crate::context::{Context, Notice};
 use crate::error::{Error, Refusal, chain};
-use crate::watches::Trigger;
+use crate::triggers::Trigger;
 
 /// Reconciliations of one kind under way at once. Enough to hide a hub's latency, few enough not to flood it.
 const CONCURRENCY: u16 = 16;
@@ -43,15 +44,6 @@ pub const ROOM_RETRY: Duration = Duration::from_secs(60);
 
 /// When an object is looked at again whose cache has not taken our last write.
 const CATCH_UP: Duration = Duration::from_secs(1);
-
-/// Why objects are let go that stay, or whose namespace goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Leaving {
-    /// The operator is uninstalled: the object says so from now on.
-    Uninstalled,
-    /// The namespace is deleted, and the object with it.
-    NamespaceEnds,
-}
 
 /// What the API server does not let us write, so that a share or route cannot be as asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -121,7 +113,7 @@ where
     K: Resource<DynamicType = ()>,
     Fut: Future<Output = Result<Action, Error>>,
 {
-    if !context.leadership.is_held() {
+    if !context.common.leadership.is_held() {
         return Err(Error::NotLeader);
     }
     if context.ending.has_begun() && object.meta().deletion_timestamp.is_none() {
@@ -137,7 +129,7 @@ where
         context.backoff.succeeded(&key(&*object));
     }
     let result = outcome.as_ref().err().map_or("Success", Error::reason);
-    context.metrics.reconciled(&K::kind(&()), result);
+    context.common.reconciliations.ended(&K::kind(&()), result);
     outcome
 }
 
@@ -174,8 +166,10 @@ where
         + DeserializeOwned,
     S: Serialize,
 {
-    let api: Api<K> =
-        Api::namespaced(context.client.clone(), &object.namespace().ok_or(Error::Incomplete("namespace"))?);
+    let api: Api<K> = Api::namespaced(
+        context.common.client.clone(),
+        &object.namespace().ok_or(Error::Incomplete("namespace"))?,
+    );
     // The UID keeps a status from landing on a successor of the same name.
     let mut patch = serde_json::json!({
         "apiVersion": K::api_version(&()),
@@ -183,7 +177,7 @@ where
         "metadata": { "uid": object.uid() },
         "status": status,
     });
-    context.definitions.leave_out_unknown::<K>(&mut patch);
+    context.common.definitions.leave_out_unknown::<K>(&mut patch);
     let params = PatchParams::apply(FIELD_MANAGER).force();
     match call("writing status", api.patch_status(&object.name_any(), &params, &Patch::Apply(&patch))).await {
         Ok(written) => {
@@ -193,7 +187,7 @@ where
         Err(error) if error.is_not_found() || error.is_conflict() => Ok(()),
         Err(error) => {
             if error.is_unknown_field() {
-                context.definitions.look_now();
+                context.common.definitions.look_now();
             } else if let Refusal::Refused(answer) = error.refusal() {
                 // Status cannot say it, so an Event does.
                 let note =

@@ -20,6 +20,7 @@ use uuid::Uuid;
 use crate::cluster::{FIELD_MANAGER, call, call_opt};
 use crate::error::Error;
 use crate::faults::{Bug, is_planted};
+use crate::names::hex;
 use crate::origin::{Origin, Place};
 
 /// Type of identity Secrets.
@@ -400,11 +401,6 @@ fn read_identity(secret: &Secret) -> Option<Stored> {
         previous_tokens: previous.lines().take(PREVIOUS_TOKENS).map(SecretString::from).collect(),
         origin: text(secret, key::ORIGIN),
     })
-}
-
-/// Lower-case hexadecimal.
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

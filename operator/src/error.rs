@@ -17,11 +17,13 @@ pub enum Error {
         #[source]
         source: Box<kube::Error>,
     },
-    /// The API server did not answer within [`crate::cluster::API_DEADLINE`].
-    #[error("{doing}: no answer within {} s", crate::cluster::API_DEADLINE.as_secs())]
+    /// The API server did not answer in time.
+    #[error("{doing}: no answer within {} s", deadline.as_secs())]
     Deadline {
         /// What we were doing.
         doing: &'static str,
+        /// How long it had.
+        deadline: Duration,
     },
     /// The hub refused or did not answer.
     #[error("{doing}")]

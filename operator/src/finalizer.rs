@@ -55,8 +55,10 @@ async fn set<K>(
 where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
 {
-    let api: Api<K> =
-        Api::namespaced(context.client.clone(), &object.namespace().ok_or(Error::Incomplete("namespace"))?);
+    let api: Api<K> = Api::namespaced(
+        context.common.client.clone(),
+        &object.namespace().ok_or(Error::Incomplete("namespace"))?,
+    );
     let patch = serde_json::json!({
         "metadata": { "resourceVersion": object.resource_version(), "uid": object.uid(), "finalizers": finalizers }
     });

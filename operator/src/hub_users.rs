@@ -13,11 +13,11 @@ use connect_hub::url::InsecureHttp;
 use kube::ResourceExt;
 use kube::runtime::reflector::ObjectRef;
 
-use crate::context::{AllStores, Stores};
 use crate::credentials::hub_endpoint;
 use crate::error::chain;
 use crate::faults::quick;
 use crate::lease::Leadership;
+use crate::state::{AllStores, Stores};
 use crate::tunnels::Hubs;
 
 /// How often it is looked who uses what. A connection is left at the second look without a user, so that a Secret which is deleted

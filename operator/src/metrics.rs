@@ -4,41 +4,28 @@
 //! |---|---|
 //! | [`objects`] | what the objects say: shares by state, ends, joins, who waits for a human, what waits in queues |
 //! | [`tunnels`] | what was carried, by hub and by share |
-//! | [`hub_calls`] | how long hubs take to answer, and how they fail |
+//! | [`crate::state::HubCalls`] | how long hubs take to answer, and how they fail |
 //! | the embedded hub | who is connected to it, joins, refused codes, ends |
 
-mod hub_calls;
 mod objects;
 mod tunnels;
 
 use std::sync::Arc;
 
-use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
-use prometheus_client::metrics::counter::Counter;
-use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::Registry;
 
-pub use self::hub_calls::HubCalls;
 use self::objects::{ObjectCollector, Scopes};
 use self::tunnels::TunnelCollector;
-use crate::context::Stores;
 use crate::definitions::Definitions;
 use crate::embedded::EmbeddedHub;
+use crate::state::{Reconciliations, Stores};
+use crate::triggers::Triggers;
 use crate::tunnels::Hubs;
-use crate::watches::Triggers;
-
-/// Labels of a reconciliation.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Reconciliation {
-    kind: String,
-    result: String,
-}
 
 /// Everything that is counted.
 pub struct Metrics {
     registry: Registry,
-    reconciliations: Family<Reconciliation, Counter>,
     scopes: Arc<Scopes>,
 }
 
@@ -46,10 +33,14 @@ pub struct Metrics {
 
 impl Metrics {
     /// Counters at zero; everything else is read when it is asked for.
-    pub fn new(hubs: Arc<Hubs>, definitions: Arc<Definitions>, embedded: Option<&EmbeddedHub>) -> Self {
+    pub fn new(
+        hubs: Arc<Hubs>,
+        definitions: Arc<Definitions>,
+        reconciliations: &Reconciliations,
+        embedded: Option<&EmbeddedHub>,
+    ) -> Self {
         let mut registry = Registry::with_prefix("private_connect");
-        let reconciliations = Family::default();
-        registry.register("reconciliations", "Reconciliations by kind and result", reconciliations.clone());
+        reconciliations.register(&mut registry);
         hubs.calls().register(&mut registry);
         if let Some(hub) = embedded {
             hub.register(registry.sub_registry_with_prefix("embedded_hub"));
@@ -57,13 +48,7 @@ impl Metrics {
         let scopes = Arc::new(Scopes::default());
         registry.register_collector(Box::new(TunnelCollector { hubs: hubs.clone() }));
         registry.register_collector(Box::new(ObjectCollector { scopes: scopes.clone(), hubs, definitions }));
-        Self { registry, reconciliations, scopes }
-    }
-
-    /// Counts one reconciliation.
-    pub fn reconciled(&self, kind: &str, result: &'static str) {
-        let labels = Reconciliation { kind: kind.to_owned(), result: result.to_owned() };
-        self.reconciliations.get_or_create(&labels).inc();
+        Self { registry, scopes }
     }
 
     /// Reads these caches from now on.

@@ -5,7 +5,6 @@
 //! take it off may not any more. The cluster begins to empty a namespace five seconds after it was told to
 //! (`namespaceDeletionGracePeriod` of kube-controller-manager), so whoever looks in time is done before.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use connect_crds::FINALIZER;
@@ -15,8 +14,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::cluster::call_opt;
 use crate::context::Context;
-use crate::controllers::Leaving;
-use crate::drain::let_all_go;
+use crate::controllers::letting_go::{Leaving, let_all_go};
 use crate::error::chain;
 use crate::faults::quick;
 
@@ -27,29 +25,18 @@ const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// the sweeper tells them later.
 const HUB_PATIENCE: Duration = Duration::from_secs(2);
 
-/// Whether the scope's namespace is being deleted.
-#[derive(Debug, Default)]
-pub struct Ending(AtomicBool);
-
-impl Ending {
-    /// Whether nothing may be begun any more.
-    pub fn has_begun(&self) -> bool {
-        self.0.load(Ordering::Acquire)
-    }
-}
-
 /// Lets everything go in time when the namespace is deleted; never ends.
 pub async fn keep_watch(context: &Context, namespace: &str) {
-    let namespaces: Api<Namespace> = Api::all(context.client.clone());
+    let namespaces: Api<Namespace> = Api::all(context.common.client.clone());
     loop {
         sleep(quick(LOOK_EVERY)).await;
         // Nothing of ours holds up an empty namespace, and nobody needs to be asked.
-        if !context.leadership.is_held() || !holds_anything(context) {
+        if !context.common.leadership.is_held() || !holds_anything(context) {
             continue;
         }
         match call_opt("reading the namespace", namespaces.get_metadata(namespace)).await {
             Ok(Some(found)) if found.metadata.deletion_timestamp.is_some() => {
-                if !context.ending.0.swap(true, Ordering::AcqRel) {
+                if context.ending.begin() {
                     tracing::info!(namespace, "the namespace is being deleted: letting go of all in it");
                 }
                 // One for all: many objects must not wait for the same silent hub one after the other.
@@ -57,7 +44,7 @@ pub async fn keep_watch(context: &Context, namespace: &str) {
                 let_all_go(context, Leaving::NamespaceEnds, |_| Some(deadline)).await;
             }
             // One of the same name may be made again.
-            Ok(_) => context.ending.0.store(false, Ordering::Release),
+            Ok(_) => context.ending.cancel(),
             Err(error) => {
                 tracing::debug!(namespace, error = chain(&error), "cannot look at the namespace");
             }

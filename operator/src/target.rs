@@ -5,6 +5,7 @@
 //! (ExternalName), Services without a selector (whoever writes their EndpointSlices would steer us), loopback and
 //! link-local addresses, the API server, and the operator itself.
 
+mod ready_addresses;
 mod required_label;
 
 use std::borrow::Cow;
@@ -15,6 +16,7 @@ use connect_crds::{PortRef, ServiceRef, service_port};
 use k8s_openapi::api::core::v1::{Service, ServicePort};
 use kube::ResourceExt;
 
+pub use ready_addresses::ready_addresses;
 pub use required_label::RequiredLabel;
 
 /// Value of `spec.clusterIP` of a headless Service.

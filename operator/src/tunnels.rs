@@ -28,8 +28,8 @@ use crate::allowed_hubs::AllowedHubs;
 use crate::cluster::call_opt;
 use crate::credentials::{HubEndpoint, IdentityStore};
 use crate::error::{Error, chain};
-use crate::metrics::HubCalls;
 use crate::origin::Origin;
+use crate::state::HubCalls;
 
 /// Changes at hubs that controllers have not yet taken. A controller that falls behind looks at everything once instead.
 const CHANGES_CAPACITY: usize = 1024;

@@ -1,12 +1,11 @@
 //! The watches: each fills one cache and says which objects a change concerns.
 //!
-//! All triggers of both controllers come from here, over two bounded channels, so that what wakes whom can be read in one
+//! All triggers of both controllers come from here, over two bounded channels ([`crate::triggers`]), so that what wakes whom can be read in one
 //! place. Nothing is triggered until every cache is filled; then, and after every re-list (which may hide deletions), all
 //! objects are looked at once.
 
 mod feed;
 mod filling;
-mod triggers;
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -27,13 +26,13 @@ use serde::de::DeserializeOwned;
 use tokio::task::JoinSet;
 
 pub use filling::{FILL_DEADLINE, Filling, filled};
-pub use triggers::{Trigger, Triggered, Triggers, triggers};
 
 use self::feed::{Feed, endpoints_changed};
 use crate::cluster::watch_config;
-use crate::context::{Endpoints, Stores};
-use crate::controllers::environment_share::object_of;
 use crate::definitions::Definitions;
+use crate::names::object_of;
+use crate::state::{Endpoints, Stores};
+use crate::triggers::{Trigger, Triggers};
 use crate::tunnels::{HubChange, Hubs};
 
 /// Annotation that `kubectl apply` writes; it repeats the whole object, so caches leave it out.

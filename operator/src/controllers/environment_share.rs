@@ -14,7 +14,6 @@ mod cleanup;
 mod code_secret;
 mod dereference;
 mod drain;
-mod names;
 mod plan;
 mod report;
 mod validate;
@@ -27,13 +26,13 @@ use kube::ResourceExt;
 use kube::runtime::controller::Action;
 
 pub use drain::let_go;
-pub use names::{object_of, old_service_name, own_common_name, own_service_name, share_key, without_maker};
 
 use crate::context::Context;
 use crate::controllers::{RESYNC, Unwritten};
 use crate::error::Error;
 use crate::faults::{Bug, is_planted};
 use crate::finalizer;
+use crate::names::share_key;
 
 /// Brings one EnvironmentShare and the hub into agreement.
 ///
@@ -57,7 +56,7 @@ pub async fn reconcile(share: Arc<EnvironmentShare>, context: Arc<Context>) -> R
     };
     if context.is_gone(&share) {
         // It went while the hub was asked, and was forgotten before that was done.
-        context.hubs.forget_share(&share_key(&share));
+        context.common.hubs.forget_share(&share_key(&share));
         return Ok(Action::await_change());
     }
     // No client, then one write if anything differs.

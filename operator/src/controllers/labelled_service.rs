@@ -9,8 +9,6 @@
 //! Nothing is remembered: what is owned by a Service says so itself, so a label that was taken off while the operator was away
 //! is noticed at the next start. The cluster's garbage collector takes what a deleted Service owned.
 
-mod desired;
-
 use std::sync::Arc;
 
 use connect_crds::{ServiceExpose, ServiceExposeSpec};
@@ -22,12 +20,11 @@ use kube::runtime::reflector::ObjectRef;
 use kube::{Api, Resource, ResourceExt};
 use serde_json::json;
 
-pub use desired::{Desired, desired, is_owned_by, validation_message};
-
 use crate::cluster::{FIELD_MANAGER, call};
 use crate::context::{Context, Notice};
 use crate::controllers::RESYNC;
 use crate::error::{Error, chain};
+use crate::labels::{Desired, desired, is_owned_by};
 
 /// Label by which tools and people know who keeps an object.
 const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
@@ -106,7 +103,7 @@ async fn apply(
 ) -> Result<(), Error> {
     let name = service.name_any();
     let namespace = service.namespace().ok_or(Error::Incomplete("namespace"))?;
-    let api: Api<ServiceExpose> = Api::namespaced(context.client.clone(), &namespace);
+    let api: Api<ServiceExpose> = Api::namespaced(context.common.client.clone(), &namespace);
     match (plan, expose) {
         (Plan::Create(spec), _) => {
             let params =

@@ -16,11 +16,11 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 
 use super::number;
-use crate::context::Stores;
-use crate::controllers::environment_share::share_key;
 use crate::definitions::Definitions;
+use crate::names::share_key;
+use crate::state::Stores;
+use crate::triggers::Triggers;
 use crate::tunnels::Hubs;
-use crate::watches::Triggers;
 
 /// Live shares with series of their own, by name; the rest is only counted. Bounds what is stored for each scrape.
 const LISTED: usize = 200;

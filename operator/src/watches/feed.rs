@@ -12,9 +12,10 @@ use kube::runtime::reflector::ObjectRef;
 use kube::runtime::watcher::{self, Event};
 use kube::{Resource, ResourceExt};
 
-use super::triggers::{Trigger, Triggers};
-use crate::context::{Endpoints, SERVICE_NAME_LABEL, Stores};
-use crate::controllers::environment_share::{object_of, share_key};
+use crate::labels::SERVICE_NAME_LABEL;
+use crate::names::{object_of, share_key};
+use crate::state::{Endpoints, Stores};
+use crate::triggers::{Trigger, Triggers};
 use crate::tunnels::Hubs;
 
 /// Which objects a change concerns.
@@ -189,11 +190,11 @@ mod tests {
     use tokio_util::sync::CancellationToken;
     use uuid::Uuid;
 
-    use super::super::triggers::triggers;
     use super::*;
     use crate::allowed_hubs::AllowedHubs;
     use crate::credentials::HubEndpoint;
     use crate::origin::Origin;
+    use crate::triggers::triggers;
     use crate::tunnels::Home;
 
     fn share(name: &str, uid: &str) -> EnvironmentShare {

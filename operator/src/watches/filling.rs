@@ -9,7 +9,7 @@ use kube::runtime::reflector::Store;
 use thiserror::Error;
 use tokio::time::Instant;
 
-use crate::context::Stores;
+use crate::state::Stores;
 
 /// How long the caches may take to fill before the operator gives up and is restarted.
 pub const FILL_DEADLINE: Duration = Duration::from_secs(60);

@@ -25,13 +25,13 @@ use self::share::{Settled, ShareSettlement, renewal_due};
 use self::unwritten::{good_until, retry_by, without_secret};
 use super::code_secret;
 use super::dereference::Found;
-use super::names::share_key;
 use super::plan::{Plan, hub_problem};
 use super::validate::{Over, Validated};
 use crate::context::Context;
 use crate::controllers::{ROOM_RETRY, Unwritten};
 use crate::error::Error;
 use crate::faults::{Bug, is_planted};
+use crate::names::share_key;
 use crate::tunnels::{HubProblem, HubState};
 
 pub use self::end::close_at_hub;

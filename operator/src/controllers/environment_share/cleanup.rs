@@ -12,7 +12,6 @@ use kube::{Api, ResourceExt};
 
 use super::apply::close_at_hub;
 use super::dereference::dereference;
-use super::names::share_key;
 use super::report::deletion_due;
 use crate::cluster::call_opt;
 use crate::context::{Context, Notice};
@@ -20,6 +19,7 @@ use crate::controllers::{GIVE_UP, TRY_EVERY};
 use crate::error::Error;
 use crate::faults::{Bug, is_planted};
 use crate::finalizer;
+use crate::names::share_key;
 
 /// Closes the share and lets the object go.
 ///
@@ -27,7 +27,7 @@ use crate::finalizer;
 /// The API server refused or did not answer.
 pub async fn cleanup(share: &EnvironmentShare, context: &Context) -> Result<Action, Error> {
     let key = share_key(share);
-    context.hubs.end_share(&key, EndReason::Withdrawn);
+    context.common.hubs.end_share(&key, EndReason::Withdrawn);
     if !share.finalizers().iter().any(|name| name == FINALIZER) {
         return Ok(Action::await_change());
     }
@@ -59,8 +59,10 @@ pub async fn delete_when_due(share: &EnvironmentShare, context: &Context) -> Res
     if deletion_due(share).is_none_or(|due| due > context.now()) {
         return Ok(());
     }
-    let api: Api<EnvironmentShare> =
-        Api::namespaced(context.client.clone(), &share.namespace().ok_or(Error::Incomplete("namespace"))?);
+    let api: Api<EnvironmentShare> = Api::namespaced(
+        context.common.client.clone(),
+        &share.namespace().ok_or(Error::Incomplete("namespace"))?,
+    );
     let params =
         DeleteParams::default().preconditions(Preconditions { uid: share.uid(), resource_version: None });
     match call_opt("deleting an ended share", api.delete(&share.name_any(), &params)).await {

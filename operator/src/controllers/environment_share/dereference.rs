@@ -13,12 +13,12 @@ use kube::runtime::reflector::ObjectRef;
 use secrecy::ExposeSecret;
 
 use super::code_secret::{self, CodeSecret};
-use super::names::{is_common_name, is_service_of, share_key};
 use super::validate::over;
 use crate::args::ShareIsolation;
 use crate::context::Context;
 use crate::credentials::HubSecretProblem;
 use crate::error::Error;
+use crate::names::{is_common_name, is_service_of, share_key};
 use crate::target::{Problem, Target};
 use crate::tunnels::{HubConnection, HubState, KnownService, signature_of};
 
@@ -76,7 +76,7 @@ pub async fn dereference(share: &EnvironmentShare, context: &Context) -> Result<
     let isolation = match &code {
         Some(code) => code.isolation,
         None if !services.is_empty() => ShareIsolation::Route,
-        None => context.isolation,
+        None => context.common.settings.isolation,
     };
     let mut has_unknown_shares = false;
     if isolation == ShareIsolation::Shared {
@@ -87,7 +87,7 @@ pub async fn dereference(share: &EnvironmentShare, context: &Context) -> Result<
         let state = hub.state();
         (hub, state)
     });
-    let outdated = context.definitions.stalled::<EnvironmentShare>();
+    let outdated = context.common.definitions.stalled::<EnvironmentShare>();
     Ok(Found {
         hub,
         exposes,

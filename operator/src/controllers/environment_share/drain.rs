@@ -12,12 +12,13 @@ use tokio::time::{Instant, timeout_at};
 
 use super::apply::{close_at_hub, delete_secret};
 use super::dereference::{code_of, dereference};
-use super::names::share_key;
 use super::validate::over;
 use crate::context::{Context, Notice};
-use crate::controllers::{Leaving, last_words};
+use crate::controllers::last_words;
+use crate::controllers::letting_go::Leaving;
 use crate::error::Error;
 use crate::finalizer;
+use crate::names::share_key;
 
 /// Pause between two tries at a hub that does not answer.
 const TRY_EVERY: Duration = Duration::from_secs(1);
@@ -37,7 +38,7 @@ pub async fn let_go(
     deadline: Option<Instant>,
     leaving: Leaving,
 ) -> Result<bool, Error> {
-    context.hubs.end_share(&share_key(share), EndReason::Withdrawn);
+    context.common.hubs.end_share(&share_key(share), EndReason::Withdrawn);
     let told = match deadline {
         Some(deadline) => tell_the_hub(share, context, deadline).await?,
         None => true,
@@ -48,7 +49,7 @@ pub async fn let_go(
         delete_secret(share, code.as_ref(), context).await?;
     }
     finalizer::remove(share, context).await?;
-    context.hubs.forget_share(&share_key(share));
+    context.common.hubs.forget_share(&share_key(share));
     let now = context.now();
     if leaving == Leaving::Uninstalled && over(share, share.ends_at(now).ok(), now).is_none() {
         last_words(context, share, &left(share, now)).await;

@@ -173,7 +173,7 @@ pub async fn cleanup(
     context: &Context,
 ) -> Result<Action, Error> {
     if let Some(id) = reported_service_id(expose).and_then(|id| id.parse().ok()) {
-        for hub in context.hubs.all() {
+        for hub in context.common.hubs.all() {
             hub.routes().remove(id);
         }
     }

@@ -10,7 +10,8 @@ use tokio::time::{Instant, timeout_at};
 
 use super::apply::{abandon, withdraw};
 use crate::context::Context;
-use crate::controllers::{Leaving, last_words};
+use crate::controllers::last_words;
+use crate::controllers::letting_go::Leaving;
 use crate::error::Error;
 use crate::finalizer;
 

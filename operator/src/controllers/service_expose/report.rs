@@ -14,6 +14,7 @@ use crate::context::Context;
 use crate::controllers::{labelled_service, write_status};
 use crate::credentials::HubSecretProblem;
 use crate::error::Error;
+use crate::labels::is_owned_by;
 use crate::tunnels::{HubConnection, HubProblem, HubState};
 
 /// What is looked at elsewhere, at other times.
@@ -40,7 +41,7 @@ pub async fn report(
     }
     let seen = Seen {
         connections: context.connections.of(expose),
-        outdated: context.definitions.stalled::<ServiceExpose>(),
+        outdated: context.common.definitions.stalled::<ServiceExpose>(),
     };
     let new = status(expose, valid, &state, done, seen, context.now());
     if expose.status.as_ref() != Some(&new) {
@@ -55,7 +56,7 @@ async fn tell_the_service(expose: &ServiceExpose, status: &ServiceExposeStatus, 
     let namespace = expose.namespace().unwrap_or_default();
     let service = ObjectRef::new(&expose.spec.service_ref.name).within(&namespace);
     let Some(service) = context.stores.services.get(&service) else { return };
-    if !labelled_service::is_owned_by(expose, &service) {
+    if !is_owned_by(expose, &service) {
         return;
     }
     let wrong = [kind::ACCEPTED, kind::RESOLVED_REFS]

@@ -15,10 +15,10 @@ use crate::args::ShareIsolation;
 use crate::context::Context;
 use crate::controllers::environment_share::code_secret::{CodeSecret, wanted_rotation};
 use crate::controllers::environment_share::dereference::Found;
-use crate::controllers::environment_share::names::share_key;
 use crate::controllers::environment_share::validate::Over;
 use crate::error::Error;
 use crate::faults::{Bug, is_planted, point};
+use crate::names::share_key;
 use crate::tunnels::{HubConnection, HubProblem, HubState};
 
 /// Ends a share everywhere.

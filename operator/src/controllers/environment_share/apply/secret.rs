@@ -7,11 +7,12 @@ use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, Precon
 use kube::{Api, ResourceExt};
 
 use crate::cluster::{FIELD_MANAGER, call, call_opt};
-use crate::context::{Context, MAX_NAME};
+use crate::context::Context;
 use crate::controllers::Unwritten;
 use crate::controllers::environment_share::code_secret::CodeSecret;
 use crate::error::{Error, Refusal};
 use crate::faults::{Bug, is_planted};
+use crate::names::MAX_NAME;
 
 /// Whether a write is only tried out. A trial passes through quotas, policies and validation like a real write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,8 +43,10 @@ pub async fn write_secret(
         );
         return Ok(Err(unwritable(message, true)));
     }
-    let secrets: Api<Secret> =
-        Api::namespaced(context.client.clone(), &share.namespace().ok_or(Error::Incomplete("namespace"))?);
+    let secrets: Api<Secret> = Api::namespaced(
+        context.common.client.clone(),
+        &share.namespace().ok_or(Error::Incomplete("namespace"))?,
+    );
     let made = match stored.and_then(ResourceExt::uid) {
         Some(uid) => change(&secrets, Some(&uid), wanted, write).await,
         None if write == Write::Trial => create(&secrets, wanted).await,
@@ -155,8 +158,10 @@ pub async fn delete_secret(
     context: &Context,
 ) -> Result<(), Error> {
     let Some(code) = code.filter(|_| !is_planted(Bug::LeavesTheSecret)) else { return Ok(()) };
-    let api: Api<Secret> =
-        Api::namespaced(context.client.clone(), &share.namespace().ok_or(Error::Incomplete("namespace"))?);
+    let api: Api<Secret> = Api::namespaced(
+        context.common.client.clone(),
+        &share.namespace().ok_or(Error::Incomplete("namespace"))?,
+    );
     let preconditions = Preconditions { uid: code.uid.clone(), resource_version: None };
     let params = DeleteParams::default().preconditions(preconditions);
     match call_opt("deleting the code's Secret", api.delete(&share.code_secret_name(), &params)).await {

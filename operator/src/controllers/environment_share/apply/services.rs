@@ -9,11 +9,9 @@ use uuid::Uuid;
 
 use crate::args::ShareIsolation;
 use crate::controllers::environment_share::dereference::Found;
-use crate::controllers::environment_share::names::{
-    common_name, old_common_name, old_service_name, service_name, share_key,
-};
 use crate::controllers::environment_share::validate::{Route, Validated};
 use crate::faults::{Bug, is_planted, point};
+use crate::names::{common_name, old_common_name, old_service_name, service_name, share_key};
 use crate::tunnels::{HubConnection, KnownService, service_key};
 
 /// The name of a route's service at the hub; `None` while it is not known who we are there. One that an earlier version has

@@ -72,7 +72,7 @@ impl Triggers {
     }
 
     /// Whether changes trigger.
-    pub(super) fn are_open(&self) -> bool {
+    pub fn are_open(&self) -> bool {
         self.ready.load(Ordering::Acquire)
     }
 
@@ -91,13 +91,15 @@ impl Triggers {
         }
     }
 
-    pub(super) async fn service(&self, trigger: Trigger<Service>) {
+    /// A Service is to be looked at, or all of them.
+    pub async fn service(&self, trigger: Trigger<Service>) {
         if let Some(services_tx) = self.services_tx.as_ref().filter(|_| self.are_open()) {
             let _ = services_tx.send(trigger).await;
         }
     }
 
-    pub(super) async fn share(&self, trigger: Trigger<EnvironmentShare>) {
+    /// An EnvironmentShare is to be looked at, or all of them.
+    pub async fn share(&self, trigger: Trigger<EnvironmentShare>) {
         if self.are_open() {
             let _ = self.shares_tx.send(trigger).await;
         }

@@ -47,7 +47,7 @@ impl Default for HubCalls {
 
 impl HubCalls {
     /// Makes them part of what is told.
-    pub(super) fn register(&self, registry: &mut Registry) {
+    pub fn register(&self, registry: &mut Registry) {
         let help = "How long calls to hubs took, by call";
         registry.register_with_unit("hub_request_duration", help, Unit::Seconds, self.durations.clone());
         registry.register("hub_request_errors", "Calls to hubs that failed, by reason", self.errors.clone());

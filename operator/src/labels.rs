@@ -7,6 +7,9 @@ use connect_crds::{
 use k8s_openapi::api::core::v1::Service;
 use kube::ResourceExt;
 
+/// Label that an EndpointSlice carries with the name of its Service.
+pub const SERVICE_NAME_LABEL: &str = "kubernetes.io/service-name";
+
 /// Longest name of a route, as the definition says.
 const MAX_ROUTE_NAME: usize = 63;
 

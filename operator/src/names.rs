@@ -10,7 +10,8 @@ use kube::ResourceExt;
 use kube::runtime::reflector::ObjectRef;
 use sha2::{Digest, Sha256};
 
-use crate::credentials::hex;
+/// Longest name of an object, in characters, as Kubernetes has it.
+pub const MAX_NAME: usize = 253;
 
 /// Longest name of a service that hubs take, in characters.
 const MAX_SERVICE_NAME: usize = 100;
@@ -131,6 +132,11 @@ pub fn is_common_name(namespace: &str, name: &str, maker: &Maker) -> bool {
     own.strip_prefix(namespace)
         .and_then(|rest| rest.strip_prefix('/'))
         .is_some_and(|route| !route.contains('/'))
+}
+
+/// Lower-case hexadecimal.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]
