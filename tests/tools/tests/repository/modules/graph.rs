@@ -1,4 +1,5 @@
-//! Which top-level module of a crate imports which, by `crate::` and by `super::` that climbs to the top.
+//! Which top-level module of a crate imports which: by `crate::`, by `super::` that climbs to the top, and by names that `lib.rs`
+//! takes out of a module to the top.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -24,8 +25,12 @@ impl Graph {
         let tops = files.iter().map(|(path, text)| (top(path), path, text));
         let tops: Vec<_> = tops.filter(|(top, ..)| !roots.contains(top)).collect();
         let mut graph = Self(tops.iter().map(|(top, ..)| ((*top).to_owned(), BTreeMap::new())).collect());
+        let exported: BTreeMap<String, String> =
+            files.iter().filter(|(path, _)| path == "lib.rs").flat_map(|(_, text)| exports(text)).collect();
         for (top, path, text) in tops {
             for import in imports(path, text) {
+                let is_module = graph.0.contains_key(&import);
+                let import = exported.get(&import).filter(|_| !is_module).cloned().unwrap_or(import);
                 if import != top && graph.0.contains_key(&import) {
                     let of_top = graph.0.entry(top.to_owned()).or_default();
                     of_top.entry(import).or_insert_with(|| path.clone());
@@ -100,6 +105,21 @@ impl Graph {
 /// The top-level module that a file belongs to.
 fn top(path: &str) -> &str {
     path.split('/').next().unwrap_or(path).trim_end_matches(".rs")
+}
+
+/// What `lib.rs` takes out of modules to the top of the crate, by its name there.
+fn exports(text: &str) -> Vec<(String, String)> {
+    let tokens = tokens(text);
+    let mut found = Vec::new();
+    for (at, _) in tokens.iter().enumerate().filter(|(_, token)| *token == "use") {
+        let path = tokens[at + 1..].iter().take_while(|token| *token != ";");
+        let mut names =
+            path.filter(|it| it.starts_with(char::is_alphabetic) && *it != "self" && *it != "crate");
+        if let Some(module) = names.next() {
+            found.extend(names.map(|name| (name.clone(), module.clone())));
+        }
+    }
+    found
 }
 
 /// The names at the top of the crate that a file's paths begin with.
@@ -217,8 +237,11 @@ mod tests {
             "mod tests { use super::super::b; }",
             "mod tests { use super::{super::b::C, x}; }",
             "mod x { fn f() { g(); } } use super::b;",
+            "use crate::D;",
+            "fn f() -> crate::E {}",
         ] {
-            let graph = graph(&[("lib.rs", "mod a; mod b;"), ("a.rs", text), ("b.rs", "")]);
+            let top = "mod a; mod b; pub use b::D; pub use self::b::{C as E, F};";
+            let graph = graph(&[("lib.rs", top), ("a.rs", text), ("b.rs", "")]);
             assert!(graph.0["a"].contains_key("b"), "{text}");
         }
     }
