@@ -89,7 +89,7 @@ fn the_picture_of_modules_is_what_the_sources_say() -> Result<()> {
 
 /// One line for each module, above those that it imports.
 fn draw(picture: &mut String, folder: &str, graph: &Graph) -> Result<()> {
-    let mut modules: Vec<_> = graph.0.keys().map(|it| (graph.height(it), it)).collect();
+    let mut modules: Vec<_> = graph.heights().into_iter().map(|(module, height)| (height, module)).collect();
     modules.sort_by(|a, b| b.0.cmp(&a.0).then(a.1.cmp(b.1)));
     let width = modules.iter().map(|(_, it)| it.len()).max().unwrap_or(0);
     writeln!(picture, "\n<details><summary>{folder}</summary>\n\n```")?;

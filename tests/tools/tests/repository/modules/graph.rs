@@ -42,10 +42,11 @@ impl Graph {
 
     /// Modules that import each other in a circle, whole groups of them.
     pub(super) fn cycles(&self) -> Vec<Vec<&str>> {
+        let below = self.below();
         let mut cycles: Vec<Vec<&str>> = Vec::new();
-        for module in self.0.keys() {
-            let both = self.0.keys().filter(|it| self.reaches(module, it) && self.reaches(it, module));
-            let group: Vec<&str> = both.map(String::as_str).collect();
+        for (module, of_module) in &below {
+            let group: Vec<&str> =
+                of_module.iter().filter(|it| below[*it].contains(module)).copied().collect();
             if !group.is_empty() && !cycles.contains(&group) {
                 cycles.push(group);
             }
@@ -53,9 +54,19 @@ impl Graph {
         cycles
     }
 
-    /// Whether a way of at least one import leads from one to the other.
-    fn reaches(&self, from: &str, to: &str) -> bool {
-        self.way(from, to).is_some()
+    /// Everything that each module imports, itself or by others.
+    fn below(&self) -> BTreeMap<&str, BTreeSet<&str>> {
+        let of = |module: &str| {
+            let mut seen = BTreeSet::new();
+            let mut next: Vec<&str> = self.0[module].keys().map(String::as_str).collect();
+            while let Some(module) = next.pop() {
+                if seen.insert(module) {
+                    next.extend(self.0[module].keys().map(String::as_str));
+                }
+            }
+            seen
+        };
+        self.0.keys().map(|module| (module.as_str(), of(module))).collect()
     }
 
     /// The shortest way from one module to another, or around to itself.
@@ -85,20 +96,21 @@ impl Graph {
         steps.collect::<Vec<_>>().join(", ")
     }
 
-    /// How many imports lie below a module, at most; modules of a circle count as if it were cut somewhere.
-    pub(super) fn height(&self, module: &str) -> usize {
-        self.height_above(module, &mut Vec::new())
-    }
-
-    fn height_above(&self, module: &str, above: &mut Vec<String>) -> usize {
-        if above.iter().any(|it| it == module) {
-            return 0;
+    /// How many imports lie below each module, at most; those within a circle do not count.
+    pub(super) fn heights(&self) -> BTreeMap<&str, usize> {
+        let below = self.below();
+        let mut heights: BTreeMap<&str, usize> = below.keys().map(|module| (*module, 0)).collect();
+        loop {
+            let mut is_settled = true;
+            for (module, imports) in &self.0 {
+                let down = imports.keys().filter(|it| !below[it.as_str()].contains(module.as_str()));
+                let height = down.map(|it| 1 + heights[it.as_str()]).max().unwrap_or(0);
+                is_settled &= heights.insert(module, height) == Some(height);
+            }
+            if is_settled {
+                return heights;
+            }
         }
-        above.push(module.to_owned());
-        let below = self.0[module].keys().filter(|it| !self.reaches(it, module));
-        let height = below.map(|it| 1 + self.height_above(it, above)).max().unwrap_or(0);
-        above.pop();
-        height
     }
 }
 
@@ -282,6 +294,7 @@ mod tests {
             graph.told(&["a", "b", "c"]),
             "a imports b (a.rs), b imports c (b/deep/er.rs), c imports a (c.rs)"
         );
-        assert_eq!((graph.height("e"), graph.height("d"), graph.height("a")), (0, 1, 2));
+        let heights = graph.heights();
+        assert_eq!([heights["e"], heights["d"], heights["a"]], [0, 1, 2]);
     }
 }
