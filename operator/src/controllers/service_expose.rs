@@ -44,5 +44,5 @@ pub async fn reconcile(expose: Arc<ServiceExpose>, context: Arc<Context>) -> Res
     let done = apply::apply(&expose, &valid, hub.as_deref().ok(), &context).await?;
     // No client, then one write if anything differs.
     report::report(&expose, &valid, &hub, &done, &context).await?;
-    Ok(Action::requeue(done.look_again.unwrap_or(RESYNC)))
+    Ok(Action::requeue(done.look_again().unwrap_or(RESYNC)))
 }

@@ -4,6 +4,7 @@
 //! status) only after everything else has happened. Every step can be repeated: a crash anywhere leaves what the next look finds
 //! and completes.
 
+mod done;
 mod end;
 mod secret;
 mod services;
@@ -15,7 +16,6 @@ use std::time::Duration;
 use connect_crds::EnvironmentShare;
 use connect_crds::condition::reason;
 use connect_hub::client::{People, ShareRow};
-use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
 use uuid::Uuid;
 
@@ -26,14 +26,15 @@ use self::unwritten::{good_until, retry_by, without_secret};
 use super::code_secret;
 use super::dereference::Found;
 use super::plan::{Plan, hub_problem};
-use super::validate::{Over, Validated};
+use super::validate::Validated;
 use crate::context::Context;
-use crate::controllers::{ROOM_RETRY, Unwritten};
+use crate::controllers::ROOM_RETRY;
 use crate::error::Error;
 use crate::faults::{Bug, is_planted};
 use crate::names::share_key;
-use crate::tunnels::{HubProblem, HubState};
+use crate::tunnels::HubState;
 
+pub use self::done::{Done, Failed};
 pub use self::end::close_at_hub;
 pub use self::secret::delete_secret;
 pub use self::unwritten::untold;
@@ -41,37 +42,10 @@ pub use self::unwritten::untold;
 /// A timer may fire a little early; a look that comes before a renewal is due would be for nothing.
 const RENEWAL_SLACK: Duration = Duration::from_millis(10);
 
-/// What was done.
-#[derive(Clone, Debug, Default)]
-pub struct Done {
-    /// The share is at the hub and its code in the Secret.
-    pub shared: bool,
-    /// What is wrong with the hub.
-    pub problem: Option<HubProblem>,
-    /// What the API server does not let us write.
-    pub unwritten: Option<Unwritten>,
-    /// Until when teammates can join with the code in the Secret although something else went wrong.
-    pub good_until: Option<Timestamp>,
-    /// Nothing is known of the hub: status is left as it is.
-    pub undecided: bool,
-    /// The hub says that the share has ended, though the object does not.
-    pub ended_at_hub: Option<Over>,
-    /// The code in the Secret is another than before.
-    pub code_changed: bool,
-    /// It is another because that was asked for, so that the old one is void.
-    pub rotated: bool,
-    /// Whom an end or a rotation has cut off, where the hub tells.
-    pub cut: Option<People>,
-    /// The hub's row of the share: its joins.
-    pub row: Option<ShareRow>,
-    /// When to look again.
-    pub look_again: Option<Duration>,
-}
-
 /// Carries the plan out.
 ///
 /// # Errors
-/// The API server refused or did not answer. What the hub refuses is in [`Done::problem`], to be said in status.
+/// The API server refused or did not answer. What the hub refuses is in [`Done::problem()`], to be said in status.
 pub async fn apply(
     share: &EnvironmentShare,
     valid: &Validated,
@@ -88,19 +62,16 @@ pub async fn apply(
                 hold_services(share, kept, None, found, hub);
             }
             let look_again = valid.not_yet.as_ref().map(|(_, wait)| *wait);
-            Ok(Done { problem: hub_problem(found), look_again, ..Done::default() })
+            Ok(Done::Nothing { problem: hub_problem(found), look_again })
         }
         Plan::Leave => {
             if let Ok((hub, _)) = &found.hub {
                 follow_services(share, valid, found, hub);
             }
-            let undecided = matches!(&found.hub, Ok((_, HubState::Starting)));
-            Ok(Done {
-                shared: found.code.is_some(),
-                problem: hub_problem(found),
-                undecided,
-                row: found.rows.first().cloned(),
-                ..Done::default()
+            let (shared, row) = (found.code.is_some(), found.rows.first().cloned());
+            Ok(match &found.hub {
+                Ok((_, HubState::Starting)) => Done::Undecided { shared, row },
+                _ => Done::Left { problem: hub_problem(found), shared, row },
             })
         }
     }
@@ -116,10 +87,14 @@ async fn open(
     found: &Found,
     context: &Context,
 ) -> Result<Done, Error> {
-    let (Ok((hub, _)), Some(ends_at)) = (&found.hub, valid.ends_at) else { return Ok(Done::default()) };
+    let (Ok((hub, _)), Some(ends_at)) = (&found.hub, valid.ends_at) else {
+        return Ok(Done::Nothing { problem: None, look_again: None });
+    };
     follow_services(share, valid, found, hub);
     // A hub that is ready has been entered.
-    let Some((client, agent)) = hub.entered() else { return Ok(Done { undecided: true, ..Done::default() }) };
+    let Some((client, agent)) = hub.entered() else {
+        return Ok(Done::Undecided { shared: false, row: None });
+    };
     let manifest = |code: &SecretString, services: &[Uuid]| {
         let names = valid.routes.iter().map(|route| route.name.clone());
         let routes: Vec<_> = names.zip(services.iter().copied()).collect();
@@ -147,17 +122,15 @@ async fn open(
     };
     let (settled, services, cut) = match at_hub.await {
         Ok(settled) => settled,
-        Err(error) => return Ok(failed(&keeper(), &error, context)),
+        Err(error) => return Ok(Done::Failed(failed(&keeper(), &error, context))),
     };
     context.hub_answered(share);
     let row = match settled {
         Settled::Open(row) => row,
-        Settled::Limit => {
-            return Ok(Done { shared: true, row: found.rows.first().cloned(), ..Done::default() });
-        }
+        Settled::Limit => return Ok(Done::Kept { row: found.rows.first().cloned() }),
         Settled::Ended(over) => {
             hub.end_share(&share_key(share), over.end_reason());
-            return Ok(Done { ended_at_hub: Some(over), ..Done::default() });
+            return Ok(Done::EndedAtHub(over));
         }
     };
     let wanted = manifest(&row.code, &services);
@@ -167,18 +140,18 @@ async fn open(
     if is_planted(Bug::StatusBeforeSecret)
         && share.status.as_ref().is_none_or(|status| status.code_secret_name.is_none())
     {
-        return Ok(Done { shared: true, ..Done::default() });
+        return Ok(Done::Kept { row: None });
     }
     if !stored.is_some_and(|stored| code_secret::is_current(stored, &wanted))
         && let Err(unwritten) = write_secret(share, stored, &wanted, Write::Real, context).await?
     {
         return Ok(without_secret(&keeper(), unwritten, context).await);
     }
-    Ok(Done { cut, ..opened(valid, found, row, context) })
+    Ok(opened(valid, found, row, cut, context))
 }
 
 /// The share is at the hub and its code in the Secret.
-fn opened(valid: &Validated, found: &Found, row: ShareRow, context: &Context) -> Done {
+fn opened(valid: &Validated, found: &Found, row: ShareRow, cut: Option<People>, context: &Context) -> Done {
     let code_changed =
         found.code.as_ref().is_some_and(|had| had.code.expose_secret() != row.code.expose_secret());
     let due = match (&found.hub, valid.ends_at) {
@@ -188,22 +161,22 @@ fn opened(valid: &Validated, found: &Found, row: ShareRow, context: &Context) ->
     let look_again = due.map(|due| {
         Duration::try_from(due.duration_since(context.now())).unwrap_or(Duration::ZERO) + RENEWAL_SLACK
     });
-    Done { shared: true, code_changed, rotated: valid.rotates, row: Some(row), look_again, ..Done::default() }
+    Done::Open { row, code_changed, rotated: valid.rotates, cut, look_again }
 }
 
-fn failed(keeper: &ShareSettlement<'_>, error: &connect_hub::Error, context: &Context) -> Done {
+fn failed(keeper: &ShareSettlement<'_>, error: &connect_hub::Error, context: &Context) -> Failed {
     let ShareSettlement { share, valid, found, hub, .. } = *keeper;
     let problem = hub.problem(error);
     let retry = if problem.is_no_room() { ROOM_RETRY } else { context.hub_retry(share) };
     // A hub that refuses a change still has what it had.
     let good_until = good_until(keeper).filter(|_| problem.reason == reason::HUB_REJECTED);
-    Done {
+    Failed {
+        problem,
+        unwritten: None,
         // The old code of a rotation is void.
         shared: found.code.is_some() && !valid.rotates,
-        problem: Some(problem),
         good_until,
         row: found.rows.first().cloned(),
-        look_again: Some(retry_by(error.retry_after().unwrap_or(retry), good_until)),
-        ..Done::default()
+        look_again: retry_by(error.retry_after().unwrap_or(retry), good_until),
     }
 }

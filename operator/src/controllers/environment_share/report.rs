@@ -33,7 +33,7 @@ pub async fn report(
     context: &Context,
 ) -> Result<(), Error> {
     let old = share.status.clone().unwrap_or_default();
-    if done.undecided && !old.conditions.is_empty() {
+    if done.is_undecided() && !old.conditions.is_empty() {
         return Ok(());
     }
     let new = status(share, valid, found, done, context.now());
@@ -55,10 +55,10 @@ pub fn status(
     now: Timestamp,
 ) -> EnvironmentShareStatus {
     let old = share.status.clone().unwrap_or_default();
-    let over = valid.over.or(done.ended_at_hub);
+    let over = valid.over.or(done.ended_at_hub());
     let routes = if over.is_some() { ended_routes(&old) } else { routes(valid) };
     let ready = routes.iter().filter(|route| route.ready).count();
-    let told = done.shared || over.is_some() || !routes.is_empty();
+    let told = done.is_shared() || over.is_some() || !routes.is_empty();
     EnvironmentShareStatus {
         observed_generation: share.metadata.generation,
         expiration_time: valid.ends_at.map(|end| Time(whole_second(end))),
@@ -66,11 +66,11 @@ pub fn status(
         routes,
         // Joins are those of the code; a new one starts from zero.
         joins: with_people(
-            joins(old.joins.clone().filter(|_| !done.rotated), done.row.as_ref()),
+            joins(old.joins.clone().filter(|_| !done.is_rotated()), done.row()),
             done,
             over.is_none(),
         ),
-        code_secret_name: (done.shared && over.is_none()).then(|| share.code_secret_name()),
+        code_secret_name: (done.is_shared() && over.is_none()).then(|| share.code_secret_name()),
         conditions: merge(
             &old.conditions,
             verdicts(share, valid, found, done),
@@ -125,10 +125,10 @@ fn joins(old: Option<Joins>, row: Option<&ShareRow>) -> Option<Joins> {
 /// Who is connected, as long as that is known, and whom an end cut off.
 fn with_people(joins: Option<Joins>, done: &Done, lives: bool) -> Option<Joins> {
     let number = |count: u64| i32::try_from(count).unwrap_or(i32::MAX);
-    let cut_off = done.cut.map(|cut| number(cut.joiners));
+    let cut_off = done.cut().map(|cut| number(cut.joiners));
     let mut joins = joins.or_else(|| cut_off.map(|_| Joins::default()))?;
     // A hub that cannot be asked may have let anybody go.
-    let known = done.row.as_ref().filter(|_| lives && done.problem.is_none());
+    let known = done.row().filter(|_| lives && done.problem().is_none());
     joins.connected = known.and_then(|row| row.connected).map(|people| number(people.joiners));
     if joins.connected.is_none() {
         joins.recent.iter_mut().for_each(|join| join.connected = false);
@@ -139,7 +139,7 @@ fn with_people(joins: Option<Joins>, done: &Done, lives: bool) -> Option<Joins> 
 
 /// Whom an end has cut off, for its Event.
 fn cut_off_note(done: &Done) -> String {
-    match done.cut.map(|cut| cut.joiners) {
+    match done.cut().map(|cut| cut.joiners) {
         None => String::new(),
         Some(0) => "; nobody was connected".to_owned(),
         Some(1) => "; 1 teammate was cut off".to_owned(),
@@ -157,7 +157,7 @@ fn verdicts(share: &EnvironmentShare, valid: &Validated, found: &Found, done: &D
         ready.message.push_str("; ttlSecondsAfterFinished is ignored, because a GitOps tool manages this object and would create it again");
     }
     let mut verdicts = vec![accepted, resolved, active, ready];
-    if valid.membership == Membership::Snapshot && done.shared && valid.over.is_none() {
+    if valid.membership == Membership::Snapshot && done.is_shared() && valid.over.is_none() {
         verdicts.push(match &valid.outdated {
             None => Verdict::yes(
                 kind::ROUTES_CURRENT,
@@ -171,8 +171,8 @@ fn verdicts(share: &EnvironmentShare, valid: &Validated, found: &Found, done: &D
             ),
         });
     }
-    let of_hub = done.problem.as_ref().and_then(HubProblem::stalled);
-    let of_cluster = || done.unwritten.as_ref().and_then(Unwritten::stalled);
+    let of_hub = done.problem().and_then(HubProblem::stalled);
+    let of_cluster = || done.unwritten().and_then(Unwritten::stalled);
     verdicts.extend(of_hub.or_else(of_cluster).or_else(|| found.outdated.clone()));
     verdicts
 }
@@ -185,10 +185,10 @@ fn accepted(valid: &Validated, found: &Found, done: &Done) -> Verdict {
     let nothing = valid.over.is_none()
         && valid.routes.is_empty()
         && valid.not_yet.is_none()
-        && !done.shared
-        && done.problem.is_none()
-        && done.unwritten.is_none();
-    if nothing && found.hub.is_ok() && !done.undecided {
+        && !done.is_shared()
+        && done.problem().is_none()
+        && done.unwritten().is_none();
+    if nothing && found.hub.is_ok() && !done.is_undecided() {
         let message =
             format!("nothing is selected, and this hub allows no share without routes; {EXPOSE_FIRST}");
         return Verdict::no(kind::ACCEPTED, reason::NO_ROUTES, message);
@@ -214,7 +214,7 @@ fn active(
     resolved: &Verdict,
 ) -> Verdict {
     let ends = valid.ends_at.map(|end| whole_second(end).to_string()).unwrap_or_default();
-    match (valid.over, done.ended_at_hub) {
+    match (valid.over, done.ended_at_hub()) {
         (Some(Over::Expired), _) => {
             return Verdict::no(kind::ACTIVE, reason::EXPIRED, format!("the share ended at {ends}"));
         }
@@ -226,11 +226,11 @@ fn active(
         }
         (None, None) => {}
     }
-    if let Some(end) = done.good_until {
+    if let Some(end) = done.good_until() {
         let until = format!("teammates can join until {}", whole_second(end));
         return Verdict::yes(kind::ACTIVE, reason::JOINABLE, until);
     }
-    if let Some(problem) = &done.problem {
+    if let Some(problem) = done.problem() {
         return match problem.reason {
             reason::HUB_UNREACHABLE => {
                 Verdict::unknown(kind::ACTIVE, problem.reason, problem.message.clone())
@@ -238,10 +238,10 @@ fn active(
             _ => Verdict::no(kind::ACTIVE, reason::PENDING, problem.message.clone()),
         };
     }
-    if let Some(unwritten) = &done.unwritten {
+    if let Some(unwritten) = done.unwritten() {
         return Verdict::no(kind::ACTIVE, unwritten.reason, unwritten.message.clone());
     }
-    if done.shared && valid.limit_reached {
+    if done.is_shared() && valid.limit_reached {
         let limit = share.spec.max_joins.unwrap_or_default();
         return Verdict::no(
             kind::ACTIVE,
@@ -249,7 +249,7 @@ fn active(
             format!("the code was used {limit} times, as often as maxJoins allows"),
         );
     }
-    if done.shared {
+    if done.is_shared() {
         return Verdict::yes(kind::ACTIVE, reason::JOINABLE, format!("teammates can join until {ends}"));
     }
     let why = match (accepted.status, resolved.status, &valid.not_yet) {
@@ -264,10 +264,10 @@ fn active(
 /// Whether the hub is as the object asks. A share that has ended as asked is Ready: tools that wait for readiness read
 /// `Ready=False` as "never finished".
 fn ready(valid: &Validated, found: &Found, done: &Done, active: &Verdict) -> Verdict {
-    if let (None, None, Some(unwritten)) = (valid.over, &done.problem, &done.unwritten) {
+    if let (None, None, Some(unwritten)) = (valid.over, done.problem(), done.unwritten()) {
         return Verdict::no(kind::READY, unwritten.reason, unwritten.message.clone());
     }
-    match (valid.over, &done.problem) {
+    match (valid.over, done.problem()) {
         // That an expired share is closed at the hub as well is tidiness: its code ends there by the same clock.
         (Some(Over::Expired), _) => Verdict::yes(kind::READY, reason::EXPIRED, active.message.clone()),
         (Some(Over::Revoked), None) => Verdict::yes(kind::READY, reason::REVOKED, active.message.clone()),
@@ -280,10 +280,10 @@ fn ready(valid: &Validated, found: &Found, done: &Done, active: &Verdict) -> Ver
             ),
         ),
         (None, Some(problem)) => Verdict::no(kind::READY, problem.reason, problem.message.clone()),
-        (None, None) if done.ended_at_hub.is_some() => {
+        (None, None) if done.ended_at_hub().is_some() => {
             Verdict::yes(kind::READY, active.reason, active.message.clone())
         }
-        (None, None) if done.shared => {
+        (None, None) if done.is_shared() => {
             let at_hub = "the share is at the hub";
             let message = if shows_all_to_all(found) {
                 format!("{at_hub}; {OWN_WORKSPACE}")
@@ -336,9 +336,9 @@ fn notices(old: &EnvironmentShareStatus, new: &EnvironmentShareStatus, done: &Do
             reason::SECRET_NOT_WRITABLE => Some(reason::SECRET_NOT_WRITABLE),
             reason::OBJECT_NOT_WRITABLE => Some(reason::OBJECT_NOT_WRITABLE),
             // Says what a human is needed for, where one is.
-            reason::HUB_REJECTED => Some(
-                done.problem.as_ref().and_then(|problem| problem.stalled).unwrap_or(reason::HUB_REJECTED),
-            ),
+            reason::HUB_REJECTED => {
+                Some(done.problem().and_then(|problem| problem.stalled).unwrap_or(reason::HUB_REJECTED))
+            }
             _ => None,
         };
         if let Some(why) = why {
@@ -350,14 +350,14 @@ fn notices(old: &EnvironmentShareStatus, new: &EnvironmentShareStatus, done: &Do
             });
         }
     }
-    if done.code_changed {
+    if done.has_new_code() {
         notices.push(normal(
             "CodeChanged",
             "Share",
             format!("the share has a new code; it is in the share's Secret{}", cut_off_note(done)),
         ));
     }
-    if let Some(row) = done.row.as_ref().filter(|_| is_planted(Bug::TellsTheCode)) {
+    if let Some(row) = done.row().filter(|_| is_planted(Bug::TellsTheCode)) {
         notices.push(normal("Shared", "Share", format!("join with {}", row.code.expose_secret())));
     }
     notices.extend(join_notices(old.joins.as_ref(), new.joins.as_ref()));

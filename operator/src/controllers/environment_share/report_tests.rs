@@ -1,6 +1,7 @@
 //! Status as a table: what is known of a share, and what its conditions then say.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use connect_crds::condition::is_true;
 use connect_hub::client::{Join, People};
@@ -9,12 +10,16 @@ use secrecy::SecretString;
 use super::*;
 use crate::args::ShareIsolation;
 use crate::context::Notice;
+use crate::controllers::environment_share::apply::Failed;
 use crate::controllers::environment_share::code_secret::CodeSecret;
 use crate::controllers::environment_share::validate::validate;
 use crate::target::Target;
 use crate::tunnels::HubProblem;
 
 const NOW: i64 = 1_800_000_000;
+
+/// When a hub is tried again, of which status says nothing.
+const RETRY: Duration = Duration::from_secs(1);
 
 fn at(second: i64) -> Timestamp {
     Timestamp::from_second(second).expect("a date")
@@ -104,10 +109,18 @@ fn unreachable() -> HubProblem {
     }
 }
 
+fn closed() -> Done {
+    Done::Closed { row: None, cut: None }
+}
+
+fn not_closed() -> Done {
+    Done::NotClosed { problem: unreachable(), undecided: false, look_again: RETRY }
+}
+
 #[test]
 fn an_open_share_is_ready_and_joinable() {
     let found = found(vec![exposed("postgres", 5432)], Some(&["postgres"]));
-    let said = said(&share("{}"), &found, &Done { shared: true, ..Done::default() });
+    let said = said(&share("{}"), &found, &Done::Kept { row: None });
     has(
         &said,
         &[
@@ -121,7 +134,7 @@ fn an_open_share_is_ready_and_joinable() {
 
 #[test]
 fn an_expired_share_stays_ready_even_when_the_hub_could_not_be_told() {
-    let done = Done { problem: Some(unreachable()), ..Done::default() };
+    let done = not_closed();
     let said = said(&share("{expires: 1h}"), &found(vec![], None), &done);
     has(&said, &[("Active", "False", "Expired"), ("Ready", "True", "Expired")]);
 }
@@ -130,10 +143,10 @@ fn an_expired_share_stays_ready_even_when_the_hub_could_not_be_told() {
 fn a_revoked_share_is_ready_once_the_hub_was_told() {
     let revoked = share("{revoked: true}");
     has(
-        &said(&revoked, &found(vec![], None), &Done::default()),
+        &said(&revoked, &found(vec![], None), &closed()),
         &[("Active", "False", "Revoked"), ("Ready", "True", "Revoked")],
     );
-    let done = Done { problem: Some(unreachable()), ..Done::default() };
+    let done = not_closed();
     has(
         &said(&revoked, &found(vec![], None), &done),
         &[("Active", "False", "Revoked"), ("Ready", "False", "HubUnreachable")],
@@ -143,7 +156,7 @@ fn a_revoked_share_is_ready_once_the_hub_was_told() {
 #[test]
 fn a_share_whose_hub_went_away_is_of_unknown_activity() {
     let found = found(vec![exposed("postgres", 5432)], Some(&["postgres"]));
-    let done = Done { shared: true, problem: Some(unreachable()), ..Done::default() };
+    let done = Done::Left { problem: Some(unreachable()), shared: true, row: None };
     has(
         &said(&share("{}"), &found, &done),
         &[("Active", "Unknown", "HubUnreachable"), ("Ready", "False", "HubUnreachable")],
@@ -157,8 +170,11 @@ fn a_human_is_called_only_while_one_is_needed() {
         message: "key".to_owned(),
         stalled: Some(reason::INVALID_CREDENTIALS),
     };
-    let stalled =
-        said(&share("{}"), &found(vec![], None), &Done { problem: Some(rejected), ..Done::default() });
+    let stalled = said(
+        &share("{}"),
+        &found(vec![], None),
+        &Done::Left { problem: Some(rejected), shared: false, row: None },
+    );
     has(
         &stalled,
         &[
@@ -167,8 +183,11 @@ fn a_human_is_called_only_while_one_is_needed() {
             ("Active", "False", "Pending"),
         ],
     );
-    let fine =
-        said(&share("{}"), &found(vec![], None), &Done { problem: Some(unreachable()), ..Done::default() });
+    let fine = said(
+        &share("{}"),
+        &found(vec![], None),
+        &Done::Left { problem: Some(unreachable()), shared: false, row: None },
+    );
     assert!(!fine.iter().any(|(kind, ..)| kind == "Stalled"));
 }
 
@@ -176,7 +195,13 @@ fn a_human_is_called_only_while_one_is_needed() {
 fn a_missing_hub_secret_is_said_with_its_type() {
     let none = found(vec![], None);
     let share = share("{hubRef: {name: team}}");
-    let status = status(&share, &validate(&share, &none, at(NOW)), &none, &Done::default(), at(NOW));
+    let status = status(
+        &share,
+        &validate(&share, &none, at(NOW)),
+        &none,
+        &Done::Nothing { problem: None, look_again: None },
+        at(NOW),
+    );
     let resolved = find(&status.conditions, kind::RESOLVED_REFS).expect("said");
     assert_eq!((resolved.reason.as_str(), resolved.status.as_str()), (reason::HUB_SECRET_NOT_FOUND, "False"));
     assert!(resolved.message.contains(connect_crds::HUB_SECRET_TYPE));
@@ -195,7 +220,7 @@ fn said_status(share: &EnvironmentShare, over: Over) -> EnvironmentShareStatus {
     let none = found(vec![], None);
     let mut valid = validate(share, &none, at(NOW));
     valid.over = Some(over);
-    status(share, &valid, &none, &Done::default(), at(NOW))
+    status(share, &valid, &none, &closed(), at(NOW))
 }
 
 #[test]
@@ -203,7 +228,7 @@ fn a_snapshot_keeps_its_routes_and_says_when_it_has_fallen_behind() {
     let share = share("{}");
     let found = found(vec![exposed("api", 80), exposed("redis", 6379)], Some(&["api", "postgres"]));
     let valid = validate(&share, &found, at(NOW));
-    let status = status(&share, &valid, &found, &Done { shared: true, ..Done::default() }, at(NOW));
+    let status = status(&share, &valid, &found, &Done::Kept { row: None }, at(NOW));
     let routes: Vec<(&str, bool)> =
         status.routes.iter().map(|route| (route.name.as_str(), route.ready)).collect();
     assert_eq!(routes, [("api", true), ("postgres", false)]);
@@ -277,29 +302,23 @@ fn who_is_connected_is_said_only_while_that_is_known() {
     let mut told = row(2, &["bob", "ada"]);
     told.connected = people(1);
     told.joins[0].connected = true;
-    let status = |row: &ShareRow, done: Done, lives: bool| {
-        let done = Done { row: Some(row.clone()), ..done };
-        let joins = with_people(joins(None, done.row.as_ref()), &done, lives).expect("joins");
+    let status = |done: &Done, lives: bool| {
+        let joins = with_people(joins(None, done.row()), done, lives).expect("joins");
         (joins.connected, joins.recent.iter().filter(|join| join.connected).count(), joins.cut_off)
     };
-    let problem = || Some(unreachable());
-    assert_eq!(status(&told, Done::default(), true), (Some(1), 1, None));
-    assert_eq!(status(&told, Done::default(), false), (None, 0, None), "a share that is over");
-    assert_eq!(
-        status(&told, Done { problem: problem(), ..Done::default() }, true),
-        (None, 0, None),
-        "a hub that is away"
-    );
-    assert_eq!(
-        status(&row(2, &["bob", "ada"]), Done::default(), true),
-        (None, 0, None),
-        "a hub that does not tell"
-    );
-    let cut = Done { cut: people(3), ..Done::default() };
+    let told = || Some(told.clone());
+    assert_eq!(status(&Done::Kept { row: told() }, true), (Some(1), 1, None));
+    let over = Done::Closed { row: told(), cut: None };
+    assert_eq!(status(&over, false), (None, 0, None), "a share that is over");
+    let away = Done::Left { problem: Some(unreachable()), shared: true, row: told() };
+    assert_eq!(status(&away, true), (None, 0, None), "a hub that is away");
+    let silent = Done::Kept { row: Some(row(2, &["bob", "ada"])) };
+    assert_eq!(status(&silent, true), (None, 0, None), "a hub that does not tell");
+    let cut = Done::Closed { row: told(), cut: people(3) };
     assert_eq!(cut_off_note(&cut), "; 3 teammates were cut off");
-    assert_eq!(status(&told, cut, false), (None, 0, Some(3)));
+    assert_eq!(status(&cut, false), (None, 0, Some(3)));
     // It stays said, and nobody takes it back.
-    let kept = with_people(Some(Joins { cut_off: Some(3), ..Joins::default() }), &Done::default(), false);
+    let kept = with_people(Some(Joins { cut_off: Some(3), ..Joins::default() }), &closed(), false);
     assert_eq!(kept.expect("joins").cut_off, Some(3));
 }
 
@@ -312,7 +331,7 @@ fn every_join_is_told_once() {
         ..none.clone()
     };
     let notes = |old: &EnvironmentShareStatus, new: &EnvironmentShareStatus| -> Vec<String> {
-        notices(old, new, &Done::default())
+        notices(old, new, &Done::Kept { row: None })
             .into_iter()
             .map(|Notice { note, .. }| note.split(" at ").next().unwrap_or_default().to_owned())
             .collect()
@@ -332,7 +351,7 @@ fn the_limit_closes_the_code_and_is_said() {
     let limited = share("{maxJoins: 2}");
     let mut found = found(vec![exposed("api", 80)], Some(&["api"]));
     found.rows = vec![row(2, &["b", "a"])];
-    let done = Done { shared: true, row: found.rows.first().cloned(), ..Done::default() };
+    let done = Done::Kept { row: found.rows.first().cloned() };
     has(
         &said(&limited, &found, &done),
         &[("Active", "False", "JoinLimitReached"), ("Ready", "True", "Shared")],
@@ -353,7 +372,8 @@ fn only_an_ended_share_that_no_tool_tracks_deletes_itself() {
 fn the_code_is_in_no_word_of_status_or_events() {
     let found = found(vec![exposed("api", 80)], Some(&["api"]));
     let share = share("{}");
-    let done = Done { shared: true, code_changed: true, row: Some(row(1, &["a"])), ..Done::default() };
+    let row = row(1, &["a"]);
+    let done = Done::Open { row, code_changed: true, rotated: false, cut: None, look_again: None };
     let valid = validate(&share, &found, at(NOW));
     let new = status(&share, &valid, &found, &done, at(NOW));
     let told = format!(
@@ -374,11 +394,13 @@ fn what_cannot_be_written_is_said_and_a_code_is_joinable_only_while_it_works() {
     };
     let share = share("{}");
     let found = found(vec![exposed("api", 80)], Some(&["api"]));
-    let done = |works: bool, needs_a_human| Done {
+    let done = |works: bool, needs_a_human| Done::Unwritten {
+        unwritten: unwritten(needs_a_human),
         shared: works,
         good_until: works.then(|| at(NOW + 60)),
-        unwritten: Some(unwritten(needs_a_human)),
-        ..Done::default()
+        rotated: false,
+        row: None,
+        look_again: RETRY,
     };
     for (works, needs_a_human, active) in [
         (true, true, ("Active", "True", "Joinable")),
@@ -403,8 +425,14 @@ fn what_cannot_be_written_is_said_and_a_code_is_joinable_only_while_it_works() {
 fn a_hub_that_refuses_a_change_leaves_what_it_had() {
     let rejected = HubProblem { reason: reason::HUB_REJECTED, message: "too long".to_owned(), stalled: None };
     let found = found(vec![exposed("api", 80)], Some(&["api"]));
-    let done =
-        Done { shared: true, problem: Some(rejected), good_until: Some(at(NOW + 60)), ..Done::default() };
+    let done = Done::Failed(Failed {
+        problem: rejected,
+        unwritten: None,
+        shared: true,
+        good_until: Some(at(NOW + 60)),
+        row: None,
+        look_again: RETRY,
+    });
     let valid = validate(&share("{}"), &found, at(NOW));
     let new = status(&share("{}"), &valid, &found, &done, at(NOW));
     let active = find(&new.conditions, kind::ACTIVE).expect("said");

@@ -17,53 +17,123 @@ use crate::finalizer;
 use crate::tunnels::{HubConnection, HubProblem, HubState, KnownService};
 
 /// What was done.
-#[derive(Clone, Debug, Default)]
-pub struct Done {
+#[derive(Clone, Debug)]
+pub enum Done {
+    /// The route is not at the hub, and should not be.
+    Absent {
+        /// What is wrong with the hub.
+        problem: Option<HubProblem>,
+    },
+    /// The hub is not ready: what it has was left as it is.
+    Unchanged {
+        /// What is wrong with the hub.
+        problem: Option<HubProblem>,
+        /// The hub's service, as status says.
+        service_id: Option<String>,
+        /// Its public URL, as status says.
+        public_url: Option<String>,
+    },
+    /// The route cannot be put at the hub.
+    NotRegistered {
+        /// Why.
+        problem: HubProblem,
+        /// When to try again.
+        look_again: Duration,
+    },
+    /// The workspace reaches the route.
+    Registered {
+        /// The hub's service.
+        service_id: String,
+        /// Its public URL.
+        public_url: Option<String>,
+    },
+    /// The route should not be at the hub any more, and may be.
+    NotWithdrawn {
+        /// The hub's service.
+        service_id: String,
+        /// What is wrong with the hub.
+        problem: Option<HubProblem>,
+        /// When to try again.
+        look_again: Duration,
+    },
+}
+
+// === impl Done ===
+
+impl Done {
     /// The hub's service, of a route that the workspace reaches.
-    pub service_id: Option<String>,
-    /// The hub's public URL.
-    pub public_url: Option<String>,
+    pub fn service_id(&self) -> Option<&str> {
+        match self {
+            Done::Unchanged { service_id, .. } => service_id.as_deref(),
+            Done::Registered { service_id, .. } | Done::NotWithdrawn { service_id, .. } => Some(service_id),
+            Done::Absent { .. } | Done::NotRegistered { .. } => None,
+        }
+    }
+
+    /// Its public URL.
+    pub fn public_url(&self) -> Option<&str> {
+        match self {
+            Done::Unchanged { public_url, .. } | Done::Registered { public_url, .. } => public_url.as_deref(),
+            _ => None,
+        }
+    }
+
     /// What is wrong with the hub.
-    pub problem: Option<HubProblem>,
-    /// When to look again.
-    pub look_again: Option<Duration>,
+    pub fn problem(&self) -> Option<&HubProblem> {
+        match self {
+            Done::Absent { problem }
+            | Done::Unchanged { problem, .. }
+            | Done::NotWithdrawn { problem, .. } => problem.as_ref(),
+            Done::NotRegistered { problem, .. } => Some(problem),
+            Done::Registered { .. } => None,
+        }
+    }
+
+    /// When to look again, if that is not left to the next change.
+    pub fn look_again(&self) -> Option<Duration> {
+        match self {
+            Done::NotRegistered { look_again, .. } | Done::NotWithdrawn { look_again, .. } => {
+                Some(*look_again)
+            }
+            _ => None,
+        }
+    }
 }
 
 /// Carries it out.
 ///
 /// # Errors
-/// The API server refused or did not answer. What the hub refuses is in [`Done::problem`].
+/// The API server refused or did not answer. What the hub refuses is in [`Done::problem()`].
 pub async fn apply(
     expose: &ServiceExpose,
     valid: &Validated,
     hub: Option<&HubConnection>,
     context: &Context,
 ) -> Result<Done, Error> {
-    let Some(hub) = hub else { return Ok(Done::default()) };
+    let Some(hub) = hub else { return Ok(Done::Absent { problem: None }) };
     let wanted = valid.reach == Reach::Workspace && valid.refused.is_none() && valid.target.is_ok();
     if !wanted {
         return withdraw(expose, hub, context).await;
     }
     let problem = hub.state().problem();
     if problem.is_some() || hub.state() == HubState::Starting {
-        return Ok(Done {
+        return Ok(Done::Unchanged {
             problem,
             service_id: reported_service_id(expose),
             public_url: told_public_url(expose),
-            ..Done::default()
         });
     }
     if !expose.finalizers().iter().any(|name| name == FINALIZER)
         && let Err(error) = finalizer::add(expose, context).await
     {
         let Unwritten { reason, message, .. } = Unwritten::of_finalizer(error)?;
-        let problem = Some(HubProblem { reason, message, stalled: Some(reason) });
-        return Ok(Done { problem, look_again: Some(context.hub_retry(expose)), ..Done::default() });
+        let problem = HubProblem { reason, message, stalled: Some(reason) };
+        return Ok(Done::NotRegistered { problem, look_again: context.hub_retry(expose) });
     }
     if hub.with_directory(|directory| directory.is_foreign(expose.route_name())) {
         // A hub that has no owners of names would hand the other's connections to us.
-        let problem = Some(HubProblem::name_taken(hub.url(), expose.route_name()));
-        return Ok(Done { problem, look_again: Some(context.hub_retry(expose)), ..Done::default() });
+        let problem = HubProblem::name_taken(hub.url(), expose.route_name());
+        return Ok(Done::NotRegistered { problem, look_again: context.hub_retry(expose) });
     }
     match register(expose, valid, hub).await {
         Ok(done) => {
@@ -72,9 +142,8 @@ pub async fn apply(
         }
         Err(error) => {
             let problem = hub.problem(&error);
-            let retry = if problem.is_no_room() { ROOM_RETRY } else { context.hub_retry(expose) };
-            let look_again = Some(retry);
-            Ok(Done { problem: Some(problem), look_again, ..Done::default() })
+            let look_again = if problem.is_no_room() { ROOM_RETRY } else { context.hub_retry(expose) };
+            Ok(Done::NotRegistered { problem, look_again })
         }
     }
 }
@@ -86,7 +155,7 @@ async fn register(
     hub: &HubConnection,
 ) -> Result<Done, connect_hub::Error> {
     let (Some((client, agent)), Ok(target)) = (hub.entered(), &valid.target) else {
-        return Ok(Done::default());
+        return Ok(Done::Absent { problem: None });
     };
     let name = expose.route_name();
     let protocol = expose.spec.protocol.as_hub_str();
@@ -121,10 +190,9 @@ async fn register(
         targets: target.addresses.clone(),
     };
     hub.routes().set(known.id, route);
-    Ok(Done {
-        service_id: Some(known.id.to_string()),
+    Ok(Done::Registered {
+        service_id: known.id.to_string(),
         public_url: public_url.filter(|_| expose.spec.public),
-        ..Done::default()
     })
 }
 
@@ -135,7 +203,7 @@ pub(super) async fn withdraw(
     context: &Context,
 ) -> Result<Done, Error> {
     let Some(told) = reported_service_id(expose) else {
-        return Ok(Done { problem: hub.state().problem(), ..Done::default() });
+        return Ok(Done::Absent { problem: hub.state().problem() });
     };
     let name = expose.route_name();
     let known =
@@ -145,22 +213,20 @@ pub(super) async fn withdraw(
     }
     if let Some(known) = known {
         if let Err(error) = hub.free_service(name, known).await {
-            return Ok(Done {
+            return Ok(Done::NotWithdrawn {
+                service_id: told,
                 problem: Some(hub.problem(&error)),
-                service_id: Some(told),
-                look_again: Some(context.hub_retry(expose)),
-                ..Done::default()
+                look_again: context.hub_retry(expose),
             });
         }
     } else if hub.state() != HubState::Ready {
-        return Ok(Done {
+        return Ok(Done::NotWithdrawn {
+            service_id: told,
             problem: hub.state().problem(),
-            service_id: Some(told),
-            look_again: Some(context.hub_retry(expose)),
-            ..Done::default()
+            look_again: context.hub_retry(expose),
         });
     }
-    Ok(Done { problem: hub.state().problem(), ..Done::default() })
+    Ok(Done::Absent { problem: hub.state().problem() })
 }
 
 /// Takes the route from the hub when the object goes, and never holds the object for long.
@@ -180,15 +246,14 @@ pub async fn cleanup(
     if !expose.finalizers().iter().any(|name| name == FINALIZER) {
         return Ok(Action::await_change());
     }
-    if let Some(hub) = hub {
-        let done = withdraw(expose, hub, context).await?;
-        if done.service_id.is_some() {
-            let asked = expose.metadata.deletion_timestamp.as_ref().map_or(context.now(), |time| time.0);
-            if context.now().duration_since(asked) < GIVE_UP {
-                return Ok(Action::requeue(TRY_EVERY));
-            }
-            abandon(expose, done.problem, "Delete", context).await;
+    if let Some(hub) = hub
+        && let Done::NotWithdrawn { problem, .. } = withdraw(expose, hub, context).await?
+    {
+        let asked = expose.metadata.deletion_timestamp.as_ref().map_or(context.now(), |time| time.0);
+        if context.now().duration_since(asked) < GIVE_UP {
+            return Ok(Action::requeue(TRY_EVERY));
         }
+        abandon(expose, problem, "Delete", context).await;
     }
     finalizer::remove(expose, context).await?;
     Ok(Action::await_change())

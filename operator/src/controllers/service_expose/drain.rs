@@ -8,7 +8,7 @@ use connect_crds::{ServiceExpose, ServiceExposeStatus};
 use kube::ResourceExt;
 use tokio::time::{Instant, timeout_at};
 
-use super::apply::{abandon, withdraw};
+use super::apply::{Done, abandon, withdraw};
 use crate::context::Context;
 use crate::controllers::last_words;
 use crate::controllers::letting_go::Leaving;
@@ -49,13 +49,10 @@ async fn tell_the_hub(expose: &ServiceExpose, context: &Context, deadline: Insta
     let Ok(hub) = context.hub(&namespace, expose.spec.hub_ref.as_ref()) else { return Ok(true) };
     loop {
         let problem = match timeout_at(deadline, withdraw(expose, &hub, context)).await {
-            Ok(done) => {
-                let done = done?;
-                if done.service_id.is_none() {
-                    return Ok(true);
-                }
-                done.problem
-            }
+            Ok(done) => match done? {
+                Done::NotWithdrawn { problem, .. } => problem,
+                _ => return Ok(true),
+            },
             Err(_) => None,
         };
         if Instant::now() >= deadline {

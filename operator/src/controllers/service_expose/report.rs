@@ -83,9 +83,9 @@ fn status(
     ServiceExposeStatus {
         observed_generation: generation,
         route_name: Some(expose.route_name().to_owned()),
-        service_id: done.service_id.clone(),
+        service_id: done.service_id().map(str::to_owned),
         target: valid.target.as_ref().ok().map(|target| target.display.clone()),
-        public_url: done.public_url.clone(),
+        public_url: done.public_url().map(str::to_owned),
         connections: Some(seen.connections.or(old.connections).unwrap_or(0)),
         conditions: merge(&old.conditions, verdicts(valid, hub, done, seen.outdated), generation, now),
     }
@@ -123,12 +123,12 @@ fn verdicts(
         ),
         None => Verdict::yes(kind::READY, reason::EXPOSED, "the route can be shared"),
     };
-    let stalled = done.problem.as_ref().and_then(HubProblem::stalled).or(outdated);
+    let stalled = done.problem().and_then(HubProblem::stalled).or(outdated);
     [accepted, resolved, programmed, ready].into_iter().chain(stalled).collect()
 }
 
 fn programmed(hub: &Result<HubState, HubSecretProblem>, done: &Done) -> Verdict {
-    if let Some(problem) = &done.problem {
+    if let Some(problem) = done.problem() {
         return Verdict::no(kind::PROGRAMMED, problem.reason, problem.message.clone());
     }
     match hub {

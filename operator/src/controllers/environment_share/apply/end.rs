@@ -24,7 +24,7 @@ use crate::tunnels::{HubConnection, HubProblem, HubState};
 /// Ends a share everywhere.
 ///
 /// # Errors
-/// The API server refused or did not answer. A hub that could not be told is in [`Done::problem`].
+/// The API server refused or did not answer. A hub that could not be told is in [`Done::problem()`].
 pub async fn close(
     share: &EnvironmentShare,
     found: &Found,
@@ -42,8 +42,8 @@ pub async fn close(
         Err(problem) => {
             // A hub that has not been heard yet will be, or will not: both are told.
             let undecided = matches!(&found.hub, Ok((_, HubState::Starting)));
-            let look_again = Some(context.hub_retry(share));
-            return Ok(Done { problem: Some(problem), undecided, look_again, ..Done::default() });
+            let look_again = context.hub_retry(share);
+            return Ok(Done::NotClosed { problem, undecided, look_again });
         }
     };
     context.hub_answered(share);
@@ -56,7 +56,7 @@ pub async fn close(
             hub.routes().remove(known.id);
         }
     }
-    Ok(Done { row: found.rows.first().cloned(), cut, ..Done::default() })
+    Ok(Done::Closed { row: found.rows.first().cloned(), cut })
 }
 
 /// Tells the hub that the share has ended, if it knows of it. Whom that cut off, where the hub tells.

@@ -12,7 +12,7 @@ use secrecy::ExposeSecret;
 use super::end::{close_rows, retire_code};
 use super::secret::delete_secret;
 use super::share::ShareSettlement;
-use super::{Done, failed};
+use super::{Done, Failed, failed};
 use crate::clock;
 use crate::context::Context;
 use crate::controllers::Unwritten;
@@ -24,12 +24,13 @@ const AFTER_THE_END: Duration = Duration::from_millis(500);
 
 /// The hub is told nothing, because our finalizer is refused.
 pub fn untold(share: &EnvironmentShare, found: &Found, unwritten: Unwritten, context: &Context) -> Done {
-    Done {
+    Done::Unwritten {
+        unwritten,
         shared: found.code.is_some(),
-        unwritten: Some(unwritten),
+        good_until: None,
+        rotated: false,
         row: found.rows.first().cloned(),
-        look_again: Some(context.hub_retry(share)),
-        ..Done::default()
+        look_again: context.hub_retry(share),
     }
 }
 
@@ -51,7 +52,7 @@ pub async fn without_secret(keeper: &ShareSettlement<'_>, unwritten: Unwritten, 
         Ok(())
     };
     if let Err(error) = closing.await {
-        return Done { unwritten: Some(unwritten), ..failed(keeper, &error, context) };
+        return Done::Failed(Failed { unwritten: Some(unwritten), ..failed(keeper, &error, context) });
     }
     if valid.rotates
         && let Err(error) = delete_secret(share, found.code.as_ref(), context).await
@@ -59,14 +60,13 @@ pub async fn without_secret(keeper: &ShareSettlement<'_>, unwritten: Unwritten, 
         tracing::warn!(error = chain(&error), "cannot delete the Secret with a code that is void");
     }
     let good_until = good_until(keeper);
-    Done {
+    Done::Unwritten {
+        unwritten,
         shared: good_until.is_some(),
         good_until,
-        unwritten: Some(unwritten),
         rotated: valid.rotates,
         row: found.rows.iter().find(|row| is_in_the_secret(row, found)).filter(|_| !valid.rotates).cloned(),
-        look_again: Some(retry_by(context.hub_retry(share), good_until)),
-        ..Done::default()
+        look_again: retry_by(context.hub_retry(share), good_until),
     }
 }
 
