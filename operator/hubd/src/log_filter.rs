@@ -40,7 +40,9 @@ pub enum BadFilter {
 pub fn log_filter(text: &str) -> Result<EnvFilter, BadFilter> {
     // Brackets name spans and fields, among them commas; a word outside of them stands alone.
     let words = text.split(',').map(str::trim).filter(|word| !word.contains(['=', '[', ']', '{', '}']));
-    if let Some(word) = words.into_iter().find(|word| word.parse::<LevelFilter>().is_err()) {
+    // An empty word would be taken for the level `error`.
+    if let Some(word) = words.into_iter().find(|word| word.is_empty() || word.parse::<LevelFilter>().is_err())
+    {
         return Err(BadFilter::NoLevel(word.to_owned()));
     }
     let filter = EnvFilter::builder().parse(text)?;

@@ -197,7 +197,9 @@ async fn handshakes_that_hang_are_given_up() {
     std::fs::write(&private, made.signing_key.serialize_pem()).expect("writes");
     let flags =
         ["--tls-cert", certificate.to_str().expect("text"), "--tls-key", private.to_str().expect("text")];
-    let process = Process::serve(&folder.path().join("data"), &flags);
+    let data = folder.path().join("data");
+    std::fs::create_dir(&data).expect("a folder of its own");
+    let process = Process::serve(&data, &flags);
     let port = address(&process).port();
     let hub = (Ipv4Addr::LOCALHOST, port).into();
     let (before, others) = (memory(process.id(), "VmRSS"), connections(process.id()));
