@@ -24,27 +24,16 @@ pub struct Signals {
     streams: Vec<(Signal, tokio::signal::unix::Signal)>,
 }
 
-/// Returns when the process is asked to end. Cancel safe.
+/// Returns when the process is asked to end. Cancel safe, but what comes while nobody waits is lost: who waits again and again
+/// keeps [`Signals`].
 pub async fn requested() {
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-
-        let terminated = async {
-            match signal(SignalKind::terminate()) {
-                Ok(mut signals) => drop(signals.recv().await),
-                Err(_) => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            () = interrupted() => {}
-            () = terminated => {}
-        }
+    match Signals::that_end() {
+        Ok(mut signals) => drop(signals.next().await),
+        Err(_) => std::future::pending().await,
     }
-    #[cfg(not(unix))]
-    interrupted().await;
 }
 
+#[cfg(not(unix))]
 async fn interrupted() {
     if tokio::signal::ctrl_c().await.is_err() {
         std::future::pending::<()>().await;
@@ -77,16 +66,19 @@ impl Signal {
 impl Signals {
     /// Listens from now on.
     pub fn listen() -> Outcome<Self> {
+        Self::of(&[Signal::Interrupt, Signal::Terminate, Signal::Hangup, Signal::Quit])
+    }
+
+    /// Listens from now on for those by which people and systems ask a process to end.
+    pub fn that_end() -> Outcome<Self> {
+        Self::of(&[Signal::Interrupt, Signal::Terminate])
+    }
+
+    fn of(kinds: &[Signal]) -> Outcome<Self> {
         use tokio::signal::unix::{SignalKind, signal};
 
-        let kinds = [
-            (Signal::Interrupt, SignalKind::interrupt()),
-            (Signal::Terminate, SignalKind::terminate()),
-            (Signal::Hangup, SignalKind::hangup()),
-            (Signal::Quit, SignalKind::quit()),
-        ];
-        let listening: std::io::Result<_> =
-            kinds.into_iter().map(|(known, kind)| Ok((known, signal(kind)?))).collect();
+        let kinds = kinds.iter().map(|kind| (*kind, SignalKind::from_raw(kind.number().as_raw())));
+        let listening: std::io::Result<_> = kinds.map(|(known, kind)| Ok((known, signal(kind)?))).collect();
         let streams =
             listening.map_err(|error| Failure::new(format!("Cannot listen for signals: {error}")))?;
         Ok(Self { streams })
@@ -109,6 +101,11 @@ impl Signals {
     /// Listens from now on.
     pub fn listen() -> Outcome<Self> {
         Ok(Self {})
+    }
+
+    /// Listens from now on for those by which people ask a process to end.
+    pub fn that_end() -> Outcome<Self> {
+        Self::listen()
     }
 
     /// The next one. Cancel safe.

@@ -27,7 +27,7 @@ use secrecy::ExposeSecret;
 use crate::cluster::Cluster;
 use crate::cluster::forward::{self, Forward};
 use crate::failure::{Exit, Failure, Outcome, chain};
-use crate::interrupt;
+use crate::interrupt::Signals;
 use crate::printer::Printer;
 use crate::sanitize::Clean;
 use crate::settings::ClusterSettings;
@@ -91,9 +91,11 @@ pub async fn run(mut settings: JoinSettings, cluster: ClusterSettings, printer: 
     };
     output
         .tell(&format!("🔗 Joining environment share: {}\n\n", Clean::new(settings.code.expose_secret())))?;
+    // From here on one listener: what comes between two waits is not lost.
+    let mut signals = Signals::that_end()?;
     let Joined { mut join, share, clock } = tokio::select! {
         joined = enter(&settings, output) => joined?,
-        () = interrupt::requested() => return output.tell(view::LEAVING).map(|()| Exit::Success),
+        _ = signals.next() => return output.tell(view::LEAVING).map(|()| Exit::Success),
     };
     let host = view::host(&settings.bind);
     let variables = || variables(&join, &share, &settings.bind, printer);
@@ -112,7 +114,7 @@ pub async fn run(mut settings: JoinSettings, cluster: ClusterSettings, printer: 
             return ended;
         }
     }
-    stay(join, &host, &*clock, output).await.map(|()| Exit::Success)
+    stay(join, &host, &*clock, signals, output).await.map(|()| Exit::Success)
 }
 
 /// The routes as variables. What is not as one might expect is told.
@@ -220,7 +222,13 @@ fn not_started(error: &JoinError, settings: &JoinSettings) -> Failure {
 }
 
 /// Tells what happens until the share ends or the user leaves.
-async fn stay(mut join: Join, host: &str, clock: &dyn Clock, output: Output) -> Outcome<()> {
+async fn stay(
+    mut join: Join,
+    host: &str,
+    clock: &dyn Clock,
+    mut signals: Signals,
+    output: Output,
+) -> Outcome<()> {
     let printer = output.printer;
     let mut display = StatusDisplay::default();
     let mut notices = Notices::default();
@@ -232,7 +240,7 @@ async fn stay(mut join: Join, host: &str, clock: &dyn Clock, output: Output) -> 
                 draw(&mut display, &join, host, printer);
                 continue;
             }
-            () = interrupt::requested() => {
+            _ = signals.next() => {
                 output.tell(view::LEAVING)?;
                 let _ = tokio::time::timeout(GOODBYE, join.stop()).await;
                 return Ok(());

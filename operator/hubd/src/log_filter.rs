@@ -81,7 +81,7 @@ mod tests {
             "info,connect_hub=debug",
             "connect_hub=trace",
             "[request]=debug",
-            "info,[call{a=1,b=2}]=trace",
+            "info,[call{a=1}]=trace",
         ] {
             assert!(log_filter(text).is_ok(), "{text}");
         }

@@ -144,7 +144,7 @@ async fn a_pull_request_from_its_opening_to_its_end() -> Result<()> {
     fixture.forge.learn(|known| (known.states, known.is_private) = (vec!["open"], true));
     let reopened = fixture.comment_after("share").await?;
     let (new, _) = fixture.code_and_end().await?;
-    ensure!(new != code && reopened.contains(&format!("kubectl connect join {new}")), "{reopened}");
+    ensure!(new != code && reopened.contains(&format!("/#{new}'")), "{reopened}");
 
     // A share that somebody has revoked is made anew by the next push.
     plugin::revoke(&fixture.world.kubectl, "pr-7").await?;

@@ -172,6 +172,7 @@ async fn a_share_is_revoked_by_its_code_and_by_its_name() -> Result<()> {
         &revoked,
         str![[r#"
 [ok] Share abc123 revoked.
+  Nobody was connected.
 ---
 exit 0
 
@@ -183,6 +184,7 @@ exit 0
         &revoked,
         str![[r#"
 [ok] Share second revoked.
+  Nobody was connected.
 ---
 exit 0
 

@@ -208,7 +208,7 @@ exit 0
 "#]],
     );
     let shown = connect(&world, &["status", "demo", "-o", "md", "--show-code"]).await?.success()?;
-    ensure!(shown.stdout.contains(&format!("kubectl connect join {code} --hub ")), "{}", shown.report());
+    ensure!(shown.stdout.contains(&format!("/#{code}'")), "{}", shown.report());
     Ok(())
 }
 

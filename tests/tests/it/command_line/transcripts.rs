@@ -83,9 +83,9 @@ async fn a_join_is_told_of_a_later_end_and_of_the_end_itself() -> Result<()> {
     // What is talk, as the later end, is on stderr, which comes second here.
     let said = format!("{}exit {}\n", alice.said(), status.code().unwrap_or(-1));
     assert_data_eq!(
-        Data::text(said.replace(&words[2], "abc123")),
+        Data::text(said),
         str![[r#"
-🔗 Joining environment share: abc123
+🔗 Joining environment share: ***
 
 [ok] Connected to shared environment!
 

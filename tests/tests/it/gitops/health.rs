@@ -156,7 +156,10 @@ async fn acted_upon(world: &World, shared: &Value, over: [&Value; 2]) -> Result<
             assert_eq!(extended["spec"]["expires"], expected, "{action} of {expires}");
             let apply = ["apply", "--server-side", "--force-conflicts", "--dry-run=server", "-f", "-"];
             let mut taken = extended;
-            taken["metadata"].as_object_mut().context("metadata")?.remove("managedFields");
+            let metadata = taken["metadata"].as_object_mut().context("metadata")?;
+            metadata.remove("managedFields");
+            // The operator may write status meanwhile.
+            metadata.remove("resourceVersion");
             world.kubectl.run_with_input(apply, &taken.to_string()).await?.success()?;
         }
     }

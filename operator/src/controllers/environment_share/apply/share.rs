@@ -2,7 +2,7 @@
 
 use connect_crds::{EnvironmentShare, Maker, Membership, ShareMarker, Signature};
 use connect_hub::client::{
-    Client, Closing, NewRoute, NewShare, Share, ShareChange, ShareEnd, ShareRow, ShareState,
+    Client, Closing, NewRoute, NewShare, People, Share, ShareChange, ShareEnd, ShareRow, ShareState,
 };
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
@@ -148,8 +148,9 @@ impl ShareSettlement<'_> {
     async fn create(&self) -> Result<Settled, connect_hub::Error> {
         let Self { share, valid, hub, ends_at, .. } = *self;
         let uid = share.uid().unwrap_or_default();
-        // People see the name; a hub that tells the key of a share needs nothing there to know it again.
-        let signature = (!hub.has("share-keys")).then(|| self.signature());
+        let knows_keys = hub.has("idempotency-key") && !is_planted(Bug::CreatesBlindly);
+        // People see the name; where a share is made with a key that the hub tells again, nothing is needed there to know it.
+        let signature = (!(knows_keys && hub.has("share-keys"))).then(|| self.signature());
         let friendly = share.spec.display_name.clone().unwrap_or_else(|| share.name_any());
         let name = hub_share_name(&friendly, signature.as_ref());
         let now = clock::now();
@@ -160,7 +161,6 @@ impl ShareSettlement<'_> {
         };
         let new =
             NewShare { name: Some(name.clone()), end, max_joins: self.max_joins(), routes: self.routes() };
-        let knows_keys = hub.has("idempotency-key") && !is_planted(Bug::CreatesBlindly);
         let key =
             knows_keys.then(|| idempotency_key(self.found.maker.as_ref(), &uid, wanted_rotation(share)));
         if key.is_none()
@@ -190,7 +190,8 @@ impl ShareSettlement<'_> {
             join_count: 0,
             created_at: now,
             joins: Vec::new(),
-            connected: None,
+            // Nobody has the code yet: said here as the hub would, so that its next list is no news.
+            connected: hub.has("presence").then(People::default),
         };
         hub.with_directory(|directory| directory.remember(row.clone()));
         Ok(Settled::Open(row))
