@@ -28,10 +28,7 @@ use connect_tests::rights::audit::{Actor, Right, granted, used};
 
 /// Rights that the operator needs and that this test cannot see used, with the reason.
 const UNSEEN: [(&str, &str); 2] = [
-    (
-        "create secrets",
-        "asked for when a server-side apply makes a code's Secret; the log calls that a patch",
-    ),
+    ("own delete secrets", "an identity Secret goes when no Secret of a user speaks of its hub any more"),
     ("own patch secrets", "a rotated token is written when the hub's old one runs out, after weeks"),
 ];
 

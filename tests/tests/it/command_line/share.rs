@@ -172,8 +172,8 @@ async fn a_share_is_revoked_by_its_code_and_by_its_name() -> Result<()> {
         &revoked,
         str![[r#"
 [ok] Share abc123 revoked.
-  Nobody was connected.
 ---
+  Nobody was connected.
 exit 0
 
 "#]],
@@ -184,8 +184,8 @@ exit 0
         &revoked,
         str![[r#"
 [ok] Share second revoked.
-  Nobody was connected.
 ---
+  Nobody was connected.
 exit 0
 
 "#]],

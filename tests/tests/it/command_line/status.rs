@@ -43,10 +43,10 @@ Routes:
     NAME   PROTOCOL   LOCAL PORT   STATE
     api    Auto       8080         Ready
 
-Joined: 2 times
-    WHO     WHEN                           AGO
-    bob     [..] GMT   [..]s
-    alice   [..] GMT   [..]s
+Joined: 2 times, nobody is connected now
+    WHO     WHEN                           AGO   NOW
+    bob     [..] GMT   [..]s    -
+    alice   [..] GMT   [..]s    -
 
 Notes:
     RoutesCurrent is False (SnapshotOutdated): not in the snapshot: later; [..]
@@ -162,6 +162,7 @@ expirationTime: [..]
 joinCommand: kubectl connect join 'HUB/#abc123'
 joinable: true
 joins:
+  connected: 0
   count: 0
   recent: []
 name: demo
