@@ -178,7 +178,9 @@ async fn for_one_namespace_with_another_hub(cluster: &ControlPlane, helm: &Helm)
     rights(cluster, helm, namespace, &settings).await?;
     story?;
     let untouched = other.run(["get", "svcexpose", "web", "-o", "jsonpath={.status}"]).await?.success()?;
-    assert_eq!(untouched.stdout, "", "the operator is not asked to serve team-other");
+    // The definition's own default, which says that nobody has looked.
+    let fresh = r#"{"observedGeneration":-1}"#;
+    assert_eq!(untouched.stdout, fresh, "the operator is not asked to serve team-other");
 
     // With the hub down.
     drop(hub);
@@ -205,8 +207,8 @@ async fn hub_of_ones_own(cluster: &ControlPlane, namespace: &str) -> Result<(Pro
         .replace("hub.apiKeySecret=hub", "hub.apiKeySecret=hub --set watchNamespaces={team-one}");
     let blocks = code_blocks(&here);
     let [run, install, team] = &blocks[..] else { anyhow::bail!("the guide has {} blocks", blocks.len()) };
-    let (key, serve) = run.trim().split_once('\n').context("a key, then the hub")?;
-    typed(cluster, &folder, key).await?;
+    let (first, serve) = run.trim().rsplit_once('\n').context("a folder and a key, then the hub")?;
+    typed(cluster, &folder, first).await?;
     let mut command = Command::new(product().await?.hub());
     command.args(serve.split_whitespace().skip(1)).arg("--print-addresses");
     let mut hub = Process::start("guide-hub", command, &cluster.logs())?;
