@@ -60,11 +60,11 @@ pub async fn run(settings: &RotateSettings, cluster: &Cluster, printer: Printer)
     Ok(())
 }
 
-/// How many teammates used the old code, as was last known before it went.
+/// How many teammates used the old code, as was last known before it went. Who came a moment ago may not be known yet, so nothing
+/// is said of nobody.
 fn were_connected(share: &EnvironmentShare) -> Option<String> {
-    let count = share.status.as_ref()?.joins.as_ref()?.connected?;
+    let count = share.status.as_ref()?.joins.as_ref()?.connected.filter(|count| *count > 0)?;
     Some(match count {
-        0 => "  Nobody was connected with the old code.\n".to_owned(),
         1 => "  1 teammate was connected with the old code, and needs the new one.\n".to_owned(),
         count => format!("  {count} teammates were connected with the old code, and need the new one.\n"),
     })

@@ -63,7 +63,7 @@ fn routes(share: &ShareView) -> String {
 }
 
 fn joins(joins: &JoinsView, now: Timestamp) -> String {
-    let heading = format!("\nJoined: {}{}\n", times(joins.count), connected(joins.connected));
+    let heading = format!("\nJoined: {}{}\n", times(joins.count), connected(joins));
     if joins.recent.is_empty() {
         return heading;
     }
@@ -79,9 +79,9 @@ fn joins(joins: &JoinsView, now: Timestamp) -> String {
     heading + &table.render(INDENT)
 }
 
-/// How many are connected, where that is known.
-fn connected(connected: Option<i32>) -> String {
-    match connected {
+/// How many of those who joined are connected, where that is known.
+fn connected(joins: &JoinsView) -> String {
+    match joins.connected.filter(|_| joins.count > 0) {
         None => String::new(),
         Some(0) => ", nobody is connected now".to_owned(),
         Some(1) => ", 1 is connected now".to_owned(),
