@@ -3,7 +3,8 @@
 use axum::http::Method;
 use serde_json::Value;
 
-/// A request to the API server: verb, resource and object, as `patch environmentshares/status open`.
+/// A request to the API server: verb, resource and object, as `patch environmentshares/status open`. One that is only tried out
+/// begins with `try`.
 pub(super) fn of_api_request(method: &Method, path: &str, query: &str) -> String {
     let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
     // api/v1/... or apis/GROUP/VERSION/..., then perhaps namespaces/NAME/, then the resource.
@@ -33,7 +34,8 @@ pub(super) fn of_api_request(method: &Method, path: &str, query: &str) -> String
         _ => "other",
     };
     let part = if part.is_empty() { String::new() } else { format!("/{part}") };
-    format!("{verb} {resource}{part} {name}").trim_end().to_owned()
+    let tried = if query.split('&').any(|pair| pair == "dryRun=All") { "try " } else { "" };
+    format!("{tried}{verb} {resource}{part} {name}").trim_end().to_owned()
 }
 
 /// A call to a hub: method and path, with `:id` for whatever names one thing.

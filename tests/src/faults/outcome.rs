@@ -108,7 +108,7 @@ fn counts(api: &[Seen], hub: &[Seen]) -> BTreeMap<String, usize> {
         if made && seen.place.injection_point.starts_with("create events") {
             let about = &seen.asked["regarding"]["name"];
             count(format!("event {} of {}", seen.asked["reason"], about));
-        } else if made {
+        } else if made && !seen.place.injection_point.starts_with("try ") {
             count(format!("made: {}", seen.place.injection_point));
         }
     }
