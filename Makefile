@@ -4,7 +4,7 @@ FIRST := First run on 2 cores: about 10 minutes and 8 GB of disk; then a minute.
   PostgreSQL and Redis, which root has installed by apt-get.
 
 .DEFAULT_GOAL := help
-CRATES := connect-crds connect-hub connect-hubd connect-operator kubectl-connect connect-tests connect-bench connect-release connect-tools
+CRATES := connect-crds connect-frames connect-hub connect-hubd connect-operator kubectl-connect connect-tests connect-bench connect-release connect-tools
 LAB := cargo run --bin lab --
 IMAGE ?= private-connect:latest
 BENCH := cargo run --release --package connect-bench --

@@ -18,9 +18,7 @@
 //! like the others, and one that was changed, dropped or forged ends the stream as a reset.
 //! What does not speak this path gets the recorded protocol, connection by connection.
 
-mod buffers;
 mod connect;
-mod frame;
 mod keys;
 mod offering;
 mod pump;

@@ -6,7 +6,6 @@
 //! connections with it. The timer of all ends is one task; it lives as long as the last clone of [`Routes`].
 
 mod connection_guard;
-mod expirations;
 mod share_state;
 mod table;
 #[cfg(test)]
@@ -19,6 +18,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
+use connect_frames::expirations::CLOCK_CHECK;
 use jiff::Timestamp;
 use thiserror::Error;
 use tokio::sync::{Notify, broadcast, watch};
@@ -29,9 +29,6 @@ pub(crate) use self::connection_guard::ConnectionGuard;
 use self::table::{Entry, Table};
 pub use self::traffic::{Carried, Traffic};
 use crate::clock::Clock;
-
-/// The wall clock is looked at at least this often, so that a step of the clock or a resume after suspend ends shares within a second.
-const CLOCK_CHECK: Duration = Duration::from_millis(500);
 
 /// Ends that a slow listener may lag behind; after a lag it asks [`Routes::ended_reason`] for each share it cares for.
 const ENDED_QUEUE: usize = 1024;

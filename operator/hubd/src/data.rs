@@ -1,16 +1,15 @@
 //! Data connections: TCP connections beside an agent's socket that carry one stream of bytes at a time, as it is.
 //!
-//! Here is what one is made of: its frames ([`frame`]), the stream under them ([`stream`]), buffers for what is passed on
-//! ([`buffers`]), and where an agent's connections wait ([`pool`]). How one comes about and what it is used for is in
+//! Here is what one is made of: the frames that the hub itself reads ([`reader`]), the stream under them ([`stream`]),
+//! and where an agent's connections wait ([`pool`]). How one comes about and what it is used for is in
 //! [`crate::upgrade`].
 
-pub mod buffers;
-pub mod frame;
 pub mod pool;
+pub mod reader;
 pub mod stream;
 
 pub use self::pool::DataPool;
-use self::{frame::FrameReader, stream::DataStream};
+use self::{reader::FrameReader, stream::DataStream};
 
 /// A data connection and what came over it already.
 pub struct Connection {

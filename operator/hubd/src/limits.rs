@@ -95,8 +95,6 @@ pub const BRIDGES_EXPOSED: usize = 16_384;
 pub const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a check dials; recorded.
 pub const CHECK_TIMEOUT: Duration = Duration::from_secs(5);
-/// An `open` or `refused` on a data connection: ids, a key, a sentence.
-pub const DATA_MESSAGE_BYTES: usize = 2 * 1024;
 /// Data connections of one socket that carry nothing: what an exposing agent leaves here, and a joining one's burst.
 pub const DATA_WAITING_PER_SOCKET: usize = 256;
 /// How often connections that wait are looked after: some of the pings that agents say every 20 s.

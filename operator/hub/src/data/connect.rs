@@ -4,6 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use connect_frames::frame::{self, Kind, Malformed};
 use futures::FutureExt;
 use hyper::client::conn::http1;
 use hyper::header::{CONNECTION, HOST, UPGRADE};
@@ -16,7 +17,6 @@ use tokio::io::{AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::time::timeout;
 use uuid::Uuid;
 
-use super::frame::{self, Kind, Malformed};
 use super::reader::{FrameReader, ReadError};
 use crate::dial::{DialError, Dialer, Stream};
 use crate::protocol::Ticket;
@@ -214,12 +214,12 @@ mod tests {
             far.read_exact(&mut pings).await.expect("two pings");
             assert_eq!(pings, [frame::PING, frame::PING].concat()[..]);
             far.write_all(&frame::PING).await.expect("written");
-            far.write_all(&frame::message(Kind::Ready, &crate::data::frame::Ready::default()))
+            far.write_all(&frame::message(Kind::Ready, &frame::Ready::default()))
                 .await
                 .expect("written");
         };
-        let (ready, ()) = tokio::join!(connection.expect::<crate::data::frame::Ready>(Kind::Ready), hub);
-        assert_eq!(ready.expect("a message"), crate::data::frame::Ready::default());
+        let (ready, ()) = tokio::join!(connection.expect::<frame::Ready>(Kind::Ready), hub);
+        assert_eq!(ready.expect("a message"), frame::Ready::default());
         assert!(matches!(connection.heard(PING_EVERY).await, Err(ReadError::Silent)));
     }
 }

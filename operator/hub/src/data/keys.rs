@@ -1,6 +1,7 @@
 //! One stream's keys, if it has any: sealing and opening frames in place.
 
-use super::frame::{HEADER_BYTES, Header, Kind, MAX_PAYLOAD_BYTES, Malformed};
+use connect_frames::frame::{HEADER_BYTES, Header, Kind, MAX_FIN_BYTES, MAX_PAYLOAD_BYTES, Malformed};
+
 use crate::e2e::{NONCE_BYTES, OVERHEAD_BYTES, Offer, Opener, Sealer, Side};
 
 /// Where the plain text of a frame begins, whether it is sealed or not.
@@ -8,6 +9,9 @@ pub(super) const TEXT_AT: usize = HEADER_BYTES + NONCE_BYTES;
 
 /// The most plain text of one frame: sealed, it is a payload of full size.
 pub(super) const MAX_TEXT_BYTES: usize = MAX_PAYLOAD_BYTES - OVERHEAD_BYTES;
+
+// The codec lets a sealed `fin` pass, which is the seal of nothing.
+const _: () = assert!(MAX_FIN_BYTES == OVERHEAD_BYTES);
 
 /// Both directions of one stream.
 #[derive(Debug)]

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use connect_frames::frame::{Kind, Malformed, Open, Ready, Refused, RefusedCode};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
@@ -11,7 +12,6 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{debug, warn};
 
 use super::connect::{ConnectError, Connection, Connector, Role};
-use super::frame::{Kind, Malformed, Open, Ready, Refused, RefusedCode};
 use super::keys::Keys;
 use super::pump::{self, RelayEnd};
 use super::reader::ReadError;

@@ -9,14 +9,14 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 
+use connect_frames::buffers::Buffer;
+use connect_frames::frame::{Kind, Malformed, PING};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::time::{Instant, sleep, timeout};
 
-use super::buffers::Buffer;
 use super::connect::{Connection, PING_EVERY};
-use super::frame::{Kind, Malformed, PING};
 use super::keys::{Keys, MAX_TEXT_BYTES, Seal, TEXT_AT, Unseal};
 use super::reader::{FrameReader, ReadError};
 use crate::permission::{Guarded, Pass};
@@ -218,11 +218,11 @@ mod tests {
     use std::net::Ipv4Addr;
     use std::sync::atomic::AtomicU64;
 
+    use connect_frames::frame::HEADER_BYTES;
     use tokio::io::AsyncReadExt;
     use tokio::net::{TcpListener, TcpSocket};
 
     use super::*;
-    use crate::data::frame::HEADER_BYTES;
     use crate::e2e::Side;
     use crate::permission::tests::Taker;
 

@@ -5,6 +5,7 @@ use std::convert::Infallible;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use connect_frames::frame::{self, Kind, Malformed, Open, Ready, Refused, RefusedCode};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout};
@@ -13,7 +14,6 @@ use uuid::Uuid;
 
 use super::Transport;
 use super::connect::{ConnectError, Connection, Connector, PING_EVERY, Role};
-use super::frame::{self, Kind, Malformed, Open, Ready, Refused, RefusedCode};
 use super::keys::Keys;
 use super::pump::{self, RelayEnd};
 use super::reader::ReadError;

@@ -5,11 +5,10 @@ use std::ops::Range;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker, ready};
 
+use connect_frames::buffers::Buffer;
+use connect_frames::frame::{HEADER_BYTES, Header, Kind, Malformed};
 use thiserror::Error;
 use tokio::io::{AsyncRead, ReadBuf};
-
-use super::buffers::Buffer;
-use super::frame::{HEADER_BYTES, Header, Kind, Malformed};
 
 /// Why there is no next frame.
 #[derive(Debug, Error)]
@@ -160,11 +159,11 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
 
 #[cfg(test)]
 mod tests {
+    use connect_frames::frame::{MAX_PAYLOAD_BYTES, PING};
     use proptest::prelude::*;
     use tokio::io::AsyncWriteExt;
 
     use super::*;
-    use crate::data::frame::{MAX_PAYLOAD_BYTES, PING};
 
     /// Gives its bytes in the given pieces.
     struct Pieces(Vec<Vec<u8>>);

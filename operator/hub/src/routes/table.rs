@@ -3,11 +3,11 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use connect_frames::expirations::Expirations;
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::expirations::Expirations;
 use super::share_state::ShareState;
 use super::traffic::Traffic;
 use super::{Dial, EndReason, Refusal, Route, ShareKey};
@@ -16,7 +16,7 @@ use super::{Dial, EndReason, Refusal, Route, ShareKey};
 pub(super) struct Table {
     pub(super) services: HashMap<Uuid, Entry>,
     pub(super) shares: HashMap<ShareKey, ShareEntry>,
-    pub(super) expirations: Expirations,
+    pub(super) expirations: Expirations<ShareKey, Timestamp>,
 }
 
 pub(super) struct Entry {

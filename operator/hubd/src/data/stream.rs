@@ -5,6 +5,7 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
+use connect_frames::frame::PING;
 use hyper::upgrade::{Parts, Upgraded};
 use hyper_util::rt::TokioIo;
 use tokio::{
@@ -16,7 +17,7 @@ use tokio_util::{either::Either, sync::CancellationToken};
 
 use super::{
     Connection,
-    frame::{FrameReader, PING},
+    reader::FrameReader,
 };
 use crate::{
     places::Place,

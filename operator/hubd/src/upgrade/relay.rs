@@ -11,13 +11,13 @@ use std::{
     task::{Context, Poll, ready},
 };
 
+use connect_frames::{buffers::Buffer, frame::MAX_FRAME_BYTES};
 use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 
 use crate::{
     bridges::Bridge,
     data::{
         Connection,
-        buffers::Buffer,
         stream::{Socket, tcp},
     },
     reach::DataBridge,
@@ -117,7 +117,8 @@ impl Direction {
     /// Takes what there is; 0 when there will be no more.
     fn poll_read(&mut self, context: &mut Context<'_>, from: &mut Socket) -> Poll<usize> {
         let mut buffer = Buffer::take();
-        let mut room = ReadBuf::new(&mut buffer);
+        // One frame at most, so that frames of full size are passed on in step and not in ever other pieces.
+        let mut room = ReadBuf::new(&mut buffer[..MAX_FRAME_BYTES]);
         let read = ready!(Pin::new(from).poll_read(context, &mut room));
         let length = read.map_or(0, |()| room.filled().len());
         self.held = (length > 0).then_some((buffer, 0..length));

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use connect_frames::frame::{self, Kind, PING, Refused, RefusedCode};
 use tokio::io::AsyncWriteExt as _;
 
 use super::relay;
@@ -10,15 +11,15 @@ use crate::{
     core::Core,
     data::{
         Connection,
-        frame::{Code, OpenFrame, PING, refused},
         pool::{Taken, Waiting},
+        reader::OpenFrame,
     },
     limits::{DATA_REFUSAL_TIMEOUT, DATA_SIGN_AFTER, DATA_WANTED_TIMEOUT},
     reach::{self, DataBridge},
 };
 
 /// Why a stream is not begun.
-type NotBegun = (Code, &'static str);
+type NotBegun = (RefusedCode, &'static str);
 
 /// Serves the connection until it ends, its bridge is cut, or its socket goes.
 pub async fn run(core: &Arc<Core>, joiner: &Arc<Session>, mut connection: Connection, waiting: Waiting) {
@@ -49,7 +50,8 @@ pub async fn run(core: &Arc<Core>, joiner: &Arc<Session>, mut connection: Connec
                     return;
                 }
                 Err((code, why)) => {
-                    let refusal = refused(code, why);
+                    let refused = Refused { code, message: why.to_owned() };
+                    let refusal = frame::message(Kind::Refused, &refused);
                     let writing = stream.socket.write_all(&refusal);
                     if !matches!(tokio::time::timeout(DATA_REFUSAL_TIMEOUT, writing).await, Ok(Ok(()))) {
                         return;
@@ -75,10 +77,10 @@ async fn begin(
     open: &[u8],
 ) -> Result<(DataBridge, Connection), NotBegun> {
     let (begun, exposer) =
-        reach::reach_by_data(core, joiner, id, service).await.map_err(|why| (Code::Refused, why))?;
+        reach::reach_by_data(core, joiner, id, service).await.map_err(|why| (RefusedCode::Refused, why))?;
     let connection = tokio::select! {
         biased;
-        () = begun.bridge.cut.cancelled() => return Err((Code::Refused, "Connection was closed")),
+        () = begun.bridge.cut.cancelled() => return Err((RefusedCode::Refused, "Connection was closed")),
         connection = hand_over(&exposer, open) => connection?,
     };
     Ok((begun, connection))
@@ -87,9 +89,9 @@ async fn begin(
 /// Gives the `open` to the exposing agent.
 async fn hand_over(exposer: &Session, open: &[u8]) -> Result<Connection, NotBegun> {
     if !exposer.features.data_connections {
-        return Err((Code::Unsupported, "Exposing agent has no data connections"));
+        return Err((RefusedCode::Unsupported, "Exposing agent has no data connections"));
     }
-    let unavailable = (Code::Unavailable, "Exposing agent has no data connection");
+    let unavailable = (RefusedCode::Unavailable, "Exposing agent has no data connection");
     let until = tokio::time::Instant::now() + DATA_WANTED_TIMEOUT;
     loop {
         let mut connection = match exposer.data.take() {

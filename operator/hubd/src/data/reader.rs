@@ -1,45 +1,16 @@
-//! The kinds of frame that the hub itself reads and writes: `open`, `refused`, and `ping`, which says nothing. All others, and
-//! pings between a pair, pass unread.
+//! Reads the one frame that the hub needs to know on a data connection: `open`. Pings, which say nothing, are passed over; all
+//! other frames, and pings between a pair, pass unread.
 
 use std::io;
 
-use serde::{Deserialize, Serialize};
+use connect_frames::frame::{self, HEADER_BYTES, Header, Kind, Open, PING};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
-use uuid::Uuid;
-
-use crate::limits::DATA_MESSAGE_BYTES;
-
-/// Bytes before a payload: its type and its length.
-const HEADER_BYTES: usize = 4;
-const OPEN: u8 = 1;
-const REFUSED: u8 = 3;
-/// What an agent says on a connection that has nothing to say, so that nobody in between takes it for dead.
-pub const PING: [u8; HEADER_BYTES] = [6, 0, 0, 0];
-
-/// Why a joining agent gets no stream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Code {
-    /// The exposing agent does not know data connections.
-    Unsupported,
-    /// It has none at the moment.
-    Unavailable,
-    /// No.
-    Refused,
-}
-
-/// What the hub must know of an `open`; the exposing agent gets all of it.
-#[derive(Debug, Clone, Deserialize, PartialEq, Eq)]
-#[serde(rename_all = "camelCase")]
-pub struct Open {
-    pub connection_id: String,
-    pub service_id: Uuid,
-}
 
 /// An `open` as it came, and what it says.
 #[derive(Debug, PartialEq, Eq)]
 pub struct OpenFrame {
     pub open: Open,
+    /// All of it, for the exposing agent.
     pub bytes: Vec<u8>,
 }
 
@@ -59,14 +30,13 @@ impl FrameReader {
         while header == PING {
             self.read(source, &mut header).await?;
         }
-        let length = u32::from_be_bytes([0, header[1], header[2], header[3]]) as usize;
-        if header[0] != OPEN || length > DATA_MESSAGE_BYTES {
+        let Header { kind: Kind::Open, length } = Header::decode(header).map_err(io::Error::other)? else {
             return Err(io::ErrorKind::InvalidData.into());
-        }
+        };
         let mut bytes = header.to_vec();
         bytes.resize(HEADER_BYTES + length, 0);
         self.read(source, &mut bytes[HEADER_BYTES..]).await?;
-        let open = serde_json::from_slice(&bytes[HEADER_BYTES..])?;
+        let open = frame::parse(&bytes[HEADER_BYTES..]).map_err(io::Error::other)?;
         Ok(OpenFrame { open, bytes })
     }
 
@@ -86,19 +56,16 @@ impl FrameReader {
     }
 }
 
-/// The frame that refuses a stream.
-pub fn refused(code: Code, message: &str) -> Vec<u8> {
-    let payload = serde_json::json!({"code": code, "message": message}).to_string();
-    let [_, a, b, c] = u32::try_from(payload.len()).unwrap_or(u32::MAX).to_be_bytes();
-    [&[REFUSED, a, b, c], payload.as_bytes()].concat()
-}
-
 #[cfg(test)]
 mod tests {
+    use connect_frames::frame::MAX_MESSAGE_BYTES;
     use futures::FutureExt as _;
     use proptest::prelude::*;
+    use uuid::Uuid;
 
     use super::*;
+
+    const OPEN: u8 = Kind::Open as u8;
 
     async fn read(bytes: &[u8], early: usize) -> io::Result<OpenFrame> {
         let (early, mut rest) = (bytes[..early].to_vec(), &bytes[early..]);
@@ -159,7 +126,7 @@ mod tests {
         if let Ok(OpenFrame { open, bytes }) = read {
             let taken = stream.len() - reader.early.len() - later.len();
             prop_assert!(stream[..taken].ends_with(&bytes));
-            prop_assert!(bytes.len() <= HEADER_BYTES + DATA_MESSAGE_BYTES);
+            prop_assert!(bytes.len() <= HEADER_BYTES + MAX_MESSAGE_BYTES);
             prop_assert_eq!(
                 serde_json::from_slice::<Open>(&bytes[HEADER_BYTES..]).expect("read before"),
                 open

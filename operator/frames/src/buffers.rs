@@ -3,10 +3,10 @@
 use std::cell::RefCell;
 use std::ops::{Deref, DerefMut};
 
-use super::frame::{HEADER_BYTES, MAX_PAYLOAD_BYTES};
+use crate::frame::{HEADER_BYTES, MAX_FRAME_BYTES};
 
 /// One whole frame and the head of the next, so that frames of full size are read in step and never moved.
-const BUFFER_BYTES: usize = HEADER_BYTES + MAX_PAYLOAD_BYTES + HEADER_BYTES;
+const BUFFER_BYTES: usize = MAX_FRAME_BYTES + HEADER_BYTES;
 
 /// Buffers that one thread keeps: as many as are in use at a time between two waits, and some.
 const KEPT_PER_THREAD: usize = 16;
@@ -15,14 +15,15 @@ thread_local! {
     static KEPT: RefCell<Vec<Box<[u8]>>> = const { RefCell::new(Vec::new()) };
 }
 
-/// A buffer on loan.
+/// A buffer on loan, which goes back to its thread when it is dropped.
 #[derive(Debug)]
-pub(crate) struct Buffer(Option<Box<[u8]>>);
+pub struct Buffer(Option<Box<[u8]>>);
 
 // === impl Buffer ===
 
 impl Buffer {
-    pub(crate) fn take() -> Self {
+    /// One of those that this thread keeps, or a new one. What is in it is what its last borrower left.
+    pub fn take() -> Self {
         let kept = KEPT.with_borrow_mut(Vec::pop);
         Self(Some(kept.unwrap_or_else(|| vec![0; BUFFER_BYTES].into_boxed_slice())))
     }

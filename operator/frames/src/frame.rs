@@ -4,27 +4,28 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use uuid::Uuid;
 
-use crate::e2e::OVERHEAD_BYTES;
-
-/// Bytes before a payload.
-pub(crate) const HEADER_BYTES: usize = 4;
+/// Bytes before a payload: its type and its length.
+pub const HEADER_BYTES: usize = 4;
 
 /// The longest payload: what one read of a busy TCP connection gives, and still a short turn for everybody else.
-pub(crate) const MAX_PAYLOAD_BYTES: usize = 64 * 1024;
+pub const MAX_PAYLOAD_BYTES: usize = 64 * 1024;
+
+/// The longest frame.
+pub const MAX_FRAME_BYTES: usize = HEADER_BYTES + MAX_PAYLOAD_BYTES;
 
 /// The longest payload that is a message: ids, a key, a reason of a sentence.
-pub(crate) const MAX_MESSAGE_BYTES: usize = 2 * 1024;
+pub const MAX_MESSAGE_BYTES: usize = 2 * 1024;
 
 /// A whole ping.
-pub(crate) const PING: [u8; HEADER_BYTES] = Header { kind: Kind::Ping, length: 0 }.encode();
+pub const PING: [u8; HEADER_BYTES] = Header { kind: Kind::Ping, length: 0 }.encode();
 
-/// The longest `fin`: nothing, or the seal of nothing.
-const MAX_FIN_BYTES: usize = OVERHEAD_BYTES;
+/// The longest `fin`: nothing, or the seal of nothing, which is a nonce of 12 bytes and a tag of 16.
+pub const MAX_FIN_BYTES: usize = 28;
 
 /// What a frame is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-pub(crate) enum Kind {
+pub enum Kind {
     /// A stream begins: [`Open`].
     Open = 1,
     /// It can be used: [`Ready`].
@@ -41,51 +42,58 @@ pub(crate) enum Kind {
 
 /// What stands before a payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Header {
-    pub(crate) kind: Kind,
-    pub(crate) length: usize,
+pub struct Header {
+    /// What the frame is.
+    pub kind: Kind,
+    /// Bytes of its payload.
+    pub length: usize,
 }
 
 /// The other side does not speak as agreed; the connection cannot go on.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[error("the other side sent {0}")]
-pub(crate) struct Malformed(pub(crate) &'static str);
+pub struct Malformed(
+    /// What came instead, after "the other side sent".
+    pub &'static str,
+);
 
 /// A joiner wants a stream to a service.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Open {
+pub struct Open {
     /// Chosen by the joiner, never twice: the keys depend on it.
-    pub(crate) connection_id: String,
-    pub(crate) service_id: Uuid,
+    pub connection_id: String,
+    /// The service at the hub.
+    pub service_id: Uuid,
     /// The joiner's half of the key agreement; without it the bytes are not encrypted between the ends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) public_key: Option<String>,
+    pub public_key: Option<String>,
 }
 
 /// The exposer has reached the service.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Ready {
+pub struct Ready {
     /// The exposer's half of the key agreement.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) public_key: Option<String>,
+    pub public_key: Option<String>,
 }
 
 /// Why a stream cannot be had.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
-pub(crate) struct Refused {
+pub struct Refused {
+    /// Which kind of reason.
     #[serde(default)]
-    pub(crate) code: RefusedCode,
+    pub code: RefusedCode,
     /// For people.
     #[serde(default)]
-    pub(crate) message: String,
+    pub message: String,
 }
 
 /// What to do about it.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum RefusedCode {
+pub enum RefusedCode {
     /// The exposer does not know data connections: the recorded protocol reaches it, now and later.
     Unsupported,
     /// The exposer has none at the moment: the recorded protocol reaches it.
@@ -100,12 +108,13 @@ pub(crate) enum RefusedCode {
 
 impl Header {
     /// For a payload that its writer has bounded.
-    pub(crate) const fn encode(self) -> [u8; HEADER_BYTES] {
+    pub const fn encode(self) -> [u8; HEADER_BYTES] {
         let [_, a, b, c] = (self.length as u32).to_be_bytes(); // every payload fits 24 bits
         [self.kind as u8, a, b, c]
     }
 
-    pub(crate) fn decode(bytes: [u8; HEADER_BYTES]) -> Result<Self, Malformed> {
+    /// Reads a header. Fails for a type that is not known, and for a length that its type cannot have.
+    pub fn decode(bytes: [u8; HEADER_BYTES]) -> Result<Self, Malformed> {
         let [kind, a, b, c] = bytes;
         let length = u32::from_be_bytes([0, a, b, c]) as usize;
         let (kind, bounds) = match kind {
@@ -125,7 +134,7 @@ impl Header {
 }
 
 /// A whole frame that carries a message.
-pub(crate) fn message(kind: Kind, message: &impl Serialize) -> Vec<u8> {
+pub fn message(kind: Kind, message: &impl Serialize) -> Vec<u8> {
     let payload = serde_json::to_vec(message).expect("structs of strings are always JSON");
     let mut frame = Header { kind, length: payload.len() }.encode().to_vec();
     frame.extend(payload);
@@ -133,7 +142,7 @@ pub(crate) fn message(kind: Kind, message: &impl Serialize) -> Vec<u8> {
 }
 
 /// Reads a message.
-pub(crate) fn parse<'a, T: Deserialize<'a>>(payload: &'a [u8]) -> Result<T, Malformed> {
+pub fn parse<'a, T: Deserialize<'a>>(payload: &'a [u8]) -> Result<T, Malformed> {
     serde_json::from_slice(payload).map_err(|_| Malformed("a message that cannot be read"))
 }
 

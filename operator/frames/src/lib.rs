@@ -1,0 +1,11 @@
+//! What a hub and its clients both need to carry bytes and to end shares on time: the frames of a data connection
+//! ([`frame`]), the buffers that hold them ([`buffers`]), and which share ends next ([`expirations`]).
+//!
+//! Nothing here does I/O, waits or reads a clock. Callers do, each in its own way: a client by its agent's permission, a
+//! hub by its bridges.
+
+#![warn(missing_docs)]
+
+pub mod buffers;
+pub mod expirations;
+pub mod frame;
