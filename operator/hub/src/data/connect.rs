@@ -214,9 +214,7 @@ mod tests {
             far.read_exact(&mut pings).await.expect("two pings");
             assert_eq!(pings, [frame::PING, frame::PING].concat()[..]);
             far.write_all(&frame::PING).await.expect("written");
-            far.write_all(&frame::message(Kind::Ready, &frame::Ready::default()))
-                .await
-                .expect("written");
+            far.write_all(&frame::message(Kind::Ready, &frame::Ready::default())).await.expect("written");
         };
         let (ready, ()) = tokio::join!(connection.expect::<frame::Ready>(Kind::Ready), hub);
         assert_eq!(ready.expect("a message"), frame::Ready::default());

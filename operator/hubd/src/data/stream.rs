@@ -15,10 +15,7 @@ use tokio::{
 use tokio_rustls::server::TlsStream;
 use tokio_util::{either::Either, sync::CancellationToken};
 
-use super::{
-    Connection,
-    reader::FrameReader,
-};
+use super::{Connection, reader::FrameReader};
 use crate::{
     places::Place,
     wire::{Metered, Wire, WireIo, patient},
