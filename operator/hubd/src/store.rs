@@ -9,6 +9,7 @@ mod expirations;
 mod folder;
 mod joins;
 mod keys;
+mod listing;
 mod routes;
 mod services;
 mod shares;

@@ -120,21 +120,20 @@ async fn routes_or_snapshot(
 
 pub async fn list(State(core): State<Arc<Core>>, caller: Caller) -> Result<Json<Value>, ApiError> {
     let (mut rows, carried) = (Vec::new(), Carried::now(&core));
-    for share in core.store.live_shares(caller.agent.id).await? {
-        let (count, joins) = core.store.joins(share.id, JOINS_LISTED).await?;
-        let present = carried.under(&core, share.id).await?;
+    for share in core.store.live_shares(caller.agent.id, JOINS_LISTED).await? {
+        let present = carried.of(&core, share.id, share.granted);
         rows.push(json!({
             "code": share.code.reveal(),
             "name": share.name,
             "expiresAt": share.expires_at,
-            "routeCount": share.routes.len(),
-            "joinCount": count,
+            "routeCount": share.route_count,
+            "joinCount": share.join_count,
             "createdAt": share.created_at,
             "id": share.id,
             "idempotencyKey": share.idempotency_key,
-            "joins": present.join_rows(&joins, false),
+            "joins": present.join_rows(&share.joins, false),
             "connected": present.told(),
-            "lastJoinedAt": joins.first().map(|join| join.at),
+            "lastJoinedAt": share.joins.first().map(|join| join.at),
         }));
     }
     Ok(Json(json!({ "shares": rows })))

@@ -12,14 +12,14 @@ use crate::{core::Core, limits::DIAGNOSTICS_PER_SERVICE};
 const PLAN: &str = "PRO";
 
 pub async fn show(State(core): State<Arc<Core>>, Key(workspace): Key) -> Result<Json<Value>, ApiError> {
-    let services = core.store.services(&workspace.id).await?.len();
-    let agents = core.store.agents(&workspace.id).await?.len();
+    let services = core.store.count_services(&workspace.id).await?;
+    let agents = core.store.count_agents(&workspace.id).await?;
     let limit = core.limits.services_per_workspace;
     Ok(Json(json!({
         "workspace": {"id": workspace.id, "name": workspace.name, "plan": PLAN},
         "usage": {"services": services, "agents": agents},
         "limits": {"maxServices": limit, "diagnosticHistoryLimit": DIAGNOSTICS_PER_SERVICE},
-        "canAddService": services < limit as usize,
+        "canAddService": services < i64::from(limit),
     })))
 }
 

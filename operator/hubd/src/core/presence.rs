@@ -56,10 +56,14 @@ impl Carried {
 
     /// Who is connected under this share.
     pub async fn under(&self, core: &Core, share: Uuid) -> Result<Present, StoreError> {
-        let granted = core.store.granted_agents(share).await?;
+        Ok(self.of(core, share, core.store.granted_agents(share).await?))
+    }
+
+    /// As [`Self::under`], of the agents that have joined it.
+    pub fn of(&self, core: &Core, share: Uuid, granted: Vec<Uuid>) -> Present {
         let online = granted.into_iter().filter(|agent| core.agents.is_online(*agent));
         let connections = |agent: &Uuid| self.0.get(&(share, *agent)).copied().unwrap_or_default();
-        Ok(Present(online.map(|agent| (agent, connections(&agent))).collect()))
+        Present(online.map(|agent| (agent, connections(&agent))).collect())
     }
 }
 

@@ -148,6 +148,12 @@ impl Store {
         rows.map_err(doing("listing agents"))?.into_iter().map(AgentRow::try_from).collect()
     }
 
+    /// How many agents a workspace has.
+    pub async fn count_agents(&self, workspace: &str) -> Result<i64, StoreError> {
+        let count = sqlx::query_scalar::<_, i64>("SELECT COUNT(*) FROM agents WHERE workspace_id = $1");
+        count.bind(workspace).fetch_one(&self.read).await.map_err(doing("counting agents"))
+    }
+
     /// Forgets an agent with all that is its own, and says which services that were; `None` while it has a live share.
     pub async fn delete_agent(&self, id: Uuid) -> Result<Option<Vec<Uuid>>, StoreError> {
         let doing = doing("removing an agent");

@@ -154,11 +154,8 @@ impl Store {
         if before.as_ref().is_some_and(|before| before.agent.is_some() && before.agent != new.agent) {
             return Ok(Saved::OtherAgent);
         }
-        if before.is_none() {
-            let count = sqlx::query_scalar::<_, i64>("SELECT COUNT(*) FROM services WHERE workspace_id = $1");
-            if count.bind(workspace).fetch_one(&mut *transaction).await.map_err(doing)? >= i64::from(limit) {
-                return Ok(Saved::TooMany);
-            }
+        if before.is_none() && count(&mut transaction, workspace).await? >= i64::from(limit) {
+            return Ok(Saved::TooMany);
         }
         let tunnel_port = match (new.agent, before.as_ref().and_then(|service| service.tunnel_port)) {
             (None, _) => None,
@@ -186,6 +183,12 @@ impl Store {
         ));
         let rows = sqlx::query_as::<_, Columns>(sql).bind(workspace).fetch_all(&self.read).await;
         rows.map_err(doing("listing services"))?.into_iter().map(ServiceRow::try_from).collect()
+    }
+
+    /// How many services a workspace has.
+    pub async fn count_services(&self, workspace: &str) -> Result<i64, StoreError> {
+        let mut connection = self.read.acquire().await.map_err(doing("counting services"))?;
+        count(&mut connection, workspace).await
     }
 
     /// Forgets a service and frees its port; false when it was gone.
@@ -242,6 +245,11 @@ impl Store {
             .await
             .map_err(doing("reading diagnostics"))
     }
+}
+
+async fn count(connection: &mut sqlx::SqliteConnection, workspace: &str) -> Result<i64, StoreError> {
+    let count = sqlx::query_scalar::<_, i64>("SELECT COUNT(*) FROM services WHERE workspace_id = $1");
+    count.bind(workspace).fetch_one(connection).await.map_err(doing("counting services"))
 }
 
 async fn find_by_name(

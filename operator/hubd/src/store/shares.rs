@@ -24,9 +24,6 @@ pub struct ShareRow {
     pub name: Option<String>,
     pub expires_at: Timestamp,
     pub max_joins: Option<i64>,
-    /// By what its maker knows it.
-    pub idempotency_key: Option<String>,
-    pub created_at: Timestamp,
     pub end: Option<EndReason>,
     pub routes: Vec<RouteRow>,
 }
@@ -83,10 +80,8 @@ pub enum Changed {
     Ended,
 }
 
-pub(super) const COLUMNS: &str =
-    "id, code, workspace_id, agent_id, name, expires_at, max_joins, idempotency_key, created_at, end_reason";
-pub(super) type Columns =
-    (String, String, String, String, Option<String>, i64, Option<i64>, Option<String>, i64, Option<String>);
+pub(super) const COLUMNS: &str = "id, code, workspace_id, agent_id, name, expires_at, max_joins, end_reason";
+pub(super) type Columns = (String, String, String, String, Option<String>, i64, Option<i64>, Option<String>);
 
 // === impl ShareRow ===
 
@@ -102,8 +97,7 @@ impl ShareRow {
     }
 
     pub(super) fn new(columns: Columns, routes: Vec<RouteRow>) -> Result<Self, StoreError> {
-        let (id, code, workspace, agent, name, expires_at, max_joins, idempotency_key, created_at, end) =
-            columns;
+        let (id, code, workspace, agent, name, expires_at, max_joins, end) = columns;
         let end =
             end.map(|text| EndReason::parse(&text).ok_or(StoreError::Corrupt { what: "the end of a share" }));
         Ok(Self {
@@ -114,8 +108,6 @@ impl ShareRow {
             name,
             expires_at: Timestamp::from_millis(expires_at),
             max_joins,
-            idempotency_key,
-            created_at: Timestamp::from_millis(created_at),
             end: end.transpose()?,
             routes,
         })
@@ -167,23 +159,6 @@ impl Store {
     pub async fn share(&self, code: &ShareCode) -> Result<Option<ShareRow>, StoreError> {
         let mut connection = self.read.acquire().await.map_err(doing("looking for a share"))?;
         find(&mut connection, "code", code.reveal()).await
-    }
-
-    /// The live shares that an agent made, newest first.
-    pub async fn live_shares(&self, agent: Uuid) -> Result<Vec<ShareRow>, StoreError> {
-        let doing = doing("listing shares");
-        let mut connection = self.read.acquire().await.map_err(doing)?;
-        let sql = sqlx::AssertSqlSafe(format!(
-            "SELECT {COLUMNS} FROM shares WHERE agent_id = $1 AND ended_at IS NULL AND expires_at > $2 \
-             ORDER BY created_at DESC, id"
-        ));
-        let query = sqlx::query_as::<_, Columns>(sql).bind(agent.to_string()).bind(Timestamp::now().millis());
-        let rows = query.fetch_all(&mut *connection).await.map_err(doing)?;
-        let mut shares = Vec::with_capacity(rows.len());
-        for columns in rows {
-            shares.push(with_routes(&mut connection, columns).await?);
-        }
-        Ok(shares)
     }
 
     /// Changes a live share; the tokens of those who joined by code alone end with it.

@@ -146,3 +146,38 @@ async fn tunnel_ports_are_each_workspaces_own_and_no_ceiling() {
     assert!(store.delete_service(freed).await.expect("writes"));
     assert_eq!(port(&workspace, maker).await, Some(23_500));
 }
+
+#[tokio::test]
+async fn a_list_tells_of_each_share_what_is_told_of_it_alone() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (store, [(workspace, maker), (_, stranger)]) = store(folder.path()).await;
+    let mut shares = Vec::new();
+    for joiners in 0..4 {
+        let share = share(&store, &workspace, maker).await;
+        for at in 0..joiners {
+            let agent = agent(&store, &workspace).await;
+            for _ in 0..=at {
+                let joined = store.join(&share.code, Joiner::Agent(agent), "mia").await.expect("writes");
+                assert!(matches!(joined, JoinOutcome::Joined(_)));
+            }
+        }
+        shares.push(share);
+    }
+    let ended = share(&store, &workspace, maker).await;
+    run(&store, "UPDATE shares SET ended_at = 1 WHERE id = $1", &[&ended.id.to_string()]).await;
+
+    let listed = store.live_shares(maker, 2).await.expect("reads");
+    assert_eq!(listed.len(), shares.len());
+    for share in &shares {
+        let row = listed.iter().find(|row| row.id == share.id).expect("it is listed");
+        let (count, joins) = store.joins(share.id, 2).await.expect("reads");
+        assert_eq!((row.join_count, &row.joins), (count, &joins));
+        let mut granted = store.granted_agents(share.id).await.expect("reads");
+        let mut told = row.granted.clone();
+        granted.sort_unstable();
+        told.sort_unstable();
+        assert_eq!(told, granted);
+        assert_eq!((row.route_count, row.code.reveal()), (0, share.code.reveal()));
+    }
+    assert!(store.live_shares(stranger, 2).await.expect("reads").is_empty());
+}
