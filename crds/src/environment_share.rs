@@ -56,6 +56,7 @@ const CODE_SECRET_SUFFIX: &str = "-share-code";
         json_path = ".status.conditions[?(@.type==\"Ready\")].message",
         priority = 1
     ),
+    printcolumn(name = "Code Changes", type_ = "string", json_path = ".status.codeChangeTime", priority = 1),
     printcolumn(name = "Hub", type_ = "string", json_path = ".spec.hubRef.name", priority = 1),
     printcolumn(name = "Secret", type_ = "string", json_path = ".status.codeSecretName", priority = 1)
 )]
@@ -161,6 +162,10 @@ pub struct EnvironmentShareStatus {
     /// When the share ends, or ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expiration_time: Option<Time>,
+    /// When the share gets another code before it ends, because the hub cannot keep this one longer. From then on teammates
+    /// need the new one, which is in the same Secret.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code_change_time: Option<Time>,
     /// The shared routes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]

@@ -8,10 +8,18 @@ use jiff::{SignedDuration, Timestamp};
 /// Life of a share whose spec names neither `expires` nor `expirationTime`, in hours (the page: "24h (default)").
 pub const DEFAULT_EXPIRY_HOURS: u32 = 24;
 
-/// Longest duration accepted, in hours: 99,999 days, the longest that the schema's six characters can say.
-pub const MAX_EXPIRY_HOURS: u32 = 99_999 * 24;
+/// The most digits of a duration, also leading zeros: the definition's rules take no more.
+pub const MAX_EXPIRY_DIGITS: usize = 5;
 
-/// A share's duration, a whole number of hours or days.
+/// The greatest number that so many digits say, of hours or of days.
+const MAX_COUNT: u32 = 99_999;
+
+/// Longest duration, in hours: 99,999 days.
+pub const MAX_EXPIRY_HOURS: u32 = MAX_COUNT * HOURS_PER_DAY;
+
+const HOURS_PER_DAY: u32 = 24;
+
+/// A share's duration, a whole number of hours or days that `expires` can say in at most [`MAX_EXPIRY_DIGITS`] digits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Expiry {
     hours: u32,
@@ -23,6 +31,20 @@ pub struct Expiry {
 pub struct InvalidExpiry;
 
 impl Expiry {
+    /// So many hours.
+    ///
+    /// # Errors
+    /// There are none, or more than `expires` can say: beyond 99,999 only whole days, and at most
+    /// [`MAX_EXPIRY_HOURS`].
+    pub fn from_hours(hours: u32) -> Result<Self, InvalidExpiry> {
+        let can_be_said = match hours {
+            0 => false,
+            1..=MAX_COUNT => true,
+            _ => hours.is_multiple_of(HOURS_PER_DAY) && hours <= MAX_EXPIRY_HOURS,
+        };
+        if can_be_said { Ok(Self { hours }) } else { Err(InvalidExpiry) }
+    }
+
     /// The duration in hours, at least 1.
     pub fn hours(self) -> u32 {
         self.hours
@@ -51,26 +73,23 @@ impl FromStr for Expiry {
     fn from_str(text: &str) -> Result<Self, InvalidExpiry> {
         let (digits, unit) = match text.as_bytes() {
             [.., b'h'] => (&text[..text.len() - 1], 1),
-            [.., b'd'] => (&text[..text.len() - 1], 24),
+            [.., b'd'] => (&text[..text.len() - 1], HOURS_PER_DAY),
             _ => return Err(InvalidExpiry),
         };
         // `u32::from_str` alone would accept a leading plus sign.
-        if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        let are_digits = digits.bytes().all(|byte| byte.is_ascii_digit());
+        if digits.is_empty() || digits.len() > MAX_EXPIRY_DIGITS || !are_digits {
             return Err(InvalidExpiry);
         }
         let count: u32 = digits.parse().map_err(|_| InvalidExpiry)?;
-        let hours = count.checked_mul(unit).ok_or(InvalidExpiry)?;
-        if hours == 0 || hours > MAX_EXPIRY_HOURS {
-            return Err(InvalidExpiry);
-        }
-        Ok(Self { hours })
+        Self::from_hours(count * unit)
     }
 }
 
 impl fmt::Display for Expiry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.hours.is_multiple_of(24) && self.hours > 24 {
-            write!(f, "{}d", self.hours / 24)
+        if self.hours.is_multiple_of(HOURS_PER_DAY) && self.hours > HOURS_PER_DAY {
+            write!(f, "{}d", self.hours / HOURS_PER_DAY)
         } else {
             write!(f, "{}h", self.hours)
         }
@@ -107,6 +126,9 @@ mod tests {
             "1h ",
             "99999999999h",
             "9999999d",
+            "100000h",
+            "2399976h",
+            "000001h",
             "1m",
             "never",
             "1ħ",
@@ -122,13 +144,17 @@ mod tests {
         }
 
         #[test]
-        fn what_is_printed_reads_back(hours in 1..=MAX_EXPIRY_HOURS) {
-            let expiry: Expiry = format!("{hours}h").parse().expect("whole hours in range are valid");
+        fn what_is_printed_reads_back(hours in 0..=MAX_EXPIRY_HOURS + 100) {
+            let Ok(expiry) = Expiry::from_hours(hours) else {
+                prop_assert!(hours == 0 || hours > MAX_COUNT, "{hours}");
+                return Ok(());
+            };
+            prop_assert_eq!(expiry.hours(), hours);
             prop_assert_eq!(expiry.to_string().parse::<Expiry>(), Ok(expiry));
         }
 
         #[test]
-        fn the_end_is_after_the_start(hours in 1..=MAX_EXPIRY_HOURS, start in 0i64..4_000_000_000) {
+        fn the_end_is_after_the_start(hours in 1..=MAX_COUNT, start in 0i64..4_000_000_000) {
             let expiry: Expiry = format!("{hours}h").parse().expect("whole hours in range are valid");
             let start = Timestamp::from_second(start).expect("a date before 2100");
             prop_assert_eq!(expiry.after(start).duration_since(start), expiry.duration());

@@ -1,41 +1,66 @@
 //! Forms of `expires`: whatever is written, the reader and the definition's rules agree on it, and nothing panics.
 
+use std::sync::LazyLock;
+
 use connect_crds::expiry::MAX_EXPIRY_HOURS;
 use connect_crds::{EnvironmentShare, Expiry};
 use jiff::Timestamp;
+use kube::CustomResourceExt;
 use proptest::prelude::*;
+use regex::Regex;
 
 const CORPUS: &str = include_str!("corpus/expiry.txt");
-
-/// The most digits that the definition takes.
-const MOST_DIGITS: usize = 5;
 
 fn corpus() -> Vec<&'static str> {
     CORPUS.lines().filter(|line| !line.starts_with('#')).collect()
 }
 
-/// What the definition's three rules about `expires` say, written once more.
+/// A rule of the definition about `expires`: a pattern, and whether it must match or must not.
+struct Rule {
+    pattern: Regex,
+    must_match: bool,
+}
+
+/// The rules as the definition has them that is applied to clusters.
+static RULES: LazyLock<Vec<Rule>> = LazyLock::new(|| {
+    let definition = serde_json::to_value(EnvironmentShare::crd()).expect("it is JSON");
+    let spec = &definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"];
+    let rules = spec["x-kubernetes-validations"].as_array().expect("there are rules");
+    let about_expires =
+        rules.iter().filter_map(|rule| rule["rule"].as_str()?.strip_prefix("!has(self.expires) || "));
+    let read = |rule: &str| {
+        let (must_match, call) = rule.strip_prefix('!').map_or((true, rule), |call| (false, call));
+        let pattern = call.strip_prefix("self.expires.matches('").and_then(|rest| rest.strip_suffix("')"));
+        let pattern = pattern.unwrap_or_else(|| panic!("a rule that this test cannot read: {rule}"));
+        // `$` is the end of the text in the API server's engine and in this one.
+        Rule { pattern: Regex::new(pattern).expect("a pattern"), must_match }
+    };
+    about_expires.map(read).collect()
+});
+
+/// Whether the definition takes this text.
 fn is_admitted(text: &str) -> bool {
-    let digits = text.strip_suffix('h').or_else(|| text.strip_suffix('d')).unwrap_or_default();
-    !digits.is_empty()
-        && digits.len() <= MOST_DIGITS
-        && digits.bytes().all(|byte| byte.is_ascii_digit())
-        && digits.bytes().any(|byte| byte != b'0')
+    RULES.iter().all(|rule| rule.pattern.is_match(text) == rule.must_match)
 }
 
 /// What holds of every text.
 fn check(text: &str) {
     let read = text.parse::<Expiry>();
-    if is_admitted(text) {
-        assert!(read.is_ok(), "{text:?} is admitted and cannot be read");
-    }
+    assert_eq!(read.is_ok(), is_admitted(text), "the definition and the reader differ on {text:?}");
     let Ok(expiry) = read else { return };
     assert!((1..=MAX_EXPIRY_HOURS).contains(&expiry.hours()), "{text:?}");
-    assert_eq!(expiry.to_string().parse::<Expiry>(), Ok(expiry), "{text:?}");
+    let printed = expiry.to_string();
+    assert!(is_admitted(&printed), "{text:?} is printed as {printed}");
+    assert_eq!(printed.parse::<Expiry>(), Ok(expiry), "{text:?}");
     let mut share = EnvironmentShare::new("demo", connect_crds::EnvironmentShareSpec::default());
     share.spec.expires = Some(text.to_owned());
     let now = Timestamp::UNIX_EPOCH;
     assert_eq!(share.ends_at(now), Ok(expiry.after(now)), "{text:?}");
+}
+
+#[test]
+fn every_rule_about_the_form_is_held_against_the_reader() {
+    assert_eq!(RULES.len(), 3);
 }
 
 #[test]
@@ -47,6 +72,11 @@ fn the_corpus_holds() {
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    #[test]
+    fn numbers_of_every_length_hold(digits in "[0-9]{0,9}", unit in "[hd]") {
+        check(&format!("{digits}{unit}"));
+    }
 
     #[test]
     fn whatever_is_written_holds(text in any::<String>()) {

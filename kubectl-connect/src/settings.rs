@@ -31,9 +31,6 @@ const MAX_LABEL: usize = 63;
 /// The same for people.
 const LABEL_RULE: &str = "at most 63 lower-case letters, digits and hyphens";
 
-/// Longest text of `expires`, as the resource allows.
-pub const MAX_EXPIRES_TEXT: usize = 6;
-
 /// Said of a duration beyond that.
 const LONGEST: &str = "The longest are 99999h and 99999d.";
 
@@ -134,7 +131,7 @@ fn wait_length(flag: &str, text: &str) -> Outcome<Duration> {
 
 /// Reads how long a share lives. The sentence is the page's; what is beside the mark in a form that others use is said too.
 fn expiry(text: &str) -> Outcome<Expiry> {
-    let parsed: Outcome<Expiry> = text.parse().map_err(|error: InvalidExpiry| {
+    text.parse().map_err(|error: InvalidExpiry| {
         let failure = Failure::new(error.to_string());
         let digits = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
         let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
@@ -146,12 +143,7 @@ fn expiry(text: &str) -> Outcome<Expiry> {
             "h" | "d" if digits.bytes().any(|byte| byte != b'0') => failure.hint(LONGEST),
             _ => failure,
         }
-    });
-    let expiry = parsed?;
-    if expiry.to_string().len() > MAX_EXPIRES_TEXT {
-        return Err(Failure::new(InvalidExpiry.to_string()).hint(LONGEST));
-    }
-    Ok(expiry)
+    })
 }
 
 /// A namespace that cannot be one.

@@ -31,6 +31,7 @@ use serde::Serialize;
 use self::verdict::Blocking;
 use crate::cluster::codes::Access;
 use crate::failure::Outcome;
+use crate::output;
 use crate::sanitize::Clean;
 use crate::settings::format::Format;
 use standing::Standing;
@@ -69,6 +70,9 @@ pub struct ShareView {
     /// When the share ends by itself, or would have.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expiration_time: Option<Timestamp>,
+    /// When the share gets another code before it ends, while it can be joined.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub code_change_time: Option<Timestamp>,
     /// When it ended, once it has.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub end_time: Option<Timestamp>,
@@ -181,6 +185,7 @@ impl ShareView {
         let status = share.status.clone().unwrap_or_default();
         let Standing { state, is_joinable, is_over, expires_at, ended_at, obstacle, notes } =
             Standing::of(share, access, now);
+        let change = status.code_change_time.map(|Time(time)| time);
         let code = match access {
             Access::Granted(code) if is_joinable => Some(code),
             _ => None,
@@ -197,6 +202,7 @@ impl ShareView {
             join_command: code.map(|code| Shown(Clean::new(code.join_command.expose_secret()))),
             creation_time: share.creation_timestamp().map(|Time(time)| time),
             expiration_time: expires_at,
+            code_change_time: change.filter(|change| is_joinable && *change > now),
             end_time: ended_at,
             is_over,
             routes: status.routes.iter().map(RouteView::from).collect(),
@@ -214,6 +220,12 @@ impl ShareView {
     pub fn remark(&self) -> Option<String> {
         let obstacle = self.waits_for.as_ref().or_else(|| self.notes.first())?;
         Some(obstacle.to_string())
+    }
+
+    /// On which day teammates need another code, for the person who reads it.
+    pub fn code_change(&self) -> Option<String> {
+        let change = self.code_change_time?;
+        Some(format!("The code changes on {}, because the hub cannot keep it longer.", output::date(change)))
     }
 
     /// `2/3`: how many routes work; of a share that is over only how many it had.

@@ -11,7 +11,7 @@ use crate::hub::{Addresses, Hub};
 use crate::process::Process;
 use crate::rights;
 use crate::scratch::private_folder;
-use crate::toolchain::product;
+use crate::toolchain::{faulty_operator, product};
 use crate::wait::{PATIENTLY, eventually};
 
 /// Longest wait for one answer of the admin server.
@@ -53,6 +53,8 @@ pub struct Setup {
     pub watched: Vec<String>,
     /// More of its environment, such as fail points.
     pub environment: Vec<(String, String)>,
+    /// Whether its clock can be stepped and its fail points armed, which those of the product cannot.
+    pub is_faulty: bool,
 }
 
 /// A running operator.
@@ -199,8 +201,9 @@ impl StandBy {
 }
 
 async fn command(setup: &Setup, hub_address: &str) -> Result<Command> {
-    let Setup { access, hub, namespace, watched, environment } = setup;
-    let mut command = Command::new(product().await?.operator());
+    let Setup { access, hub, namespace, watched, environment, is_faulty } = setup;
+    let program = if *is_faulty { faulty_operator().await? } else { product().await?.operator() };
+    let mut command = Command::new(program);
     command.args(["run", "--admin-listen", ANY_PORT, "--print-addresses", "--allow-loopback-targets"]);
     command.args(["--namespace", namespace]);
     if let Some(kubeconfig) = &access.kubeconfig {

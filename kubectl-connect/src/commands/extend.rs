@@ -16,7 +16,7 @@ use crate::output;
 use crate::printer::Printer;
 use crate::progress::Spinner;
 use crate::settings::change::ExtendSettings;
-use crate::settings::{MAX_EXPIRES_TEXT, Wait, duration};
+use crate::settings::{Wait, duration};
 use crate::views::verdict::{self, Blocking};
 
 /// Changes the end, and waits until the operator has taken it up.
@@ -33,20 +33,29 @@ pub async fn run(settings: &ExtendSettings, cluster: &Cluster, printer: Printer)
         cluster.ask(&call("patch", cluster, Some(&name)), api.patch(&name, &params, &patch)).await?;
     let now = Timestamp::now();
     let ends_at = patched.ends_at(now).map_err(|error| Failure::new(error.to_string()))?;
-    let verb = match *wait {
+    let (verb, change) = match *wait {
         Wait::Until(limit) => {
             let spinner = printer.spinner("Waiting until the operator has told the hub");
-            await_end(cluster, &name, ends_at, limit, &spinner).await?;
-            "now ends"
+            ("now ends", await_end(cluster, &name, ends_at, limit, &spinner).await?)
         }
-        Wait::Not => "is to end",
+        Wait::Not => ("is to end", None),
     };
     printer.data(&format!(
-        "[ok] Share {name} {verb} in {} ({})\n",
+        "[ok] Share {name} {verb} in {} ({})\n{}",
         output::rest_in_words(ends_at, now),
-        output::date(ends_at)
+        output::date(ends_at),
+        change.map(|change| code_change(&name, change)).unwrap_or_default()
     ))?;
     Ok(())
+}
+
+/// What a later end means for the code, where the hub does not keep the code so long.
+fn code_change(name: &str, change: Timestamp) -> String {
+    format!(
+        "     Its code changes before, on {}, because the hub cannot keep it longer.\n     \
+         Send your teammates the new one then: kubectl connect status {name}\n",
+        output::date(change)
+    )
 }
 
 /// The fields of the spec that say the later end. Pure.
@@ -70,21 +79,18 @@ fn later(share: &EnvironmentShare, by: Expiry) -> Outcome<Value> {
     let hours = had.hours().saturating_add(by.hours());
     let too_long =
         || Failure::new(format!("Share {name} cannot live that long: the longest are 99999h and 99999d"));
-    let sum: Expiry = format!("{hours}h").parse().map_err(|_| too_long())?;
-    if sum.to_string().len() > MAX_EXPIRES_TEXT {
-        return Err(too_long());
-    }
+    let sum = Expiry::from_hours(hours).map_err(|_| too_long())?;
     Ok(json!({"expires": sum.to_string()}))
 }
 
-/// Until status says this end, and that the hub is as the share asks.
+/// Until status says this end, and that the hub is as the share asks. When the code changes before that end, if it does.
 async fn await_end(
     cluster: &Cluster,
     name: &str,
     ends_at: Timestamp,
     limit: std::time::Duration,
     spinner: &Spinner,
-) -> Outcome<()> {
+) -> Outcome<Option<Timestamp>> {
     let ends_at = connect_crds::condition::whole_second(ends_at);
     let observe = |share: Option<&EnvironmentShare>| match share {
         None => Step::Done(Err(Failure::new(format!("Share {name} was deleted")))),
@@ -106,17 +112,18 @@ async fn await_end(
 }
 
 /// Whether the share ends at this time now. A share that waits for something else has its end all the same once the operator
-/// has seen it; one whose hub does not answer does not. Pure.
-fn later_end(share: &EnvironmentShare, ends_at: Timestamp) -> Step<Outcome<()>> {
+/// has seen it; one whose hub does not answer does not. When its code changes before, if it does. Pure.
+fn later_end(share: &EnvironmentShare, ends_at: Timestamp) -> Step<Outcome<Option<Timestamp>>> {
     let status = share.status.as_ref().filter(|_| shares::is_current(share));
     let said = status.and_then(|status| status.expiration_time.as_ref());
     let is_said = said.is_some_and(|Time(said)| *said == ends_at);
+    let change = status.and_then(|status| status.code_change_time.as_ref()).map(|Time(change)| *change);
     match verdict::joinable(share) {
-        Step::Done(Ok(_)) if is_said => Step::Done(Ok(())),
+        Step::Done(Ok(_)) if is_said => Step::Done(Ok(change)),
         Step::Done(Err(blocking)) => Step::Done(Err(blocking.into_failure("The share cannot end later"))),
         Step::WaitAtMost(patience) => Step::WaitAtMost(patience),
         _ if is_said && Blocking::of(Some(share)).is_some_and(|it| it.is_of_the_share()) => {
-            Step::Done(Ok(()))
+            Step::Done(Ok(change))
         }
         _ => Step::Wait,
     }
@@ -167,7 +174,7 @@ mod tests {
                 "status": {"observedGeneration": generation, "expirationTime": end, "conditions": conditions}}),
             );
             match later_end(&share.expect("a share"), "2026-12-01T22:00:00Z".parse().expect("a time")) {
-                Step::Done(Ok(())) => "done",
+                Step::Done(Ok(_)) => "done",
                 Step::Done(Err(_)) => "never",
                 Step::Wait => "wait",
                 Step::WaitAtMost(_) => "wait a little",

@@ -32,6 +32,10 @@ fn facts(share: &ShareView, now: Timestamp) -> String {
     facts.extend(share.code.as_ref().map(|code| ("Code", code.to_string())));
     facts.extend(share.join_command.as_ref().map(|join| ("Join with", join.to_string())));
     facts.extend(end(share, now));
+    facts.extend(share.code_change_time.map(|change| {
+        let when = format!("in {} ({})", output::rest_in_words(change, now), output::date(change));
+        ("Code changes", when + ", because the hub cannot keep it longer")
+    }));
     let width = facts.iter().map(|(label, _)| label.len()).max().unwrap_or_default() + 1;
     facts.iter().map(|(label, fact)| format!("{:width$} {fact}\n", format!("{label}:"))).collect()
 }

@@ -38,9 +38,16 @@ fn end(share: &ShareView, now: Timestamp) -> String {
         let when = share.end_time.map(|end| format!(" at {}", output::date_utc(end))).unwrap_or_default();
         return format!("It has ended: **{}**{when}. Its code is refused.\n", escaped(&share.state));
     }
-    share.expiration_time.map_or_else(String::new, |end| {
-        format!("Expires in {} ({})\n", output::rest_in_words(end, now), output::date_utc(end))
-    })
+    let expires = share
+        .expiration_time
+        .map(|end| format!("Expires in {} ({})\n", output::rest_in_words(end, now), output::date_utc(end)));
+    let change = share.code_change_time.map(|change| {
+        format!(
+            "\nThe code changes on {}, because the hub cannot keep it longer.\n",
+            output::date_utc(change)
+        )
+    });
+    expires.into_iter().chain(change).collect()
 }
 
 fn routes(share: &ShareView) -> String {

@@ -30,6 +30,7 @@ pub fn joinable(share: &ShareView, now: Timestamp, draw_box: bool) -> String {
     }
     text.push_str(&routes(share));
     text.push_str(&end(share, now));
+    text.push_str(&code_change(share));
     text.extend(share.notes.iter().map(|note| format!("\n  {note}\n")));
     text
 }
@@ -68,6 +69,16 @@ fn end(share: &ShareView, now: Timestamp) -> String {
     }
 }
 
+fn code_change(share: &ShareView) -> String {
+    let change = share.code_change().map(|change| {
+        format!(
+            "\n  {change}\n  Send your teammates the new one then: kubectl connect status {}\n",
+            share.name
+        )
+    });
+    change.unwrap_or_default()
+}
+
 /// The shares that have not ended. Each is titled by what it can be revoked by: its code, or its name where the code may not be seen.
 pub fn list(shares: &[ShareView], with_namespace: bool, now: Timestamp) -> String {
     if shares.is_empty() {
@@ -101,6 +112,7 @@ fn entry(share: &ShareView, with_namespace: bool, now: Timestamp) -> String {
     if !share.joinable {
         text.push_str(&format!("    State: {}\n", standing(share)));
     }
+    text.extend(share.code_change().map(|change| format!("    {change}\n")));
     text.extend(share.notes.iter().map(|note| format!("    {note}\n")));
     text
 }
@@ -174,6 +186,24 @@ mod tests {
             text.starts_with("[ok] Environment share created!\n\n  Share: share-x7k2p\n\n  Routes"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn a_code_that_the_hub_does_not_keep_to_the_end_says_on_which_day_it_changes() {
+        let mut share = share(None, &[("api", 8080)], 0, "2024-01-28T10:30:02Z");
+        let change: Timestamp = "2024-01-21T10:29:02Z".parse().expect("a time");
+        share.status.as_mut().expect("set").code_change_time =
+            Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(change));
+        let at = |now| ShareView::new(&share, &granted("abc123", ""), now);
+        let text = created(&at(now()), now(), false);
+        let said = "  Expires in 14 days (Sun Jan 28 2024 10:30:02 GMT)\n\n  \
+                    The code changes on Sun Jan 21 2024 10:29:02 GMT, because the hub cannot keep it longer.\n  \
+                    Send your teammates the new one then: kubectl connect status share-x7k2p\n";
+        assert!(text.ends_with(said), "{text}");
+        let entry = entry(&at(now()), false, now());
+        assert!(entry.contains("\n    The code changes on Sun Jan 21 2024 10:29:02 GMT"), "{entry}");
+        // What was to happen is not said any more when its time has come.
+        assert!(!created(&at(change), change, false).contains("The code changes"));
     }
 
     #[test]

@@ -104,7 +104,7 @@ fn row(share: &ShareView, columns: Columns, now: Timestamp) -> Vec<String> {
     if columns.wide {
         cells.push(text(share.code.as_ref().map(ToString::to_string)));
         cells.push(text(share.display_name.as_ref().map(ToString::to_string)));
-        cells.push(text(share.remark()));
+        cells.push(text(share.remark().or_else(|| share.code_change())));
     }
     cells
 }

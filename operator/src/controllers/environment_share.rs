@@ -90,7 +90,8 @@ fn next_look(
     let now = context.now();
     let until =
         |then: jiff::Timestamp| Duration::try_from(then.duration_since(now)).unwrap_or(Duration::ZERO);
-    let mut wait = done.look_again().unwrap_or(RESYNC);
+    // Our timers stand still while the machine sleeps, so that one of days would come too late.
+    let mut wait = done.look_again().unwrap_or(RESYNC).min(RESYNC);
     if valid.over.is_none() {
         if let Some(end) = valid.ends_at {
             // The end itself comes from the data plane's timer; this is the net under it.

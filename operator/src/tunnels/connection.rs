@@ -8,7 +8,7 @@ mod entry;
 mod expirations;
 mod upkeep;
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
 use connect_crds::Maker;
@@ -16,6 +16,7 @@ use connect_hub::client::{Client, Deleted, Features};
 use connect_hub::tunnel::routes::Routes;
 use connect_hub::tunnel::{Memory, Tunnel};
 use connect_hub::url::HubUrl;
+use jiff::SignedDuration;
 use tokio::sync::{broadcast, watch};
 use uuid::Uuid;
 
@@ -32,6 +33,9 @@ use crate::tunnels::shared::SharedServices;
 
 /// Key of the only entry in this connection's backoff.
 const THIS: &str = "hub";
+
+/// Longest life of a share, in hours, that a hub takes which takes whole hours only (`operator/hub/PROTOCOL.md`, part 1).
+const LONGEST_HOURS: u32 = 168;
 
 /// A hub, its tunnel, and what it said it has.
 pub struct HubConnection {
@@ -57,6 +61,8 @@ pub struct HubConnection {
     unanswered: AtomicBool,
     /// The hub has said that it has no room for another service, and none was freed since.
     full: AtomicBool,
+    /// The most hours that it takes for a share.
+    longest_hours: AtomicU32,
 }
 
 /// What is known once the hub has been entered.
@@ -96,6 +102,7 @@ impl HubConnection {
             deletes_services: AtomicBool::new(true),
             unanswered: AtomicBool::new(false),
             full: AtomicBool::new(false),
+            longest_hours: AtomicU32::new(LONGEST_HOURS),
         }
     }
 
@@ -151,6 +158,16 @@ impl HubConnection {
     /// Looks into, or changes, what the hub said it has.
     pub fn with_directory<T>(&self, look: impl FnOnce(&mut Directory) -> T) -> T {
         look(&mut self.directory.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Longest life of a share at a hub that takes whole hours only, as far as known.
+    pub fn longest(&self) -> SignedDuration {
+        SignedDuration::from_hours(i64::from(self.longest_hours.load(Ordering::Relaxed)))
+    }
+
+    /// Notes that the hub has refused a share of more hours than these.
+    pub fn keeps_at_most(&self, hours: u32) {
+        self.longest_hours.store(hours, Ordering::Relaxed);
     }
 
     /// Whether the hub can delete services, as far as known.

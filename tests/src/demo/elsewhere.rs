@@ -121,6 +121,7 @@ async fn operate(kubectl: &Kubectl, context: &str, scratch: &Scratch) -> Result<
         namespace: namespace.name().to_owned(),
         watched: Vec::new(),
         environment: Vec::new(),
+        is_faulty: false,
     })
     .await?;
     Ok((hub, operator, namespace))

@@ -63,6 +63,7 @@ pub async fn up(need: Need) -> Result<Stage> {
         namespace: OPERATOR.to_owned(),
         watched: Vec::new(),
         environment: Vec::new(),
+        is_faulty: false,
     })
     .await?;
     Ok(Stage {

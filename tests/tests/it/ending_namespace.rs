@@ -30,6 +30,7 @@ async fn a_namespace_is_not_held_up_by_what_was_shared_from_it() -> Result<()> {
         namespace: home.name().to_owned(),
         watched: vec![goes.name().to_owned(), stays.name().to_owned()],
         environment: Vec::new(),
+        is_faulty: false,
     })
     .await?;
     let other = plugin::with_plugin(&stays.kubectl()).await?;

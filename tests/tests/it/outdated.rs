@@ -29,6 +29,7 @@ async fn a_definition_that_lacks_a_field_is_said_on_its_objects_until_it_is_mend
         namespace: namespace.name().to_owned(),
         watched: vec![namespace.name().to_owned()],
         environment: Vec::new(),
+        is_faulty: false,
     })
     .await?;
     let share = r#"{"apiVersion":"connect.privateconnect.co/v1alpha1","kind":"EnvironmentShare","metadata":{"name":"demo"},"spec":{}}"#;

@@ -66,6 +66,7 @@ impl Side {
             namespace: namespace.to_owned(),
             watched: vec![namespace.to_owned()],
             environment: Vec::new(),
+            is_faulty: false,
         })
         .await?;
         let kubectl = plugin::with_plugin(&cluster.kubectl().in_namespace(namespace)).await?;

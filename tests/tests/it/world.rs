@@ -35,7 +35,7 @@ pub struct World {
 impl World {
     /// With a hub in the operator's process.
     pub async fn start(purpose: &str) -> Result<Self> {
-        Self::with(purpose, None, HubChoice::Embedded, &[]).await
+        Self::with(purpose, None, HubChoice::Embedded, &[], false).await
     }
 
     /// With a hub of its own.
@@ -57,13 +57,19 @@ impl World {
         let cluster = control_plane::shared().await?;
         let hub = Hub::start_with(&cluster.folder(purpose)?, &cluster.logs(), flags).await?;
         let choice = HubChoice::from(&hub);
-        Self::with(purpose, Some(hub), choice, environment).await
+        Self::with(purpose, Some(hub), choice, environment, false).await
     }
 
     /// With a hub that somebody else keeps.
     pub async fn at_hub(purpose: &str, url: &str, key_file: &Path) -> Result<Self> {
         let choice = HubChoice::At { url: url.to_owned(), key_file: key_file.to_owned() };
-        Self::with(purpose, None, choice, &[]).await
+        Self::with(purpose, None, choice, &[], false).await
+    }
+
+    /// As [`Self::at_hub`], with an operator whose clock is ahead by the seconds in this file.
+    pub async fn at_hub_by_clock(purpose: &str, url: &str, key_file: &Path, clock: &str) -> Result<Self> {
+        let choice = HubChoice::At { url: url.to_owned(), key_file: key_file.to_owned() };
+        Self::with(purpose, None, choice, &[("CONNECT_CLOCK", clock)], true).await
     }
 
     async fn with(
@@ -71,6 +77,7 @@ impl World {
         hub: Option<Hub>,
         choice: HubChoice,
         environment: &[(&str, &str)],
+        is_faulty: bool,
     ) -> Result<Self> {
         // Whatever is logged at any level is looked at.
         let log = ("RUST_LOG", "trace");
@@ -83,6 +90,7 @@ impl World {
             namespace: namespace.name().to_owned(),
             watched: vec![namespace.name().to_owned()],
             environment: environment.map(|&(name, value)| (name.to_owned(), value.to_owned())).collect(),
+            is_faulty,
         })
         .await?;
         let kubectl = plugin::with_plugin(&namespace.kubectl()).await?;

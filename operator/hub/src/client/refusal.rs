@@ -68,6 +68,16 @@ impl Rejection {
         self.status == 405 || (self.status == 404 && self.message.starts_with("Cannot "))
     }
 
+    /// The most hours that the hub takes for a share, when it has refused to make one for more. The vendor's validator names the
+    /// field and ends its sentence with the number: `expiresInHours: Number must be less than or equal to 168`.
+    pub fn longest_hours(&self) -> Option<u32> {
+        let issues = (self.status == 400).then(|| self.message.split("; "))?;
+        let issue = issues.filter_map(|issue| issue.strip_prefix("expiresInHours: ")).next()?;
+        let says_at_most = ["less than", "at most", "<="].iter().any(|words| issue.contains(words));
+        let number = issue.rsplit(|letter: char| !letter.is_ascii_digit()).next()?;
+        number.parse().ok().filter(|_| says_at_most)
+    }
+
     /// Whether the hub does not know the share; hubs say so with 403 or 404.
     pub(super) fn is_unknown_share(&self) -> bool {
         matches!(self.status, 403 | 404) && self.message.starts_with("Share ")
@@ -169,6 +179,27 @@ mod tests {
         assert_eq!(text("<html>"), None);
         let long = format!(r#"{{"message":"{}"}}"#, "ä".repeat(1000));
         assert_eq!(text(&long).map(|text| text.chars().count()), Some(MAX_MESSAGE_CHARS + 3));
+    }
+
+    #[test]
+    fn a_hub_says_how_long_its_shares_may_live() {
+        let refused = |status, issues: &str| {
+            let body = serde_json::json!({"statusCode": status, "message": issues}).to_string();
+            read("create share", status, &HeaderMap::new(), body.as_bytes()).longest_hours()
+        };
+        let issue = |text: &str, path: &str| format!(r#"[{{"message":"{text}","path":["{path}"]}}]"#);
+        for (status, text, path, longest) in [
+            (400, "Number must be less than or equal to 168", "expiresInHours", Some(168)),
+            (400, "Number must be less than or equal to 24", "expiresInHours", Some(24)),
+            (400, "Too big: expected number to be <=24", "expiresInHours", Some(24)),
+            (400, "Number must be greater than or equal to 1", "expiresInHours", None),
+            (400, "Number must be less than or equal to a lot", "expiresInHours", None),
+            (400, "Number must be less than or equal to 99999999999", "expiresInHours", None),
+            (400, "Number must be less than or equal to 100", "maxJoins", None),
+            (500, "Number must be less than or equal to 24", "expiresInHours", None),
+        ] {
+            assert_eq!(refused(status, &issue(text, path)), longest, "{status} {text} {path}");
+        }
     }
 
     #[test]

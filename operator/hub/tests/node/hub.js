@@ -7,13 +7,15 @@
 // prints {"url":"http://127.0.0.1:PORT"} once it listens; ends with its standard input. As newer hubs of the vendor do, it
 // relays what its agents say to each other about encryption; with --no-relay, as older ones do, it does not.
 //
-// Two of the vendor's limits can be set lower by the environment: HUB_MAX_SERVICES for each workspace, as its plans do, and
-// HUB_LONGEST_SECONDS, after which every share has ended, whatever it was asked for.
+// Limits of the vendor can be set lower by the environment: HUB_MAX_SERVICES for each workspace, as its plans do,
+// HUB_MAX_HOURS, above which it makes no share, and HUB_LONGEST_SECONDS, after which every share has ended, whatever it was asked
+// for. HUB_CLOCK names a file with the seconds by which its clock is ahead.
 //
 // It differs in one thing: no TCP listeners on tunnel ports, so that many hubs can run side by side.
 'use strict'
 
 const crypto = require('node:crypto')
+const fs = require('node:fs')
 const http = require('node:http')
 const { Server } = require('socket.io')
 
@@ -28,6 +30,7 @@ const HOUR_MS = 3600 * 1000
 const DIAL_TIMEOUT_MS = 10_000
 const MAX_SERVICES = Number(process.env.HUB_MAX_SERVICES ?? 1000)
 const LONGEST_MS = Number(process.env.HUB_LONGEST_SECONDS ?? 168 * 3600) * 1000
+const MAX_HOURS = Number(process.env.HUB_MAX_HOURS ?? 168)
 const MAX_BODY_BYTES = 100 * 1024
 const RELAYS = !process.argv.includes('--no-relay')
 
@@ -45,8 +48,9 @@ class Refusal extends Error {
   }
 }
 
-const now = () => new Date().toISOString()
-const after = ms => new Date(Date.now() + ms).toISOString()
+const clock = () => Date.now() + (process.env.HUB_CLOCK ? Number(fs.readFileSync(process.env.HUB_CLOCK, 'utf8')) * 1000 : 0)
+const now = () => new Date(clock()).toISOString()
+const after = ms => new Date(clock() + ms).toISOString()
 
 // --- validation, with the texts of the vendor's validator
 
@@ -175,7 +179,7 @@ const routes = [
   ['POST', /^\/v1\/env-shares$/, (request, body) => {
     const agent = creatorOf(request)
     const hours = body.expiresInHours ?? 24
-    check([shortText('name', body.name), atLeast('expiresInHours', hours, 1), atMost('expiresInHours', hours, 168)])
+    check([shortText('name', body.name), atLeast('expiresInHours', hours, 1), atMost('expiresInHours', hours, MAX_HOURS)])
     const chosen = body.routes?.length > 0 ? body.routes : snapshot(agent.workspace)
     if (chosen.length === 0) throw new Refusal(400, 'No services to share. Expose some services first.')
     const share = { code: makeCode(), name: body.name ?? null, creator: agent.id, createdAt: now(), expiresAt: after(Math.min(Math.trunc(hours) * HOUR_MS, LONGEST_MS)), joins: [], routes: chosen }
@@ -229,7 +233,7 @@ function snapshot (workspace) {
 
 function ended (share) {
   if (share.revokedAt) return 'Share has been revoked'
-  return Date.parse(share.expiresAt) <= Date.now() ? 'Share has expired' : undefined
+  return Date.parse(share.expiresAt) <= clock() ? 'Share has expired' : undefined
 }
 
 function live (code) {

@@ -21,7 +21,7 @@ use uuid::Uuid;
 
 use self::secret::{Write, write_secret};
 use self::services::{follow_services, free_services, hold_services, register_services};
-use self::share::{Settled, ShareSettlement, renewal_due};
+use self::share::{Settled, ShareSettlement};
 use self::unwritten::{good_until, retry_by, without_secret};
 use super::code_secret;
 use super::dereference::Found;
@@ -37,6 +37,7 @@ use crate::tunnels::HubState;
 pub use self::done::{Done, Failed};
 pub use self::end::close_at_hub;
 pub use self::secret::delete_secret;
+pub use self::share::renewal_due;
 pub use self::unwritten::untold;
 
 /// A timer may fire a little early; a look that comes before a renewal is due would be for nothing.

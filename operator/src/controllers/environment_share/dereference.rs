@@ -46,6 +46,20 @@ pub struct Found {
     pub outdated: Option<Verdict>,
 }
 
+// === impl Found ===
+
+impl Found {
+    /// The share at the hub whose code teammates have, as far as it is known.
+    pub fn row_in_the_secret(&self) -> Option<&ShareRow> {
+        self.rows.iter().find(|row| self.is_in_the_secret(row))
+    }
+
+    /// Whether the Secret holds the code of this share at the hub.
+    pub fn is_in_the_secret(&self, row: &ShareRow) -> bool {
+        self.code.as_ref().is_some_and(|code| code.code.expose_secret() == row.code.expose_secret())
+    }
+}
+
 /// Fetches what the spec names.
 ///
 /// # Errors

@@ -93,6 +93,7 @@ fn left(share: &EnvironmentShare, now: jiff::Timestamp) -> EnvironmentShareStatu
     conditions.retain(|condition| [kind::ACCEPTED, kind::RESOLVED_REFS].contains(&condition.type_.as_str()));
     conditions.extend(merge(&old.conditions, verdicts, share.metadata.generation, now));
     EnvironmentShareStatus {
+        code_change_time: None,
         conditions,
         code_secret_name: None,
         ready_routes: None,

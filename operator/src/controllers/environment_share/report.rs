@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use secrecy::ExposeSecret;
 
-use super::apply::Done;
+use super::apply::{Done, renewal_due};
 use super::dereference::Found;
 use super::validate::{EXPOSE_FIRST, Over, Validated};
 use crate::context::{Context, Notice};
@@ -62,6 +62,7 @@ pub fn status(
     EnvironmentShareStatus {
         observed_generation: share.metadata.generation,
         expiration_time: valid.ends_at.map(|end| Time(whole_second(end))),
+        code_change_time: code_change(valid, found, done, now).map(Time),
         ready_routes: told.then(|| format!("{ready}/{}", routes.len())),
         routes,
         // Joins are those of the code; a new one starts from zero.
@@ -73,7 +74,7 @@ pub fn status(
         code_secret_name: (done.is_shared() && over.is_none()).then(|| share.code_secret_name()),
         conditions: merge(
             &old.conditions,
-            verdicts(share, valid, found, done),
+            verdicts(share, valid, found, done, now),
             share.metadata.generation,
             now,
         ),
@@ -103,6 +104,23 @@ pub fn protocol_name(protocol: Protocol) -> &'static str {
         Protocol::Https => "HTTPS",
         Protocol::Udp => "UDP",
     }
+}
+
+/// When the code that teammates have is replaced, because the hub does not keep it to the share's end.
+fn code_change(valid: &Validated, found: &Found, done: &Done, now: Timestamp) -> Option<Timestamp> {
+    if !done.is_shared() || valid.over.is_some() || valid.limit_reached {
+        return None;
+    }
+    let (hub, _) = found.hub.as_ref().ok().filter(|(hub, _)| hub.entered().is_some())?;
+    let row = match done {
+        Done::Open { row, .. } => row,
+        _ => found.row_in_the_secret()?,
+    };
+    renewal_due(row, valid.ends_at?, hub).map(whole_second).filter(|due| *due > now)
+}
+
+fn code_change_note(change: Timestamp) -> String {
+    format!("; the code changes at {change}, because the hub cannot keep it longer")
 }
 
 /// What the hub says of joins, never less than what was said before.
@@ -148,10 +166,17 @@ fn cut_off_note(done: &Done) -> String {
 }
 
 /// Every condition, in the order in which they are shown.
-fn verdicts(share: &EnvironmentShare, valid: &Validated, found: &Found, done: &Done) -> Vec<Verdict> {
+fn verdicts(
+    share: &EnvironmentShare,
+    valid: &Validated,
+    found: &Found,
+    done: &Done,
+    now: Timestamp,
+) -> Vec<Verdict> {
     let accepted = accepted(valid, found, done);
     let resolved = resolved(valid, found);
-    let active = active(share, valid, done, &accepted, &resolved);
+    let change = code_change(valid, found, done, now);
+    let active = active(share, valid, done, change, (&accepted, &resolved));
     let mut ready = ready(valid, found, done, &active);
     if valid.over.is_some() && share.spec.ttl_seconds_after_finished.is_some() && is_tracked(share) {
         ready.message.push_str("; ttlSecondsAfterFinished is ignored, because a GitOps tool manages this object and would create it again");
@@ -210,8 +235,8 @@ fn active(
     share: &EnvironmentShare,
     valid: &Validated,
     done: &Done,
-    accepted: &Verdict,
-    resolved: &Verdict,
+    change: Option<Timestamp>,
+    (accepted, resolved): (&Verdict, &Verdict),
 ) -> Verdict {
     let ends = valid.ends_at.map(|end| whole_second(end).to_string()).unwrap_or_default();
     match (valid.over, done.ended_at_hub()) {
@@ -250,7 +275,9 @@ fn active(
         );
     }
     if done.is_shared() {
-        return Verdict::yes(kind::ACTIVE, reason::JOINABLE, format!("teammates can join until {ends}"));
+        let until =
+            format!("teammates can join until {ends}{}", change.map(code_change_note).unwrap_or_default());
+        return Verdict::yes(kind::ACTIVE, reason::JOINABLE, until);
     }
     let why = match (accepted.status, resolved.status, &valid.not_yet) {
         (Some(false), ..) => accepted.message.clone(),

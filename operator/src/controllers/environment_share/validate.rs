@@ -13,9 +13,6 @@ use super::code_secret;
 use super::dereference::Found;
 use crate::target::Target;
 
-/// Longest life of a share at a hub that takes whole hours only (`operator/hub/PROTOCOL.md`, part 1).
-pub const HUB_LONGEST: SignedDuration = SignedDuration::from_hours(168);
-
 /// How long the set of ServiceExposes must have been still before a snapshot is taken, by their creation times. A
 /// directory of manifests that is applied at once arrives within it, whatever the order of its files.
 const SETTLE: Duration = Duration::from_secs(2);
@@ -120,7 +117,7 @@ pub fn validate(share: &EnvironmentShare, found: &Found, now: Timestamp) -> Vali
         over,
         refused: match &ends {
             Err(error) => Some(Verdict::no(kind::ACCEPTED, reason::INVALID_EXPIRATION, error.to_string())),
-            Ok(end) => too_long(share, *end).filter(|_| is_capped(found)),
+            Ok(end) => hub_longest(found).and_then(|longest| too_long(share, *end, longest)),
         }
         .or_else(|| no_routes(share).filter(|_| is_unopened && not_yet.is_none() && routes.is_empty())),
         ends_at: ends.ok(),
@@ -158,20 +155,21 @@ pub fn over(share: &EnvironmentShare, ends_at: Option<Timestamp>, now: Timestamp
     ends_at.is_some_and(|end| end <= now).then_some(Over::Expired)
 }
 
-/// Whether the hub ends every share after [`HUB_LONGEST`], as far as known.
-fn is_capped(found: &Found) -> bool {
-    found.hub.as_ref().is_ok_and(|(hub, _)| hub.entered().is_some() && !hub.has("expires-at"))
+/// After how long the hub ends every share, if it does, as far as known.
+fn hub_longest(found: &Found) -> Option<SignedDuration> {
+    let (hub, _) = found.hub.as_ref().ok()?;
+    (hub.entered().is_some() && !hub.has("expires-at")).then(|| hub.longest())
 }
 
 /// Why the share cannot be kept to its end at a capped hub. Others get a new code there before the old one ends; but the hub
 /// counts the joins of each code anew, so a limit of joins would not be one.
-fn too_long(share: &EnvironmentShare, ends_at: Timestamp) -> Option<Verdict> {
+fn too_long(share: &EnvironmentShare, ends_at: Timestamp, longest: SignedDuration) -> Option<Verdict> {
     let limit = share.spec.max_joins?;
     let lives = ends_at.duration_since(share.creation_timestamp()?.0);
-    (lives > HUB_LONGEST).then(|| {
+    (lives > longest).then(|| {
+        let hours = longest.as_hours();
         let message = format!(
-            "this hub ends every share after {} hours, and would count to maxJoins {limit} anew for the code after that; choose expires: 7d or less, leave maxJoins out, or use a hub without that limit, such as the embedded one",
-            HUB_LONGEST.as_hours()
+            "this hub ends every share after {hours} hours, and would count to maxJoins {limit} anew for the code after that; choose expires: {hours}h or less, leave maxJoins out, or use a hub without that limit, such as the embedded one"
         );
         Verdict::no(kind::ACCEPTED, reason::EXPIRATION_TOO_LONG, message)
     })
@@ -325,7 +323,7 @@ mod tests {
         let refused = |spec: &str| {
             let share = share(spec);
             let end = share.ends_at(Timestamp::UNIX_EPOCH).expect("an end");
-            too_long(&share, end).map(|verdict| verdict.reason)
+            too_long(&share, end, SignedDuration::from_hours(168)).map(|verdict| verdict.reason)
         };
         assert_eq!(refused("{expires: 14d, maxJoins: 3}"), Some("ExpirationTooLong"));
         assert_eq!(refused("{expires: 169h, maxJoins: 3}"), Some("ExpirationTooLong"));

@@ -126,6 +126,7 @@ impl World {
             watched: Vec::new(),
             // As in a Pod, whose container is started again under the same name.
             environment: vec![("POD_NAME".to_owned(), "private-connect-0".to_owned())],
+            is_faulty: false,
         })
         .await?;
         let kubectl = plugin::with_plugin(&cluster.kubectl()).await?.in_namespace(NAMESPACE);

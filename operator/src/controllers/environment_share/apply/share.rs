@@ -15,12 +15,9 @@ use crate::clock;
 use crate::context::Context;
 use crate::controllers::environment_share::code_secret::wanted_rotation;
 use crate::controllers::environment_share::dereference::Found;
-use crate::controllers::environment_share::validate::{HUB_LONGEST, Over, Route, Validated};
+use crate::controllers::environment_share::validate::{Over, Route, Validated};
 use crate::faults::{Bug, is_planted, point};
 use crate::tunnels::{HubConnection, hub_share_name, signature_of};
-
-/// The most hours that such a hub takes.
-const HOURS_CAP: i64 = HUB_LONGEST.as_hours();
 
 /// How long before the hub closes a share another one is opened there, so that the code in the Secret is always good ...
 const RENEW_AHEAD: SignedDuration = SignedDuration::from_secs(60);
@@ -157,7 +154,7 @@ impl ShareSettlement<'_> {
         let end = if hub.has("expires-at") {
             ShareEnd::At(ends_at)
         } else {
-            ShareEnd::Hours(whole_hours(ends_at, now))
+            ShareEnd::Hours(whole_hours(ends_at, now, hub.longest()))
         };
         let new =
             NewShare { name: Some(name.clone()), end, max_joins: self.max_joins(), routes: self.routes() };
@@ -197,9 +194,27 @@ impl ShareSettlement<'_> {
         Ok(Settled::Open(row))
     }
 
+    /// Asks for a share; where the hub refuses so many hours and says how many it takes, for as many.
     async fn ask_for(&self, new: &NewShare, key: Option<&str>) -> Result<Share, connect_hub::Error> {
-        let creating = self.client.create_share(self.agent, new, key);
-        point("creating a share", creating).await.inspect_err(|_| self.hub.was_not_answered())
+        let ask = async |new: &NewShare| {
+            let creating = self.client.create_share(self.agent, new, key);
+            point("creating a share", creating).await.inspect_err(|_| self.hub.was_not_answered())
+        };
+        let refused = match ask(new).await {
+            Err(connect_hub::Error::Rejected(refused)) => refused,
+            other => return other,
+        };
+        match (&new.end, refused.longest_hours()) {
+            (ShareEnd::Hours(hours), Some(longest)) if (1..*hours).contains(&longest) => {
+                self.hub.keeps_at_most(longest);
+                if new.max_joins.is_some() {
+                    // Another code would have to follow, from which joins are counted anew: the next look refuses that.
+                    return Err(connect_hub::Error::Rejected(refused));
+                }
+                ask(&NewShare { end: ShareEnd::Hours(longest), ..new.clone() }).await
+            }
+            _ => Err(connect_hub::Error::Rejected(refused)),
+        }
     }
 
     /// Whether nobody was told the code that is wanted now.
@@ -287,11 +302,11 @@ fn renewal_time(created_at: Timestamp, expires_at: Timestamp, ends_at: Timestamp
     Some(late.max(created_at + RENEW_AT_MOST_EVERY))
 }
 
-/// The hours that a hub must be asked for so that its share does not end before ours, capped at what hubs take.
-fn whole_hours(ends_at: Timestamp, now: Timestamp) -> u32 {
+/// The hours that a hub must be asked for so that its share does not end before ours, capped at the most that it takes.
+fn whole_hours(ends_at: Timestamp, now: Timestamp, longest: SignedDuration) -> u32 {
     let seconds = ends_at.duration_since(now).as_secs().max(1);
     let hours = (seconds + 3599) / 3600;
-    u32::try_from(hours.clamp(1, HOURS_CAP)).unwrap_or(1)
+    u32::try_from(hours.min(longest.as_hours()).max(1)).unwrap_or(1)
 }
 
 #[cfg(test)]
@@ -301,19 +316,21 @@ mod tests {
     #[test]
     fn a_hub_share_never_ends_before_ours_unless_the_hub_forbids_it() {
         let now = Timestamp::from_second(1_800_000_000).expect("a date");
-        let after = |seconds: i64| whole_hours(now + SignedDuration::from_secs(seconds), now);
+        let week = SignedDuration::from_hours(168);
+        let after = |seconds: i64| whole_hours(now + SignedDuration::from_secs(seconds), now, week);
         assert_eq!(after(1), 1);
         assert_eq!(after(3600), 1);
         assert_eq!(after(3601), 2);
         assert_eq!(after(14 * 24 * 3600), 168);
         assert_eq!(after(-5), 1);
+        assert_eq!(whole_hours(now + week, now, SignedDuration::from_hours(24)), 24);
     }
 
     #[test]
     fn a_share_is_renewed_shortly_before_the_hub_closes_it_and_never_all_the_time() {
         let second = |second| Timestamp::from_second(1_800_000_000 + second).expect("a date");
         let due = |life: i64, end: i64| renewal_time(second(0), second(life), second(end));
-        let week = HUB_LONGEST.as_secs();
+        let week = 7 * 24 * 3600;
         assert_eq!(due(week, 2 * week), Some(second(week - 60)));
         assert_eq!(due(100, week), Some(second(90)));
         assert_eq!(due(0, week), Some(second(10)), "a hub that closes at once");

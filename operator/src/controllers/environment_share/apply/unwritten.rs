@@ -65,7 +65,7 @@ pub async fn without_secret(keeper: &ShareSettlement<'_>, unwritten: Unwritten, 
         shared: good_until.is_some(),
         good_until,
         rotated: valid.rotates,
-        row: found.rows.iter().find(|row| is_in_the_secret(row, found)).filter(|_| !valid.rotates).cloned(),
+        row: found.row_in_the_secret().filter(|_| !valid.rotates).cloned(),
         look_again: retry_by(context.hub_retry(share), good_until),
     }
 }
@@ -82,7 +82,7 @@ pub fn good_until(keeper: &ShareSettlement<'_>) -> Option<Timestamp> {
     if valid.rotates || valid.limit_reached {
         return None;
     }
-    let row = found.rows.iter().find(|row| is_in_the_secret(row, found))?;
+    let row = found.row_in_the_secret()?;
     Some(row.expires_at.min(ends_at)).filter(|end| *end > clock::now())
 }
 
@@ -100,10 +100,6 @@ fn strays(keeper: &ShareSettlement<'_>) -> Vec<ShareRow> {
             rows.push(row.clone());
         }
     }
-    rows.retain(|row| !is_in_the_secret(row, found));
+    rows.retain(|row| !found.is_in_the_secret(row));
     rows
-}
-
-fn is_in_the_secret(row: &ShareRow, found: &Found) -> bool {
-    found.code.as_ref().is_some_and(|code| code.code.expose_secret() == row.code.expose_secret())
 }
