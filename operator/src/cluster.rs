@@ -54,7 +54,7 @@ pub async fn client(args: &ClusterArgs) -> anyhow::Result<(Client, Config)> {
     config.write_timeout = Some(API_DEADLINE);
     config.default_retry = false;
     let client = Client::try_from(config.clone()).context("cannot build a client for the API server")?;
-    Ok((client, config))
+    Ok((faults::logged(client), config))
 }
 
 /// The library reads a proxy from the environment without its exceptions, and asks nobody in a Pod.

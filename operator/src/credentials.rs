@@ -19,7 +19,6 @@ use uuid::Uuid;
 
 use crate::cluster::{FIELD_MANAGER, call, call_opt};
 use crate::error::Error;
-use crate::faults::{Bug, is_planted};
 use crate::names::hex;
 use crate::origin::{Origin, Place};
 
@@ -211,10 +210,6 @@ impl IdentityStore {
     /// # Errors
     /// The API server refused or did not answer. An unreadable Secret is an error too, never a reason for a new identity.
     pub async fn load_or_create(&self) -> Result<Stored, Error> {
-        if is_planted(Bug::ForgetsItsIdentity) {
-            let made = Stored::new(&self.origin);
-            return self.save(&made).await.map(|()| made);
-        }
         if let Some(secret) = call_opt("reading the identity Secret", self.api.get(&self.name)).await? {
             return self.keep_if_ours(read_identity(&secret).ok_or(UNREADABLE_IDENTITY)?).await;
         }

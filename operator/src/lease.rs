@@ -24,7 +24,6 @@ use tower::BoxError;
 use crate::clock;
 use crate::cluster::{call, call_opt};
 use crate::error::Error;
-use crate::faults::{Bug, is_planted};
 
 /// Name of the Lease.
 pub const LEASE_NAME: &str = connect_crds::OPERATOR_LEASE;
@@ -68,7 +67,7 @@ impl Leadership {
         let Renewed { wall, monotonic } = *self.renewed.lock().unwrap_or_else(PoisonError::into_inner);
         let fresh = clock::now().duration_since(wall) < SignedDuration::try_from(LIFE).unwrap_or_default()
             && monotonic.elapsed() < LIFE;
-        (fresh || is_planted(Bug::IgnoresTheLease)) && !self.lost.is_cancelled()
+        fresh && !self.lost.is_cancelled()
     }
 
     /// Gives leadership up: another replica has shown that it leads.

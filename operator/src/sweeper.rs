@@ -17,7 +17,7 @@ use kube::{Api, Client, ResourceExt};
 use crate::clock;
 use crate::cluster::call;
 use crate::error::{Error, chain};
-use crate::faults::{Bug, is_planted, point, quick};
+use crate::faults::{point, quick};
 use crate::lease::Leadership;
 use crate::tunnels::{HubConnection, HubState, Hubs};
 
@@ -95,10 +95,7 @@ async fn owned_markers(client: &Client, namespaces: &[String]) -> Result<HashMap
     for api in apis {
         let mut params = ListParams::default().limit(PAGE);
         loop {
-            let page = match call("listing EnvironmentShares", api.list(&params)).await {
-                Err(_) if is_planted(Bug::SweepsOnPartialLists) => break,
-                page => page?,
-            };
+            let page = call("listing EnvironmentShares", api.list(&params)).await?;
             for share in &page.items {
                 let Some(marker) = share.uid().map(|uid| ShareMarker::of(&uid)) else { continue };
                 // Several objects may have one marker in its old form; it is owned while any of them lives.

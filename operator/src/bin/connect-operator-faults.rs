@@ -1,4 +1,4 @@
-//! The operator's process with fail points and planted bugs, for tests. Under another name, so that nobody takes one for the other.
+//! The operator's process with fail points, for tests. Under another name, so that nobody takes one for the other.
 
 use std::process::ExitCode;
 

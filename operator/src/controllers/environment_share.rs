@@ -30,7 +30,6 @@ pub use drain::let_go;
 use crate::context::Context;
 use crate::controllers::{RESYNC, Unwritten};
 use crate::error::Error;
-use crate::faults::{Bug, is_planted};
 use crate::finalizer;
 use crate::names::share_key;
 
@@ -48,8 +47,7 @@ pub async fn reconcile(share: Arc<EnvironmentShare>, context: Arc<Context>) -> R
     let valid = validate::validate(&share, &found, context.now());
     // No client: what the hub should have.
     let plan = plan::plan(&valid, &found);
-    let watched_over = plan.touches_the_hub() && !is_planted(Bug::NoFinalizer);
-    let done = match watch_over(&share, watched_over, &context).await? {
+    let done = match watch_over(&share, plan.touches_the_hub(), &context).await? {
         // Client: refuse and cut first, then the hub, then the Secret.
         None => apply::apply(&share, &valid, &found, plan, &context).await?,
         Some(unwritten) => apply::untold(&share, &found, unwritten, &context),

@@ -7,8 +7,9 @@ use std::sync::{LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::SignedDuration;
-
-use super::Bug;
+use kube::Client;
+use kube::client::Body;
+use tower::BoxError;
 
 /// Where the process ends: `before` or `after`, a count, and the point's name, as in `after 2 writing status`.
 const POINT: &str = "CONNECT_FAIL_POINT";
@@ -16,11 +17,14 @@ const POINT: &str = "CONNECT_FAIL_POINT";
 /// A file that gets a line with the name of every point that is passed.
 const POINTS_LOG: &str = "CONNECT_FAIL_POINTS_LOG";
 
-/// The mistake that is made.
-const PLANTED: &str = "CONNECT_PLANTED";
-
 /// A file with the seconds by which our clock is ahead.
 const CLOCK: &str = "CONNECT_CLOCK";
+
+/// The same for the data plane; without it the data plane goes by [`CLOCK`].
+const DATA_CLOCK: &str = "CONNECT_DATA_CLOCK";
+
+/// When set, the bodies of requests that change something are logged at debug level, as no operator may do.
+const LOG_BODIES: &str = "CONNECT_LOG_BODIES";
 
 /// When set, periods of minutes take seconds.
 const QUICK: &str = "CONNECT_QUICK";
@@ -44,9 +48,10 @@ static ARMED: LazyLock<Option<Armed>> = LazyLock::new(|| {
     Some(Armed { after, left, name: words.next()?.to_owned() })
 });
 
-static PLANTED_BUG: LazyLock<Option<String>> = LazyLock::new(|| env::var(PLANTED).ok());
-
 static CLOCK_FILE: LazyLock<Option<String>> = LazyLock::new(|| env::var(CLOCK).ok());
+
+static DATA_CLOCK_FILE: LazyLock<Option<String>> =
+    LazyLock::new(|| env::var(DATA_CLOCK).ok().or_else(|| CLOCK_FILE.clone()));
 
 static IS_QUICK: LazyLock<bool> = LazyLock::new(|| env::var_os(QUICK).is_some());
 
@@ -78,15 +83,40 @@ fn note(name: &str) {
     }
 }
 
-/// Whether this mistake is to be made.
-pub fn is_planted(bug: Bug) -> bool {
-    PLANTED_BUG.as_ref().is_some_and(|name| *name == format!("{bug:?}"))
-}
-
 /// How far our clock is off on purpose.
 pub fn clock_offset() -> SignedDuration {
-    let read = |path: &String| fs::read_to_string(path).ok()?.trim().parse().ok();
-    SignedDuration::from_secs(CLOCK_FILE.as_ref().and_then(read).unwrap_or(0))
+    offset(CLOCK_FILE.as_deref())
+}
+
+/// The same for the data plane, which can be told another offset.
+pub fn data_clock_offset() -> SignedDuration {
+    offset(DATA_CLOCK_FILE.as_deref())
+}
+
+fn offset(file: Option<&str>) -> SignedDuration {
+    let read = |path: &str| fs::read_to_string(path).ok()?.trim().parse().ok();
+    SignedDuration::from_secs(file.and_then(read).unwrap_or(0))
+}
+
+/// The same client, which can be made to log what it writes.
+pub fn logged(client: Client) -> Client {
+    if env::var_os(LOG_BODIES).is_none() {
+        return client;
+    }
+    let inner = client.clone();
+    let service = tower::service_fn(move |request: http::Request<Body>| {
+        let client = inner.clone();
+        async move {
+            if *request.method() == http::Method::GET {
+                return client.send(request).await.map_err(BoxError::from);
+            }
+            let (parts, body) = request.into_parts();
+            let body = body.collect_bytes().await?;
+            tracing::debug!(body = %String::from_utf8_lossy(&body), "writing");
+            client.send(http::Request::from_parts(parts, Body::from(body))).await.map_err(BoxError::from)
+        }
+    });
+    Client::new(service, client.default_namespace())
 }
 
 /// A period that tests need not wait for.

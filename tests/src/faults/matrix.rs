@@ -1,5 +1,6 @@
 //! All plans, side by side: derived from a run without faults, each run in a namespace of its own.
 
+use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,7 +11,7 @@ use futures::{StreamExt, stream};
 
 use super::outcome::{self, Outcome, Violations};
 use super::plan::{Place, Plan, When};
-use super::relay::{Relay, Upstream};
+use super::relay::{Mistake, Mistaken, Relay, Upstream};
 use super::report::{Report, ScenarioRun};
 use super::scenario::Fixture;
 use super::supervisor::{Subject, Supervisor};
@@ -35,6 +36,9 @@ const POINTS: &str = "points";
 
 /// The file with the seconds by which the operator's clock is ahead, in the folder of a fixture.
 pub const CLOCK: &str = "clock";
+
+/// The same for the data plane, where it goes by another clock.
+const DATA_CLOCK: &str = "data-clock";
 
 /// Where something happens: a fixture, what is between it and the world, and the operator that runs there.
 pub struct Environment {
@@ -62,8 +66,8 @@ pub struct Lab<'a> {
 pub enum Who {
     /// Our operator, with this mistake if any.
     Ours {
-        /// The mistake's name.
-        planted: Option<&'static str>,
+        /// The mistake.
+        mistake: Option<Mistake>,
     },
     /// The baseline operator.
     Baseline,
@@ -115,8 +119,9 @@ impl<'a> Lab<'a> {
             Who::Ours { .. } => self.cluster.operators_client(&namespace).await?,
             Who::Baseline => self.cluster.client().await?,
         };
-        let api = Relay::start(Upstream::Api(client), api_rule).await?;
-        let hub = Relay::start(Upstream::Hub(address, reqwest::Client::new()), hub_rule).await?;
+        let operator = Mistaken::new(who.mistake());
+        let api = Relay::start(Upstream::Api(client), api_rule, operator.clone()).await?;
+        let hub = Relay::start(Upstream::Hub(address, reqwest::Client::new()), hub_rule, operator).await?;
         let fixture = Arc::new(Fixture {
             client: self.cluster.client().await?,
             namespace,
@@ -133,7 +138,7 @@ impl<'a> Lab<'a> {
             let watched = [fixture.namespace.clone()];
             rights::grant(&self.cluster.kubectl(), &fixture.namespace, &fixture.namespace, &watched).await?;
         }
-        let supervisor = Supervisor::start(self.subject(who, plan, &fixture.folder), fixture.clone());
+        let supervisor = Supervisor::start(self.subject(who, plan, &fixture.folder)?, fixture.clone());
         api.kills(supervisor.kill());
         hub.kills(supervisor.kill());
         Ok(Environment { fixture, api, hub, supervisor })
@@ -174,13 +179,13 @@ impl<'a> Lab<'a> {
             Plan::Hub(..) => hub.has_struck(),
             Plan::Point(place, _) => starts > 1 || place.injection_point == LAST_POINT,
         };
-        let points = std::fs::read_to_string(fixture.folder.join(POINTS)).unwrap_or_default();
+        let points = fs::read_to_string(fixture.folder.join(POINTS)).unwrap_or_default();
         let points = points.lines().map(str::to_owned).collect();
         Ok(ScenarioRun { plan, struck, outcome, violations, api: api.seen(), hub: hub.seen(), points })
     }
 
-    fn subject(&self, who: &Who, plan: &Plan, folder: &Path) -> Subject {
-        let Who::Ours { planted } = who else { return Subject::Baseline };
+    fn subject(&self, who: &Who, plan: &Plan, folder: &Path) -> Result<Subject> {
+        let Who::Ours { mistake } = who else { return Ok(Subject::Baseline) };
         let file = |name: &str| folder.join(name).to_string_lossy().into_owned();
         let mut environment = vec![
             ("RUST_LOG".to_owned(), self.log.to_owned()),
@@ -188,7 +193,13 @@ impl<'a> Lab<'a> {
             ("CONNECT_CLOCK".to_owned(), file(CLOCK)),
             ("CONNECT_QUICK".to_owned(), "yes".to_owned()),
         ];
-        environment.extend(planted.map(|bug| ("CONNECT_PLANTED".to_owned(), bug.to_owned())));
+        if let Some(ahead) = mistake.and_then(Mistake::data_clock) {
+            fs::write(file(DATA_CLOCK), ahead).context("cannot set the data plane's clock")?;
+            environment.push(("CONNECT_DATA_CLOCK".to_owned(), file(DATA_CLOCK)));
+        }
+        if mistake.is_some_and(Mistake::logs_bodies) {
+            environment.push(("CONNECT_LOG_BODIES".to_owned(), "yes".to_owned()));
+        }
         let at_first = match plan {
             Plan::Point(Place { injection_point, nth }, when) => {
                 let when = match when {
@@ -199,7 +210,7 @@ impl<'a> Lab<'a> {
             }
             _ => Vec::new(),
         };
-        Subject::Operator { program: self.program.clone(), environment, at_first }
+        Ok(Subject::Operator { program: self.program.clone(), environment, at_first })
     }
 
     /// Makes all of these runs and compares each with `first`, which had no faults.
@@ -219,9 +230,20 @@ impl<'a> Lab<'a> {
     }
 }
 
+// === impl Who ===
+
+impl Who {
+    fn mistake(&self) -> Option<Mistake> {
+        match *self {
+            Self::Ours { mistake } => mistake,
+            Self::Baseline => None,
+        }
+    }
+}
+
 /// Whether this is our operator without a mistake.
 fn is_ours(who: &Who) -> bool {
-    matches!(who, Who::Ours { planted: None })
+    matches!(who, Who::Ours { mistake: None })
 }
 
 /// The last thing that an operator does: nothing comes after it that would show that it ended there.

@@ -6,6 +6,7 @@ use std::net::Ipv4Addr;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
+use base64::prelude::{BASE64_STANDARD, Engine as _};
 use connect_crds::{EnvironmentShare, ServiceExpose, secret_key};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Secret, Service};
@@ -237,7 +238,7 @@ fn order(api: &[Seen]) -> Violations {
     found
 }
 
-/// I5: looks for codes in everything but Secrets: objects, Events, metrics, and every file of logs.
+/// I5: looks for codes, plain and as Secrets write them, in everything but Secrets: objects, Events, metrics, and every file of logs.
 ///
 /// # Errors
 /// Something cannot be read.
@@ -266,7 +267,9 @@ pub async fn leaks(
     }
     let mut found = Vec::new();
     for (where_, text) in texts {
-        if codes.iter().any(|code| text.contains(code.as_str())) {
+        let tells =
+            |code: &String| text.contains(code.as_str()) || text.contains(&BASE64_STANDARD.encode(code));
+        if codes.iter().any(tells) {
             found.push(format!("I5: a code is in {where_}"));
         }
     }

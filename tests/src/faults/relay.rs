@@ -1,5 +1,6 @@
 //! A relay in front of the API server or of a hub: names and notes what passes, and breaks it where it is told to.
 
+mod mistakes;
 mod sockets;
 mod upstream;
 
@@ -22,6 +23,8 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use super::injection_point;
 use super::plan::{DELAY, Fault, Place};
+use mistakes::Asked;
+pub use mistakes::{Mistake, Mistaken};
 pub use upstream::Upstream;
 use upstream::refusal;
 
@@ -65,6 +68,8 @@ pub type Kill = Arc<dyn Fn() + Send + Sync>;
 struct State {
     upstream: Upstream,
     rule: Option<(Place, Fault)>,
+    /// Who asks.
+    operator: Arc<Mistaken>,
     notes: Mutex<Notes>,
 }
 
@@ -92,14 +97,18 @@ struct Notes {
 // === impl Relay ===
 
 impl Relay {
-    /// Relays to `upstream`, and does what `rule` says, once.
+    /// Relays what `operator` asks to `upstream`, and does what `rule` says, once.
     ///
     /// # Errors
     /// No port is free.
-    pub async fn start(upstream: Upstream, rule: Option<(Place, Fault)>) -> Result<Self> {
+    pub async fn start(
+        upstream: Upstream,
+        rule: Option<(Place, Fault)>,
+        operator: Arc<Mistaken>,
+    ) -> Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await.context("no free port")?;
         let address = listener.local_addr().context("it has an address")?;
-        let state = Arc::new(State { upstream, rule, notes: Mutex::default() });
+        let state = Arc::new(State { upstream, rule, operator, notes: Mutex::default() });
         let shared = state.clone();
         let accepting = tokio::spawn(async move {
             let mut connections = JoinSet::new();
@@ -197,10 +206,10 @@ impl State {
 
     /// An error closes the connection without an answer. What was begun is finished and noted, though whoever asked be gone.
     async fn request(self: Arc<Self>, request: Request<Incoming>) -> Result<Response<Body>> {
-        tokio::spawn(self.pass(request)).await.context("the relay failed")?
+        tokio::spawn(self.hear(request)).await.context("the relay failed")?
     }
 
-    async fn pass(self: Arc<Self>, request: Request<Incoming>) -> Result<Response<Body>> {
+    async fn hear(self: Arc<Self>, request: Request<Incoming>) -> Result<Response<Body>> {
         self.hangs_while_silent().await;
         let (parts, body) = request.into_parts();
         let body = to_bytes(Body::new(body), MAX_BODY).await.context("the request breaks off")?;
@@ -211,9 +220,17 @@ impl State {
         } else {
             injection_point::of_hub_call(&parts.method, path)
         };
+        let answer = self.operator.ask(&self, Asked { name, parts, body }).await;
+        self.hangs_while_silent().await;
+        answer
+    }
+
+    /// Notes what is asked, and lets it through as far as the rule does.
+    async fn pass(self: &Arc<Self>, Asked { name, parts, body }: Asked) -> Result<Response<Body>> {
+        let is_api = matches!(self.upstream, Upstream::Api(_));
         let (index, place) = self.note(name, injection_point::is_write(&parts.method), &body);
         if place.injection_point.starts_with("watch ") && is_api {
-            return self.watch(parts).await;
+            return self.clone().watch(parts).await;
         }
         match self.strikes(&place) {
             None => {}
@@ -248,9 +265,7 @@ impl State {
             Some(Fault::Hide) => return Err(anyhow!("only watch events are hidden")),
         }
         let answer = self.upstream.forward(&parts, body).await?;
-        let answer = self.read(index, answer).await?;
-        self.hangs_while_silent().await;
-        Ok(answer)
+        self.read(index, answer).await
     }
 
     fn note(&self, injection_point: String, write: bool, asked: &[u8]) -> (usize, Place) {
@@ -326,6 +341,7 @@ impl State {
                     return None;
                 }
             }
+            let line = state.operator.line(line).await;
             Some((Ok::<_, Infallible>(Bytes::from(line)), (state, lines, path, born)))
         });
         Ok(Response::from_parts(parts, Body::from_stream(passed)))

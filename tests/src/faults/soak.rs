@@ -95,7 +95,7 @@ pub async fn run(minutes: u64, seed: u64) -> Result<()> {
     say(format_args!("Soaking for {minutes} minutes; replay with SEED={seed}"));
     let cluster = ControlPlane::start(Options::default()).await?;
     let lab = Lab::quiet(&cluster).await?;
-    let environment = lab.begin(&Who::Ours { planted: None }, &Plan::Nothing).await?;
+    let environment = lab.begin(&Who::Ours { mistake: None }, &Plan::Nothing).await?;
     let mut soak = Soak {
         environment: &environment,
         dice: Dice(seed),

@@ -55,7 +55,7 @@ pub async fn product() -> Result<&'static Product> {
     PRODUCT.get_or_try_init(|| blocking(build)).await
 }
 
-/// The operator with fail points and planted bugs, built once per run. It has another name than the operator of the product,
+/// The operator with fail points, built once per run. It has another name than the operator of the product,
 /// so that neither is taken for the other.
 ///
 /// # Errors
@@ -90,7 +90,7 @@ fn in_a_test() -> bool {
     env::current_exe().is_ok_and(|program| program.parent().is_some_and(|folder| folder.ends_with("deps")))
 }
 
-/// The operator with ways to go wrong on purpose.
+/// The operator with fail points.
 const FAULTY_OPERATOR: &str = "connect-operator-faults";
 
 /// Builds these programs and says where the first is.

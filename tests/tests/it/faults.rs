@@ -7,13 +7,14 @@ use anyhow::{Context as _, Result};
 use connect_tests::control_plane;
 use connect_tests::faults::matrix::{Lab, Who};
 use connect_tests::faults::plan::Plan;
+use connect_tests::faults::relay::Mistake;
 use connect_tests::faults::report::ScenarioRun;
 use connect_tests::faults::trials::Trial;
 use connect_tests::tools::say;
 use futures::{StreamExt, stream};
 
 /// Our operator as it is.
-const OURS: Who = Who::Ours { planted: None };
+const OURS: Who = Who::Ours { mistake: None };
 
 /// Trials at once: each waits more than it works.
 const TRIALS: usize = 8;
@@ -31,25 +32,25 @@ enum Catch {
     Trial(Trial),
 }
 
-/// Every mistake that can be planted (`connect_operator::faults::Bug`), how it is caught, and a word of what is said then.
-const MISTAKES: [(&str, Catch, &str); 17] = [
-    ("CreatesBlindly", Catch::Plan("Lose at the hub: POST /v1/env-shares"), "hub"),
-    ("KeepsDuplicates", Catch::Trial(Trial::DoubledAtPlainHub), "I2"),
-    ("StatusBeforeSecret", Catch::Always, "Active before its code"),
-    ("CutsLast", Catch::Trial(Trial::RevokedUnheard), "I1"),
-    ("EndsByReconciliation", Catch::Trial(Trial::EndInSilence), "I1"),
-    ("MissesClockSteps", Catch::Trial(Trial::ClockStep), "E5"),
-    ("WaitsForTheHub", Catch::Trial(Trial::DeletedUnheard), "I7"),
-    ("NoFinalizer", Catch::Always, "finalizers null"),
-    ("LetsGoTooSoon", Catch::Trial(Trial::DeletedLate), "I2"),
-    ("SweepsOnPartialLists", Catch::Trial(Trial::PartialList), "swept"),
-    ("LogsTheCode", Catch::Always, "a code is in a log line"),
-    ("TellsTheCode", Catch::Always, "a code is in an Event"),
-    ("LeavesTheSecret", Catch::Always, "moved-share-code is gone"),
-    ("WritesStatusAlways", Catch::Always, "C3"),
-    ("ForgetsItsIdentity", Catch::Plan("ends After writing the code"), "I1"),
-    ("IgnoresTheLease", Catch::Trial(Trial::ResumedLeader), "C9"),
-    ("ExtendsOnlyHere", Catch::Always, "the hub knows the new end"),
+/// Every mistake, how it is caught, and a word of what is said then.
+const MISTAKES: [(Mistake, Catch, &str); 17] = [
+    (Mistake::CreatesBlindly, Catch::Plan("Lose at the hub: POST /v1/env-shares"), "hub"),
+    (Mistake::KeepsDuplicates, Catch::Trial(Trial::DoubledAtPlainHub), "I2"),
+    (Mistake::StatusBeforeSecret, Catch::Always, "Active before its code"),
+    (Mistake::CutsLast, Catch::Trial(Trial::RevokedUnheard), "I1"),
+    (Mistake::EndsByReconciliation, Catch::Trial(Trial::EndInSilence), "I1"),
+    (Mistake::MissesClockSteps, Catch::Trial(Trial::ClockStep), "E5"),
+    (Mistake::WaitsForTheHub, Catch::Trial(Trial::DeletedUnheard), "I7"),
+    (Mistake::NoFinalizer, Catch::Always, "finalizers null"),
+    (Mistake::LetsGoTooSoon, Catch::Trial(Trial::DeletedLate), "I2"),
+    (Mistake::SweepsOnPartialLists, Catch::Trial(Trial::PartialList), "swept"),
+    (Mistake::LogsTheCode, Catch::Always, "a code is in a log line"),
+    (Mistake::TellsTheCode, Catch::Always, "a code is in an Event"),
+    (Mistake::LeavesTheSecret, Catch::Always, "moved-share-code is gone"),
+    (Mistake::WritesStatusAlways, Catch::Always, "C3"),
+    (Mistake::ForgetsItsIdentity, Catch::Plan("ends After writing the code"), "I1"),
+    (Mistake::IgnoresTheLease, Catch::Trial(Trial::ResumedLeader), "C9"),
+    (Mistake::ExtendsOnlyHere, Catch::Always, "the hub knows the new end"),
 ];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -91,20 +92,20 @@ async fn outages_clocks_and_frozen_leaders_change_nothing() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_planted_mistake_is_caught() -> Result<()> {
+async fn every_mistake_is_caught() -> Result<()> {
     let lab = &Lab::new(control_plane::shared().await?).await?;
     let first = &lab.run(&OURS, Plan::Nothing, None).await?;
     let mut caught = stream::iter(&MISTAKES)
-        .map(async |(mistake, catch, word)| (mistake, found(lab, first, mistake, catch).await, word))
+        .map(async |(mistake, catch, word)| (mistake, found(lab, first, *mistake, catch).await, word))
         .buffer_unordered(TRIALS);
     let mut missed = Vec::new();
     while let Some((mistake, found, word)) = caught.next().await {
-        let found = found.with_context(|| format!("with the mistake {mistake}"))?;
+        let found = found.with_context(|| format!("with the mistake {mistake:?}"))?;
         match found.iter().find(|sentence| sentence.contains(word)) {
             Some(sentence) => {
-                say(format_args!("{mistake}: {}", sentence.chars().take(SHOWN).collect::<String>()));
+                say(format_args!("{mistake:?}: {}", sentence.chars().take(SHOWN).collect::<String>()));
             }
-            None => missed.push(format!("{mistake}: nothing says {word:?} but {found:?}")),
+            None => missed.push(format!("{mistake:?}: nothing says {word:?} but {found:?}")),
         }
     }
     assert_eq!(missed, [] as [&str; 0]);
@@ -112,13 +113,8 @@ async fn every_planted_mistake_is_caught() -> Result<()> {
 }
 
 /// What is wrong with an operator that makes this mistake.
-async fn found(
-    lab: &Lab<'_>,
-    first: &ScenarioRun,
-    mistake: &'static str,
-    catch: &Catch,
-) -> Result<Vec<String>> {
-    let who = Who::Ours { planted: Some(mistake) };
+async fn found(lab: &Lab<'_>, first: &ScenarioRun, mistake: Mistake, catch: &Catch) -> Result<Vec<String>> {
+    let who = Who::Ours { mistake: Some(mistake) };
     let plans = match catch {
         Catch::Trial(trial) => return trial.run(lab, &who).await,
         Catch::Always => vec![Plan::Nothing],

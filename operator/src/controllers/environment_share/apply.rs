@@ -30,7 +30,6 @@ use super::validate::Validated;
 use crate::context::Context;
 use crate::controllers::ROOM_RETRY;
 use crate::error::Error;
-use crate::faults::{Bug, is_planted};
 use crate::names::share_key;
 use crate::tunnels::HubState;
 
@@ -135,14 +134,6 @@ async fn open(
         }
     };
     let wanted = manifest(&row.code, &services);
-    if is_planted(Bug::LogsTheCode) {
-        tracing::debug!(code = row.code.expose_secret(), "shared");
-    }
-    if is_planted(Bug::StatusBeforeSecret)
-        && share.status.as_ref().is_none_or(|status| status.code_secret_name.is_none())
-    {
-        return Ok(Done::Kept { row: None });
-    }
     if !stored.is_some_and(|stored| code_secret::is_current(stored, &wanted))
         && let Err(unwritten) = write_secret(share, stored, &wanted, Write::Real, context).await?
     {

@@ -17,7 +17,6 @@ use crate::cluster::call_opt;
 use crate::context::{Context, Notice};
 use crate::controllers::{GIVE_UP, TRY_EVERY};
 use crate::error::Error;
-use crate::faults::{Bug, is_planted};
 use crate::finalizer;
 use crate::names::share_key;
 
@@ -34,8 +33,8 @@ pub async fn cleanup(share: &EnvironmentShare, context: &Context) -> Result<Acti
     let found = dereference(share, context).await?;
     if let Err(problem) = close_at_hub(share, &found, Closing::Removed).await {
         let asked = share.metadata.deletion_timestamp.as_ref().map_or(context.now(), |time| time.0);
-        let waits = context.now().duration_since(asked) < GIVE_UP && !is_planted(Bug::LetsGoTooSoon);
-        if waits || is_planted(Bug::WaitsForTheHub) {
+        let waits = context.now().duration_since(asked) < GIVE_UP;
+        if waits {
             return Ok(Action::requeue(TRY_EVERY));
         }
         let marker = ShareMarker::of(&share.uid().unwrap_or_default());

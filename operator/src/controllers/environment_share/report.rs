@@ -7,7 +7,6 @@ use connect_crds::{
 use connect_hub::client::ShareRow;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
-use secrecy::ExposeSecret;
 
 use super::apply::{Done, renewal_due};
 use super::dereference::Found;
@@ -15,7 +14,6 @@ use super::validate::{EXPOSE_FIRST, Over, Validated};
 use crate::context::{Context, Notice};
 use crate::controllers::{Unwritten, write_status};
 use crate::error::Error;
-use crate::faults::{Bug, is_planted};
 use crate::tunnels::HubProblem;
 
 /// Joins shown in status, newest first.
@@ -37,7 +35,7 @@ pub async fn report(
         return Ok(());
     }
     let new = status(share, valid, found, done, context.now());
-    if share.status.as_ref() != Some(&new) || is_planted(Bug::WritesStatusAlways) {
+    if share.status.as_ref() != Some(&new) {
         write_status(context, share, &new).await?;
     }
     for notice in notices(&old, &new, done) {
@@ -383,9 +381,6 @@ fn notices(old: &EnvironmentShareStatus, new: &EnvironmentShareStatus, done: &Do
             "Share",
             format!("the share has a new code; it is in the share's Secret{}", cut_off_note(done)),
         ));
-    }
-    if let Some(row) = done.row().filter(|_| is_planted(Bug::TellsTheCode)) {
-        notices.push(normal("Shared", "Share", format!("join with {}", row.code.expose_secret())));
     }
     notices.extend(join_notices(old.joins.as_ref(), new.joins.as_ref()));
     notices

@@ -17,7 +17,7 @@ use crate::controllers::environment_share::code_secret::{CodeSecret, wanted_rota
 use crate::controllers::environment_share::dereference::Found;
 use crate::controllers::environment_share::validate::Over;
 use crate::error::Error;
-use crate::faults::{Bug, is_planted, point};
+use crate::faults::point;
 use crate::names::share_key;
 use crate::tunnels::{HubConnection, HubProblem, HubState};
 
@@ -31,9 +31,7 @@ pub async fn close(
     over: Over,
     context: &Context,
 ) -> Result<Done, Error> {
-    if let Ok((hub, _)) = &found.hub
-        && !is_planted(Bug::CutsLast)
-    {
+    if let Ok((hub, _)) = &found.hub {
         // First of all: no new connection, and the open ones are cut. Nothing below can delay this.
         hub.end_share(&share_key(share), over.end_reason());
     }

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use crate::args::ShareIsolation;
 use crate::controllers::environment_share::dereference::Found;
 use crate::controllers::environment_share::validate::{Route, Validated};
-use crate::faults::{Bug, is_planted, point};
+use crate::faults::point;
 use crate::names::{common_name, old_common_name, old_service_name, service_name, share_key};
 use crate::tunnels::{HubConnection, KnownService, service_key};
 
@@ -36,7 +36,6 @@ fn is_at_hub(share: &EnvironmentShare, found: &Found, route: &Route, name: &str)
 /// state: a Service that was withdrawn is cut even while the hub is away.
 pub fn follow_services(share: &EnvironmentShare, valid: &Validated, found: &Found, hub: &HubConnection) {
     if let Some(end) = valid.ends_at {
-        let end = if is_planted(Bug::EndsByReconciliation) { Timestamp::MAX } else { end };
         hub.routes().set_end(&share_key(share), end);
     }
     hold_services(share, &valid.routes, valid.ends_at, found, hub);

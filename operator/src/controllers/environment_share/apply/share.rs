@@ -16,7 +16,7 @@ use crate::context::Context;
 use crate::controllers::environment_share::code_secret::wanted_rotation;
 use crate::controllers::environment_share::dereference::Found;
 use crate::controllers::environment_share::validate::{Over, Route, Validated};
-use crate::faults::{Bug, is_planted, point};
+use crate::faults::point;
 use crate::tunnels::{HubConnection, hub_share_name, signature_of};
 
 /// How long before the hub closes a share another one is opened there, so that the code in the Secret is always good ...
@@ -76,7 +76,7 @@ impl ShareSettlement<'_> {
         let Some(keep) = self.row_to_keep(clock::now()) else { return self.create().await };
         for (_, extra) in found.rows.iter().enumerate().filter(|(index, _)| *index != keep) {
             // What stands in another share's Secret is not for this one to close, whatever the hub calls it.
-            if is_planted(Bug::KeepsDuplicates) || context.is_code_of_another(share, &extra.code) {
+            if context.is_code_of_another(share, &extra.code) {
                 continue;
             }
             point("closing a duplicate", client.revoke_share(agent, &extra.code)).await?;
@@ -97,9 +97,6 @@ impl ShareSettlement<'_> {
     /// takes its place, and it is closed once that other's code is in the Secret. While the code rotates: one that an earlier
     /// try has made.
     fn row_to_keep(&self, now: Timestamp) -> Option<usize> {
-        if is_planted(Bug::CreatesBlindly) && self.found.code.is_none() {
-            return None;
-        }
         let known = self.found.code.as_ref().map(|code| code.code.expose_secret());
         let lasting = |row: &ShareRow| renewal_due(row, self.ends_at, self.hub).is_none_or(|due| now < due);
         let rows = || self.found.rows.iter().enumerate().filter(|(_, row)| lasting(row));
@@ -145,7 +142,7 @@ impl ShareSettlement<'_> {
     async fn create(&self) -> Result<Settled, connect_hub::Error> {
         let Self { share, valid, hub, ends_at, .. } = *self;
         let uid = share.uid().unwrap_or_default();
-        let knows_keys = hub.has("idempotency-key") && !is_planted(Bug::CreatesBlindly);
+        let knows_keys = hub.has("idempotency-key");
         // People see the name; where a share is made with a key that the hub tells again, nothing is needed there to know it.
         let signature = (!(knows_keys && hub.has("share-keys"))).then(|| self.signature());
         let friendly = share.spec.display_name.clone().unwrap_or_else(|| share.name_any());
@@ -225,9 +222,6 @@ impl ShareSettlement<'_> {
 
     /// What an earlier creation has made whose answer was lost, at a hub that would make another.
     async fn made_unheard(&self) -> Result<Option<ShareRow>, connect_hub::Error> {
-        if is_planted(Bug::CreatesBlindly) {
-            return Ok(None);
-        }
         self.hub.catch_up().await?;
         let Signature { maker: Some(maker), marker } = self.signature() else { return Ok(None) };
         let mut rows = self.hub.with_directory(|directory| directory.shares(&marker, &maker));
@@ -247,7 +241,7 @@ impl ShareSettlement<'_> {
         let others =
             had.len() != valid.routes.len() || valid.routes.iter().any(|route| !had.contains(&route.name));
         let rerouted = (valid.membership == Membership::Live && others) || self.have_moved();
-        if (!differs && !rerouted) || is_planted(Bug::ExtendsOnlyHere) {
+        if !differs && !rerouted {
             return Ok(row);
         }
         let change = ShareChange {
