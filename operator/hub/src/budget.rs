@@ -334,6 +334,11 @@ impl InboxRx {
         self.progress.touch();
     }
 
+    /// When the connection last took bytes.
+    pub(crate) fn progress(&self) -> LastActivity {
+        self.progress.clone()
+    }
+
     /// Cancelled when the connection must end now.
     pub(crate) fn given_up(&self) -> CancellationToken {
         self.give_up.clone()

@@ -21,9 +21,9 @@
 mod connect;
 mod keys;
 mod offering;
-mod pump;
 mod reaching;
 mod reader;
+mod stream;
 
 pub(crate) use self::connect::Connector;
 pub(crate) use self::offering::{Offering, Wanted};

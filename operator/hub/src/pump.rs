@@ -1,40 +1,48 @@
-//! Moves the bytes of one connection between a TCP stream and the hub, both ways at once, until both are done.
+//! Moves the bytes of one connection between a TCP stream and its other end, both ways at once, until both are done.
 //!
 //! Guarantees: bytes arrive whole and in order, or the TCP stream is reset. An end is passed on only after the bytes
 //! before it. A stream that is dropped without an orderly end is reset, so that nobody takes a part for the whole.
 //!
-//! Outward, a connection first waits until it has something to read, then for its turn in the shared queue, and only
-//! then reads one chunk. So a connection holds no buffer while it waits, turns are fair, and a slow hub pushes TCP back.
+//! What is between the two is a [`Transport`]: the agent's socket ([`recorded`]), or a data connection (`data::stream`). It gives
+//! a step for each direction; what holds for both is here: the cut, whose turn it is, what is counted, and how it ends.
 
 mod agreement;
 mod events;
-mod flow;
+mod recorded;
 
 use std::fmt;
 use std::io;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use tokio::io::AsyncWriteExt;
+use connect_frames::buffers::Buffer;
+use connect_frames::frame::Malformed;
+use futures::future::OptionFuture;
 use tokio::net::TcpStream;
+use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::agreement::{Agreed, NotAgreed, Peer, answer, offer};
 pub(crate) use self::events::{AtEnd, ConnectionEvents, EXPOSER, JOINER};
-use self::flow::{CHUNK, Sink, Source};
-use crate::budget::{InboxRx, Item};
+pub(crate) use self::recorded::Recorded;
 use crate::e2e::{Opener, Sealer};
+use crate::error::Cause;
 use crate::permission::{Guarded, Pass};
 use crate::routes::Traffic;
-use crate::stats::count;
+use crate::socketio::EmitError;
+use crate::stats::{Stats, count};
 
-/// After the hub closed a connection, how long the stream may take to read its last bytes and close in turn.
+/// After one side has ended for good, how long the other may take to read its last bytes and end in turn.
 pub(crate) const LINGER: Duration = Duration::from_secs(2);
+
+/// Steps after which a direction lets others have their turn, however much it has: a quarter of a megabyte.
+const TURN: u32 = 4;
 
 /// How a connection went.
 #[derive(Debug)]
 pub(crate) enum PumpEnd {
-    /// Both directions ended in order.
+    /// Both directions ended in order, or the other end closed both.
     Done,
     /// The TCP stream broke.
     Broken(io::Error),
@@ -44,24 +52,34 @@ pub(crate) enum PumpEnd {
     GivenUp,
     /// The ends did not agree on encryption.
     NotAgreed(NotAgreed),
-    /// The hub is gone.
-    HubGone,
+    /// What came from the other end is not what it should be.
+    Malformed(Malformed),
+    /// The way to the other end is gone.
+    Lost(Cause),
 }
 
 /// The keys of a connection that is encrypted from end to end.
 pub(crate) type Keys = (Sealer, Opener);
 
-impl fmt::Display for PumpEnd {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Done => f.write_str("done"),
-            Self::Broken(error) => write!(f, "broken: {error}"),
-            Self::Forbidden => f.write_str("no longer allowed"),
-            Self::GivenUp => f.write_str("given up, bytes were not taken"),
-            Self::NotAgreed(error) => error.fmt(f),
-            Self::HubGone => f.write_str("the hub is gone"),
-        }
-    }
+/// One direction of a connection.
+pub(crate) trait Direction: Send {
+    /// Waits for bytes, moves what there is in one piece, and says how many bytes of the connection it was; `None` when
+    /// the direction has ended and its receiver was told.
+    fn step(&mut self) -> impl Future<Output = Result<Option<usize>, PumpEnd>> + Send;
+}
+
+/// The way to the other end.
+pub(crate) trait Transport {
+    /// Both directions, first the one to the other end. Asked for once.
+    fn directions<'a>(
+        &'a mut self,
+        read: ReadHalf<'a>,
+        write: Guarded<WriteHalf<'a>>,
+        pass: &'a Pass,
+    ) -> (impl Direction, impl Direction);
+
+    /// Cancelled when the connection must end because it does not take its bytes.
+    fn given_up(&self) -> Option<CancellationToken>;
 }
 
 /// Where bytes are counted.
@@ -73,9 +91,50 @@ pub(crate) struct Meter<'a> {
     pub(crate) route: Option<&'a Traffic>,
 }
 
+// === impl PumpEnd ===
+
+impl PumpEnd {
+    /// Counts an end that says something about the service or the hub.
+    pub(crate) fn count(&self, stats: &Stats) {
+        match self {
+            Self::GivenUp => count(&stats.stalled, 1),
+            Self::Malformed(_) => count(&stats.malformed, 1),
+            Self::Done | Self::Broken(_) | Self::Forbidden | Self::NotAgreed(_) | Self::Lost(_) => {}
+        }
+    }
+}
+
+impl fmt::Display for PumpEnd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Done => f.write_str("done"),
+            Self::Broken(error) => write!(f, "broken: {error}"),
+            Self::Forbidden => f.write_str("no longer allowed"),
+            Self::GivenUp => f.write_str("given up, bytes were not taken"),
+            Self::NotAgreed(error) => error.fmt(f),
+            Self::Malformed(error) => error.fmt(f),
+            Self::Lost(error) => write!(f, "lost: {error}"),
+        }
+    }
+}
+
+impl From<EmitError> for PumpEnd {
+    fn from(error: EmitError) -> Self {
+        Self::Lost(error.into())
+    }
+}
+
+impl From<Malformed> for PumpEnd {
+    fn from(error: Malformed) -> Self {
+        Self::Malformed(error)
+    }
+}
+
+// === impl Meter ===
+
 impl Meter<'_> {
     /// Bytes have arrived from the hub's side.
-    pub(crate) fn received(self, bytes: usize) {
+    fn received(self, bytes: usize) {
         count(self.from_hub, bytes as u64);
         if let Some(route) = self.route {
             count(&route.bytes_in, bytes as u64);
@@ -83,28 +142,12 @@ impl Meter<'_> {
     }
 
     /// Bytes have gone to the hub's side.
-    pub(crate) fn sent(self, bytes: usize) {
+    fn sent(self, bytes: usize) {
         count(self.to_hub, bytes as u64);
         if let Some(route) = self.route {
             count(&route.bytes_out, bytes as u64);
         }
     }
-}
-
-/// Why the direction towards the hub ended.
-enum Outward {
-    Eof,
-    Broken(io::Error),
-    Forbidden,
-    HubGone,
-}
-
-/// Why the direction from the hub ended.
-enum Inward {
-    Fin,
-    Closed,
-    Broken(io::Error),
-    Forbidden,
 }
 
 /// Makes a stream that is dropped before its orderly end reset the connection.
@@ -113,24 +156,34 @@ pub(crate) fn reset_on_drop(stream: &TcpStream) -> io::Result<()> {
     stream.set_zero_linger()
 }
 
-/// Pumps until both directions ended, one broke, or the permission ran out. `detach` is dropped when nothing more can
-/// come from the hub, which ends the inbox once it is empty.
-pub(crate) async fn run<D>(
+/// Pumps until both directions ended, one broke, or the permission ran out. The TCP stream is gone then; unless the
+/// connection is done, the other end has not been told.
+pub(crate) async fn run(
     mut stream: TcpStream,
-    mut inbox: InboxRx,
-    events: &ConnectionEvents,
-    keys: Option<Keys>,
+    mut transport: impl Transport,
     pass: &Pass,
     meter: Meter<'_>,
-    detach: D,
 ) -> PumpEnd {
-    let given_up = inbox.given_up();
-    let both = both_ways(&mut stream, &mut inbox, events, keys, pass, meter, detach);
+    let given_up = transport.given_up();
+    let given_up: OptionFuture<_> = given_up.as_ref().map(CancellationToken::cancelled).into();
+    let (read, write) = stream.split();
+    let (outward, inward) = transport.directions(read, Guarded::new(write, pass), pass);
+    let both = async move {
+        tokio::try_join!(
+            biased;
+            carry(inward, |bytes| meter.received(bytes)),
+            carry(outward, |bytes| meter.sent(bytes)),
+        )
+    };
     let outcome = tokio::select! {
         biased;
         () = pass.token().cancelled() => PumpEnd::Forbidden,
-        () = given_up.cancelled() => PumpEnd::GivenUp,
-        outcome = both => outcome,
+        Some(()) = given_up => PumpEnd::GivenUp,
+        both = both => match both {
+            Ok(_) | Err(PumpEnd::Done) => PumpEnd::Done,
+            Err(_) if !pass.holds() => PumpEnd::Forbidden,
+            Err(outcome) => outcome,
+        },
     };
     if matches!(outcome, PumpEnd::Done) {
         linger(stream).await;
@@ -138,171 +191,22 @@ pub(crate) async fn run<D>(
     outcome
 }
 
-async fn both_ways<D>(
-    stream: &mut TcpStream,
-    inbox: &mut InboxRx,
-    events: &ConnectionEvents,
-    keys: Option<Keys>,
-    pass: &Pass,
-    meter: Meter<'_>,
-    detach: D,
-) -> PumpEnd {
-    let (read, write) = stream.split();
-    let activity = AtomicU64::new(0);
-    let (sealer, opener) = keys.unzip();
-    let source = Source { read, events, sealer };
-    let sink = Sink { write: Guarded::new(write, pass), side: events.side(), opener };
-    let mut outward = std::pin::pin!(outward(source, pass, meter));
-    let mut inward = std::pin::pin!(inward(sink, inbox, pass, meter, &activity));
-    tokio::select! {
-        biased;
-        end = &mut inward => match end {
-            Inward::Closed => PumpEnd::Done,
-            Inward::Broken(error) => told(events, PumpEnd::Broken(error)).await,
-            Inward::Forbidden => PumpEnd::Forbidden,
-            Inward::Fin => match outward.await {
-                Outward::Eof => last_words(events).await,
-                other => failed(events, other).await,
-            },
-        },
-        end = &mut outward => match end {
-            Outward::Eof => rest(events, inward, &activity, detach).await,
-            other => failed(events, other).await,
-        },
-    }
-}
-
-/// The TCP stream has no more bytes; deliver what still comes the other way.
-async fn rest<D>(
-    events: &ConnectionEvents,
-    mut inward: std::pin::Pin<&mut impl Future<Output = Inward>>,
-    activity: &AtomicU64,
-    detach: D,
-) -> PumpEnd {
-    match events.at_end {
-        AtEnd::Finish => {
-            if events.finish().await.is_err() {
-                return PumpEnd::HubGone;
-            }
-            ended(events, inward.await).await
-        }
-        AtEnd::Close => {
-            if events.close().await.is_err() {
-                return PumpEnd::HubGone;
-            }
-            drop(detach);
-            let _ = timeout(LINGER, inward).await; // what was already here; the hub sends nothing after a close
-            PumpEnd::Done
-        }
-        AtEnd::CloseAfter(grace) => loop {
-            let before = activity.load(std::sync::atomic::Ordering::Relaxed);
-            if let Ok(end) = timeout(grace, inward.as_mut()).await {
-                return ended(events, end).await;
-            }
-            if activity.load(std::sync::atomic::Ordering::Relaxed) == before {
-                return last_close(events).await;
-            }
-        },
-    }
-}
-
-async fn ended(events: &ConnectionEvents, end: Inward) -> PumpEnd {
-    match end {
-        Inward::Fin | Inward::Closed => PumpEnd::Done,
-        Inward::Broken(error) => told(events, PumpEnd::Broken(error)).await,
-        Inward::Forbidden => PumpEnd::Forbidden,
-    }
-}
-
-/// Our own end, when the peer's came first: with half-close both are said, otherwise a close says both.
-async fn last_words(events: &ConnectionEvents) -> PumpEnd {
-    match events.at_end {
-        AtEnd::Finish => events.finish().await.map_or(PumpEnd::HubGone, |()| PumpEnd::Done),
-        AtEnd::Close | AtEnd::CloseAfter(_) => last_close(events).await,
-    }
-}
-
-async fn last_close(events: &ConnectionEvents) -> PumpEnd {
-    events.close().await.map_or(PumpEnd::HubGone, |()| PumpEnd::Done)
-}
-
-async fn failed(events: &ConnectionEvents, end: Outward) -> PumpEnd {
-    match end {
-        Outward::Broken(error) => told(events, PumpEnd::Broken(error)).await,
-        Outward::Forbidden => PumpEnd::Forbidden,
-        Outward::Eof | Outward::HubGone => PumpEnd::HubGone,
-    }
-}
-
-async fn told(events: &ConnectionEvents, outcome: PumpEnd) -> PumpEnd {
-    let _ = events.close().await; // a hub that is gone knows
-    outcome
-}
-
-async fn outward(mut source: Source<'_>, pass: &Pass, meter: Meter<'_>) -> Outward {
-    loop {
-        if let Err(error) = source.read.readable().await {
-            return Outward::Broken(error);
-        }
-        let Ok(slot) = source.events.emitter.slot().await else { return Outward::HubGone };
-        if !pass.holds() {
-            return Outward::Forbidden;
-        }
-        match source.frame() {
-            Ok(None) => return Outward::Eof,
-            Ok(Some((text, len))) => {
-                slot.put(text, pass);
-                meter.sent(len);
-            }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(error) => return Outward::Broken(error),
+/// Goes on until the direction has ended.
+pub(crate) async fn carry(mut direction: impl Direction, count: impl Fn(usize)) -> Result<(), PumpEnd> {
+    let mut turn = 0;
+    while let Some(bytes) = direction.step().await? {
+        count(bytes);
+        turn += 1;
+        if turn >= TURN {
+            turn = 0;
+            tokio::task::yield_now().await;
         }
     }
-}
-
-async fn inward(
-    mut sink: Sink<'_>,
-    inbox: &mut InboxRx,
-    pass: &Pass,
-    meter: Meter<'_>,
-    activity: &AtomicU64,
-) -> Inward {
-    loop {
-        let (bytes, charge) = match inbox.next().await {
-            Some(Item::Chunk(bytes, charge)) => (bytes, charge),
-            Some(Item::Fin) => {
-                return match sink.write.shutdown().await {
-                    Ok(()) => Inward::Fin,
-                    Err(_) if !pass.holds() => Inward::Forbidden,
-                    Err(error) => Inward::Broken(error),
-                };
-            }
-            Some(Item::Ready) => continue,
-            Some(Item::Handshake(_)) if sink.may_ignore_a_handshake() => continue,
-            Some(Item::Handshake(_)) => return Inward::Broken(io::Error::other(NotAgreed::TooLate)),
-            Some(Item::Failed(reason)) => return Inward::Broken(io::Error::other(reason)),
-            Some(Item::Close) | None => {
-                return match sink.write.shutdown().await {
-                    Err(_) if !pass.holds() => Inward::Forbidden,
-                    _ => Inward::Closed, // the stream may have ended already
-                };
-            }
-        };
-        if !pass.holds() {
-            return Inward::Forbidden;
-        }
-        match sink.take(inbox, bytes).await {
-            Ok(written) => meter.received(written),
-            Err(_) if !pass.holds() => return Inward::Forbidden,
-            Err(error) => return Inward::Broken(error),
-        }
-        drop(charge);
-        count(activity, 1);
-    }
+    Ok(())
 }
 
 /// Lets the other end read its last bytes: closing a stream with unread bytes in it would reset it.
-pub(crate) async fn linger(stream: TcpStream) {
+async fn linger(stream: TcpStream) {
     #[expect(
         deprecated,
         reason = "only the form that blocks on close is dangerous; None restores the orderly close"
@@ -314,8 +218,7 @@ pub(crate) async fn linger(stream: TcpStream) {
     let drained = async {
         loop {
             stream.readable().await?;
-            let read = CHUNK.with_borrow_mut(|buffer| stream.try_read(buffer));
-            match read {
+            match stream.try_read(&mut Buffer::take()) {
                 Ok(0) => return Ok::<(), io::Error>(()),
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}

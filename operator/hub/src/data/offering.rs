@@ -13,15 +13,14 @@ use tracing::{debug, warn};
 
 use super::connect::{ConnectError, Connection, Connector, Role};
 use super::keys::Keys;
-use super::pump::{self, RelayEnd};
-use super::reader::ReadError;
+use super::stream;
 use crate::backoff::Backoff;
 use crate::budget::Limits;
 use crate::e2e::{Offer, Side};
 use crate::error::chain;
 use crate::links::Links;
 use crate::links::link::{self, OpenConnection};
-use crate::pump::Meter;
+use crate::pump::PumpEnd;
 use crate::routes::{ConnectionGuard, Dial, Routes};
 use crate::stats::{RefusedDial, Stats, count};
 
@@ -189,15 +188,12 @@ impl Offering {
         } else {
             self.routes.admit(service_id).map_err(RefusedDial::from)
         };
-        let connected = match admitted {
-            Ok((dial, guard)) => {
-                let reached = reach(connection, &dial, &guard).await;
-                reached.map(|stream| (stream, dial, guard))
-            }
-            Err(why) => Err(why),
+        let (dial, guard) = match admitted {
+            Ok(admitted) => admitted,
+            Err(why) => return self.refuse(connection, &connection_id, why).await,
         };
-        let (stream, dial, guard) = match connected {
-            Ok(connected) => connected,
+        let service = match reach(connection, &dial, &guard).await {
+            Ok(service) => service,
             Err(why) => return self.refuse(connection, &connection_id, why).await,
         };
         let Ok((keys, ready)) = agree(public_key.as_deref(), &connection_id) else {
@@ -207,26 +203,12 @@ impl Offering {
         if connection.send(Kind::Ready, &ready).await.is_err() {
             return Answered::Stop;
         }
-        let _open = OpenConnection::new(&self.stats);
-        count(&guard.traffic().opened, 1);
+        let open = OpenConnection::new(&self.stats, &guard);
         count(&self.stats.encrypted, u64::from(ready.public_key.is_some()));
-        let meter = Meter {
-            from_hub: &self.stats.bytes_in,
-            to_hub: &self.stats.bytes_out,
-            route: Some(guard.traffic()),
-        };
-        let outcome = pump::run(stream, connection, keys, guard.pass(), meter).await;
+        let outcome = stream::run(service, connection, keys, guard.pass(), open.meter()).await;
         debug!(link = connection_id, service = dial.name, %outcome, "stream ended");
-        match outcome {
-            RelayEnd::Done => Answered::GoOn,
-            RelayEnd::Broken(_) | RelayEnd::Forbidden => Answered::Stop,
-            RelayEnd::Lost(error) => {
-                if matches!(error, ReadError::Malformed(_)) {
-                    count(&self.stats.malformed, 1);
-                }
-                Answered::Stop
-            }
-        }
+        outcome.count(&self.stats);
+        if matches!(outcome, PumpEnd::Done) { Answered::GoOn } else { Answered::Stop }
     }
 
     async fn refuse(&self, connection: &mut Connection, link: &str, why: RefusedDial) -> Answered {
@@ -253,13 +235,7 @@ async fn reach(
     dial: &Dial,
     guard: &ConnectionGuard,
 ) -> Result<TcpStream, RefusedDial> {
-    let mut reaching = std::pin::pin!(async {
-        tokio::select! {
-            biased;
-            () = guard.cut() => Err(RefusedDial::ShareEnded),
-            connected = link::connect(&dial.targets) => connected,
-        }
-    });
+    let mut reaching = std::pin::pin!(link::connect(dial, guard));
     if let Ok(reached) = timeout(SIGN_AFTER, reaching.as_mut()).await {
         return reached;
     }

@@ -15,13 +15,13 @@ use uuid::Uuid;
 use super::Transport;
 use super::connect::{ConnectError, Connection, Connector, PING_EVERY, Role};
 use super::keys::Keys;
-use super::pump::{self, RelayEnd};
 use super::reader::ReadError;
+use super::stream;
 use crate::backoff::Backoff;
 use crate::e2e::{Offer, Side};
 use crate::error::chain;
 use crate::permission::Pass;
-use crate::pump::Meter;
+use crate::pump::{Meter, PumpEnd};
 
 /// Connections opened ahead: the first local connections cost no more round trips than later ones.
 const AHEAD: usize = 2;
@@ -178,11 +178,11 @@ impl Reaching {
 
 impl Opened {
     /// Carries a local connection to its end.
-    pub(crate) async fn carry(self, stream: TcpStream, pass: &Pass, meter: Meter<'_>) {
+    pub(crate) async fn carry(self, local: TcpStream, pass: &Pass, meter: Meter<'_>) {
         let Self { shared, service_id, mut connection, keys } = self;
-        let outcome = pump::run(stream, &mut connection, keys, pass, meter).await;
+        let outcome = stream::run(local, &mut connection, keys, pass, meter).await;
         debug!(service = %service_id, %outcome, "stream ended");
-        if matches!(outcome, RelayEnd::Done) {
+        if matches!(outcome, PumpEnd::Done) {
             shared.lock().keep(service_id, connection);
         }
     }

@@ -10,6 +10,8 @@ use connect_frames::frame::{HEADER_BYTES, Header, Kind, Malformed};
 use thiserror::Error;
 use tokio::io::{AsyncRead, ReadBuf};
 
+use crate::pump::PumpEnd;
+
 /// Why there is no next frame.
 #[derive(Debug, Error)]
 pub(crate) enum ReadError {
@@ -25,6 +27,15 @@ pub(crate) enum ReadError {
     /// Not even a ping came.
     #[error("the other side is silent")]
     Silent,
+}
+
+impl From<ReadError> for PumpEnd {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Malformed(error) => Self::Malformed(error),
+            error => Self::Lost(error.into()),
+        }
+    }
 }
 
 /// Frames of one stream.

@@ -21,7 +21,7 @@ use crate::budget::{InboxRx, Item, inbox};
 use crate::data::NotReached;
 use crate::permission::{Pass, Permission};
 use crate::protocol::{ReachConnect, Reached};
-use crate::pump::{self, Agreed, AtEnd, ConnectionEvents, JOINER, Keys, Meter, Peer};
+use crate::pump::{self, Agreed, AtEnd, ConnectionEvents, JOINER, Keys, Peer, PumpEnd, Recorded};
 
 /// How long a new connection waits for the hub to be back.
 const HUB_TIMEOUT: Duration = Duration::from_secs(10);
@@ -101,13 +101,8 @@ impl Connections {
         if let Some(data) = &live.data {
             match data.open(route.service_id).await {
                 Ok(opened) => {
-                    let _counted = self.counters.opened();
-                    let meter = Meter {
-                        from_hub: &self.counters.from_hub,
-                        to_hub: &self.counters.to_hub,
-                        route: None,
-                    };
-                    opened.carry(stream, &pass, meter).await;
+                    let counted = self.counters.opened();
+                    opened.carry(stream, &pass, counted.meter()).await;
                     return Ok(());
                 }
                 Err(NotReached::Refused(reason)) => return Err(reason),
@@ -145,11 +140,11 @@ impl Connections {
         if keys.is_none() && live.peers.is_in_plain(route.service_id) {
             self.tell(JoinEvent::NotEncrypted { name: route.name.clone() });
         }
-        let _counted = self.counters.opened();
-        let meter = Meter { from_hub: &self.counters.from_hub, to_hub: &self.counters.to_hub, route: None };
-        let outcome = pump::run(stream, inbox, &events, keys, pass, meter, registration).await;
+        let counted = self.counters.opened();
+        let socket = Recorded { inbox, events: &events, keys, detach: Some(registration) };
+        let outcome = pump::run(stream, socket, pass, counted.meter()).await;
         debug!(link = events.connection_id(), route = route.name, %outcome, "connection ended");
-        if matches!(outcome, pump::PumpEnd::GivenUp | pump::PumpEnd::Forbidden) {
+        if !matches!(outcome, PumpEnd::Done) {
             let _ = events.close().await; // a hub that is gone has closed it already
         }
         Ok(())

@@ -3,13 +3,15 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::pump::Meter;
+
 /// One route's counters. All its connections write to them; a reader may see them a moment apart.
 #[derive(Debug, Default)]
 pub(super) struct Counters {
     open: AtomicU64,
     total: AtomicU64,
-    pub(super) from_hub: AtomicU64,
-    pub(super) to_hub: AtomicU64,
+    from_hub: AtomicU64,
+    to_hub: AtomicU64,
 }
 
 /// What one route has carried so far.
@@ -27,6 +29,15 @@ pub struct Traffic {
 
 /// An open connection in the count, until it is dropped.
 pub(super) struct Counted(Arc<Counters>);
+
+// === impl Counted ===
+
+impl Counted {
+    /// Where its bytes are counted.
+    pub(super) fn meter(&self) -> Meter<'_> {
+        Meter { from_hub: &self.0.from_hub, to_hub: &self.0.to_hub, route: None }
+    }
+}
 
 // === impl Counters ===
 

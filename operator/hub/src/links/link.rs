@@ -12,8 +12,8 @@ use tracing::debug;
 
 use crate::budget::InboxRx;
 use crate::protocol::{About, DialError};
-use crate::pump::{self, AtEnd, ConnectionEvents, EXPOSER, Keys, Meter, Peer, PumpEnd};
-use crate::routes::{ConnectionGuard, Dial};
+use crate::pump::{self, AtEnd, ConnectionEvents, EXPOSER, Keys, Meter, Peer, PumpEnd, Recorded};
+use crate::routes::{ConnectionGuard, Dial, Traffic};
 use crate::socketio::Emitter;
 use crate::stats::{RefusedDial, Stats, count};
 
@@ -32,21 +32,19 @@ pub(crate) struct Link {
     pub(crate) stats: Arc<Stats>,
 }
 
-/// Counts a connection as open.
-pub(crate) struct OpenConnection<'a>(&'a Stats);
+/// Counts a connection as open, and what it carries.
+pub(crate) struct OpenConnection<'a> {
+    stats: &'a Stats,
+    route: &'a Traffic,
+}
 
 // === impl Link ===
 
 impl Link {
     /// Runs from dial to end. `detach` is dropped when nothing more is expected from the hub.
-    pub(crate) async fn run<D>(self, detach: D) {
+    pub(crate) async fn run<D: Send>(self, detach: D) {
         let Self { dial, guard, connection_id, emitter, mut inbox, half_close, peer, stats } = self;
-        let connected = tokio::select! {
-            biased;
-            () = guard.cut() => Err(RefusedDial::ShareEnded),
-            connected = connect(&dial.targets) => connected,
-        };
-        let stream = match connected {
+        let stream = match connect(&dial, &guard).await {
             Ok(stream) => stream,
             Err(why) => {
                 stats.count_refused(why);
@@ -56,21 +54,24 @@ impl Link {
         if emitter.emit("dial_success", &About { connection_id: &connection_id }).await.is_err() {
             return;
         }
-        let open = OpenConnection::new(&stats);
-        count(&guard.traffic().opened, 1);
+        let open = OpenConnection::new(&stats, &guard);
         let at_end = if half_close { AtEnd::Finish } else { AtEnd::Close };
         let events = ConnectionEvents::new(emitter, EXPOSER, connection_id, at_end);
-        let meter =
-            Meter { from_hub: &stats.bytes_in, to_hub: &stats.bytes_out, route: Some(guard.traffic()) };
         let outcome = match agree(&events, &mut inbox, &stream, &guard, peer).await {
             Ok(keys) => {
                 count(&stats.encrypted, u64::from(keys.is_some()));
-                pump::run(stream, inbox, &events, keys, guard.pass(), meter, detach).await
+                let socket = Recorded { inbox, events: &events, keys, detach: Some(detach) };
+                pump::run(stream, socket, guard.pass(), open.meter()).await
             }
             Err(outcome) => outcome,
         };
-        drop((open, guard));
-        conclude(&events, &dial, outcome, &stats).await;
+        debug!(link = events.connection_id(), service = dial.name, %outcome, "connection ended");
+        outcome.count(&stats);
+        drop(open);
+        drop(guard);
+        if !matches!(outcome, PumpEnd::Done) {
+            let _ = events.close().await; // a hub that is gone has closed it already
+        }
     }
 }
 
@@ -88,21 +89,6 @@ async fn agree(
         () = guard.cut() => Err(PumpEnd::Forbidden),
         () = given_up.cancelled() => Err(PumpEnd::GivenUp),
         agreed = pump::answer(events, inbox, stream, peer) => agreed.map_err(PumpEnd::NotAgreed),
-    }
-}
-
-/// Tells the hub about an end that it cannot know of.
-async fn conclude(events: &ConnectionEvents, dial: &Dial, outcome: PumpEnd, stats: &Stats) {
-    debug!(link = events.connection_id(), service = dial.name, %outcome, "connection ended");
-    match outcome {
-        PumpEnd::Done | PumpEnd::Broken(_) | PumpEnd::HubGone => {}
-        PumpEnd::Forbidden | PumpEnd::NotAgreed(_) => {
-            let _ = events.close().await; // a hub that is gone has closed it already
-        }
-        PumpEnd::GivenUp => {
-            count(&stats.stalled, 1);
-            let _ = events.close().await;
-        }
     }
 }
 
@@ -141,8 +127,17 @@ async fn refuse(emitter: &Emitter, connection_id: &str, why: RefusedDial) {
     let _ = emitter.emit("dial_error", &DialError { connection_id, error: why.message() }).await;
 }
 
+/// Connects to the service for as long as that is allowed.
+pub(crate) async fn connect(dial: &Dial, guard: &ConnectionGuard) -> Result<TcpStream, RefusedDial> {
+    tokio::select! {
+        biased;
+        () = guard.cut() => Err(RefusedDial::ShareEnded),
+        connected = connect_in_turn(&dial.targets) => connected,
+    }
+}
+
 /// Tries the targets in order; each gets an equal part of the time that is left.
-pub(crate) async fn connect(targets: &[SocketAddr]) -> Result<TcpStream, RefusedDial> {
+async fn connect_in_turn(targets: &[SocketAddr]) -> Result<TcpStream, RefusedDial> {
     let deadline = Instant::now() + CONNECT_TIMEOUT;
     let mut why = RefusedDial::ConnectFailed;
     for (tried, target) in targets.iter().enumerate() {
@@ -166,15 +161,21 @@ fn is_expected(stream: &TcpStream, targets: &[SocketAddr]) -> bool {
 // === impl OpenConnection ===
 
 impl<'a> OpenConnection<'a> {
-    pub(crate) fn new(stats: &'a Stats) -> Self {
+    pub(crate) fn new(stats: &'a Stats, guard: &'a ConnectionGuard) -> Self {
         count(&stats.open, 1);
         count(&stats.opened, 1);
-        Self(stats)
+        count(&guard.traffic().opened, 1);
+        Self { stats, route: guard.traffic() }
+    }
+
+    /// Where its bytes are counted.
+    pub(crate) fn meter(&self) -> Meter<'a> {
+        Meter { from_hub: &self.stats.bytes_in, to_hub: &self.stats.bytes_out, route: Some(self.route) }
     }
 }
 
 impl Drop for OpenConnection<'_> {
     fn drop(&mut self) {
-        self.0.open.fetch_sub(1, std::sync::atomic::Ordering::Relaxed);
+        self.stats.open.fetch_sub(1, std::sync::atomic::Ordering::Relaxed);
     }
 }

@@ -7,7 +7,7 @@ use crate::protocol::{About, ChunkFrames, Shake};
 use crate::socketio::{EmitError, Emitter};
 
 /// The most bytes of one event: large enough for speed, small enough that a short turn of another is soon.
-pub(super) const MAX_CHUNK_BYTES: usize = 32 * 1024;
+const MAX_CHUNK_BYTES: usize = 32 * 1024;
 
 /// The fewest bytes of one event that carry any text when it is encrypted; a hub that takes less cannot be served.
 const MIN_CHUNK_BYTES: usize = OVERHEAD_BYTES + 1;
