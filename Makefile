@@ -52,9 +52,10 @@ bench: ## measure speed, cost and exactness of ends beside peers (ONLY=D4,E1 som
 	@$(BENCH) $(if $(ONLY),--only $(ONLY)) $(if $(PAIRS),--pairs $(PAIRS)) $(if $(PEERS),--peers)
 
 .PHONY: lint
-lint: ## formatting, clippy, each crate alone, licences and sources of dependencies, workflows and scripts
+lint: ## formatting, clippy, documentation, each crate alone, licences and sources of dependencies, workflows and scripts
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items
 	@set -e; for crate in $(CRATES); do echo "cargo check -p $$crate"; cargo check --quiet -p $$crate --all-targets; done
 	@cargo deny --version >/dev/null 2>&1 || cargo install --locked cargo-deny@0.20.2
 	cargo deny check bans licenses sources

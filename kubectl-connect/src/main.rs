@@ -7,6 +7,8 @@
 //! `join` talks to a hub only, so that a teammate needs nothing but the code. The others talk to a cluster only: what a
 //! hub must be told is the operator's business. `doctor` asks both, and changes nothing.
 
+#![cfg_attr(test, allow(clippy::too_many_lines, reason = "a test is a table of cases"))]
+
 mod cli;
 mod cluster;
 mod commands;
@@ -31,6 +33,7 @@ use cli::{Cli, Command};
 use cluster::Cluster;
 use failure::{Exit, Failure, Outcome};
 use printer::Printer;
+use settings::ClusterSettings;
 
 fn main() -> ExitCode {
     let printer = Printer::from_process();
@@ -89,45 +92,8 @@ fn start(cli: Cli, printer: Printer) -> Outcome<Exit> {
 }
 
 async fn run(cluster: cli::ClusterArgs, command: Command, printer: Printer) -> Outcome<Exit> {
-    let environment = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     let cluster = settings::cluster(cluster)?;
     let outcome = match command {
-        Command::Share(args) => {
-            let settings = settings::share::share(args, &environment)?;
-            commands::share::run(settings, &Cluster::connect(cluster).await?, printer).await
-        }
-        Command::Status(args) => {
-            let settings = settings::status::status(args)?;
-            commands::status::run(&settings, &Cluster::connect(cluster).await?, printer).await
-        }
-        Command::Extend(args) => {
-            let settings = settings::change::extend(args)?;
-            commands::extend::run(&settings, &Cluster::connect(cluster).await?, printer).await
-        }
-        Command::Doctor(args) => {
-            let settings = settings::doctor::doctor(args, &environment)?;
-            commands::doctor::run(&settings, &Cluster::connect(cluster).await?, printer).await
-        }
-        Command::Rotate(args) => {
-            let settings = settings::change::rotate(args)?;
-            commands::rotate::run(&settings, &Cluster::connect(cluster).await?, printer).await
-        }
-        Command::Revoke(args) => {
-            let settings = settings::change::revoke(args)?;
-            commands::share::revoke::run(&settings, &Cluster::connect(cluster).await?, printer).await
-        }
-        Command::Delete(args) => {
-            let settings = settings::change::delete(args)?;
-            commands::delete::run(&settings, &Cluster::connect(cluster).await?, printer).await
-        }
-        Command::Expose(args) => {
-            let settings = settings::expose::expose(args)?;
-            commands::expose::run(&settings, &Cluster::connect(cluster).await?, printer).await
-        }
-        Command::Unexpose(args) => {
-            let settings = settings::expose::unexpose(args)?;
-            commands::unexpose::run(&settings, &Cluster::connect(cluster).await?, printer).await
-        }
         // Leaves with the exit code of the command that it ran.
         Command::Join(args) => {
             return commands::join::run(settings::join::join(args, &environment)?, cluster, printer).await;
@@ -138,7 +104,50 @@ async fn run(cluster: cli::ClusterArgs, command: Command, printer: Printer) -> O
         Command::Logout(args) => {
             commands::login::forget(settings::login::logout(args, &environment)?, printer)
         }
-        Command::Version | Command::Completion { .. } | Command::Man { .. } => Ok(()), // answered before
+        command => in_the_cluster(cluster, command, printer).await,
     };
     outcome.map(|()| Exit::Success)
+}
+
+/// A variable of the environment, unless it is empty.
+fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// Runs a verb that asks the API server. What was typed is looked at first.
+async fn in_the_cluster(cluster: ClusterSettings, command: Command, printer: Printer) -> Outcome<()> {
+    let connect = Cluster::connect(cluster);
+    match command {
+        Command::Share(args) => {
+            let settings = settings::share::share(args, &environment)?;
+            commands::share::run(settings, &connect.await?, printer).await
+        }
+        Command::Status(args) => {
+            commands::status::run(&settings::status::status(args)?, &connect.await?, printer).await
+        }
+        Command::Extend(args) => {
+            commands::extend::run(&settings::change::extend(args)?, &connect.await?, printer).await
+        }
+        Command::Doctor(args) => {
+            let settings = settings::doctor::doctor(args, &environment)?;
+            commands::doctor::run(&settings, &connect.await?, printer).await
+        }
+        Command::Rotate(args) => {
+            commands::rotate::run(&settings::change::rotate(args)?, &connect.await?, printer).await
+        }
+        Command::Revoke(args) => {
+            commands::share::revoke::run(&settings::change::revoke(args)?, &connect.await?, printer).await
+        }
+        Command::Delete(args) => {
+            commands::delete::run(&settings::change::delete(args)?, &connect.await?, printer).await
+        }
+        Command::Expose(args) => {
+            commands::expose::run(&settings::expose::expose(args)?, &connect.await?, printer).await
+        }
+        Command::Unexpose(args) => {
+            commands::unexpose::run(&settings::expose::unexpose(args)?, &connect.await?, printer).await
+        }
+        Command::Join(_) | Command::Login(_) | Command::Logout(_) => Ok(()), // need no API server
+        Command::Version | Command::Completion { .. } | Command::Man { .. } => Ok(()), // answered before
+    }
 }

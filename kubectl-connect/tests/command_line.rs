@@ -1,5 +1,10 @@
 //! The real binary, where neither cluster nor hub is needed: help, version, and every way to mistype.
 
+#![allow(
+    clippy::too_many_lines,
+    reason = "a test is a table of cases, or a story from its beginning to its end"
+)]
+
 #[cfg(unix)]
 #[path = "command_line/codes.rs"]
 mod codes;

@@ -105,13 +105,11 @@ async fn one_scope(
         controllers::environment_share::reconcile,
     );
     let services = match services_rx {
-        Some(services_rx) => Either::Left(controllers::run(
-            stores.services.clone(),
-            services_rx,
-            context.clone(),
-            stop.clone(),
-            controllers::labelled_service::reconcile,
-        )),
+        Some(services_rx) => {
+            let reconcile = controllers::labelled_service::reconcile;
+            let (services, context) = (stores.services.clone(), context.clone());
+            Either::Left(controllers::run(services, services_rx, context, stop.clone(), reconcile))
+        }
         None => Either::Right(stop.clone().cancelled_owned()),
     };
     let hubs = watches::follow_hubs(context.common.hubs.clone(), triggers.clone(), stores);

@@ -3,6 +3,11 @@
 //!
 //! `lab` (the binary beside this library) shows the same parts to people; the tests are in `tests/it`.
 
+#![allow(
+    clippy::too_many_lines,
+    reason = "what a test does at random, or keeps running, is one list of cases"
+)]
+
 pub mod api_server;
 pub mod control_plane;
 pub mod demo;

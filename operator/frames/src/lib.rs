@@ -4,8 +4,6 @@
 //! Nothing here does I/O, waits or reads a clock. Callers do, each in its own way: a client by its agent's permission, a
 //! hub by its bridges.
 
-#![warn(missing_docs)]
-
 pub mod buffers;
 pub mod expirations;
 pub mod frame;

@@ -4,6 +4,7 @@ mod args;
 
 use std::{
     io::{self, IsTerminal as _, Write as _},
+    net::SocketAddr,
     path::Path,
     process::ExitCode,
     time::Duration,
@@ -72,13 +73,7 @@ async fn run(serve: Serve) -> anyhow::Result<ExitCode> {
         None => None,
     };
     if print_addresses {
-        let mut stdout = io::stdout().lock();
-        let mut addresses = serde_json::json!({"hub": format!("{scheme}://{}", hub.address())});
-        if let Some(metrics) = metrics {
-            addresses["metrics"] = format!("http://{metrics}/metrics").into();
-        }
-        writeln!(stdout, "{addresses}")?;
-        stdout.flush()?;
+        print(&format!("{scheme}://{}", hub.address()), metrics)?;
     }
     tokio::select! {
         _ = terminate.recv() => {}
@@ -86,6 +81,17 @@ async fn run(serve: Serve) -> anyhow::Result<ExitCode> {
     }
     hub.stop().await;
     Ok(ExitCode::SUCCESS)
+}
+
+/// One line of JSON for whoever started us with port 0.
+fn print(hub: &str, metrics: Option<SocketAddr>) -> io::Result<()> {
+    let mut addresses = serde_json::json!({ "hub": hub });
+    if let Some(metrics) = metrics {
+        addresses["metrics"] = format!("http://{metrics}/metrics").into();
+    }
+    let mut stdout = io::stdout().lock();
+    writeln!(stdout, "{addresses}")?;
+    stdout.flush()
 }
 
 /// Every connection is an open file. A process that may not have more is no worse off.

@@ -1,5 +1,10 @@
 //! The product on real parts, one module per subject. All of them share one control plane.
 
+#![allow(
+    clippy::too_many_lines,
+    reason = "a test is a table of cases, or a story from its beginning to its end"
+)]
+
 mod bad_input;
 mod capped;
 mod chart;

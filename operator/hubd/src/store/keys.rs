@@ -18,10 +18,15 @@ pub struct Workspace {
 /// A key as it is listed: never the key itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyRow {
+    /// The name of the workspace that it opens.
     pub workspace: String,
+    /// What whoever made it calls it.
     pub label: String,
+    /// Its first characters, by which people know it.
     pub prefix: String,
+    /// When it was made.
     pub created_at: Timestamp,
+    /// Whether it opens nothing any more.
     pub revoked: bool,
 }
 

@@ -26,12 +26,12 @@ use self::unwritten::{good_until, retry_by, without_secret};
 use super::code_secret;
 use super::dereference::Found;
 use super::plan::{Plan, hub_problem};
-use super::validate::Validated;
+use super::validate::{Over, Validated};
 use crate::context::Context;
 use crate::controllers::ROOM_RETRY;
 use crate::error::Error;
 use crate::names::share_key;
-use crate::tunnels::HubState;
+use crate::tunnels::{HubConnection, HubState};
 
 pub use self::done::{Done, Failed};
 pub use self::end::close_at_hub;
@@ -128,10 +128,7 @@ async fn open(
     let row = match settled {
         Settled::Open(row) => row,
         Settled::Limit => return Ok(Done::Kept { row: found.rows.first().cloned() }),
-        Settled::Ended(over) => {
-            hub.end_share(&share_key(share), over.end_reason());
-            return Ok(Done::EndedAtHub(over));
-        }
+        Settled::Ended(over) => return Ok(ended_at_hub(share, hub, over)),
     };
     let wanted = manifest(&row.code, &services);
     if !stored.is_some_and(|stored| code_secret::is_current(stored, &wanted))
@@ -140,6 +137,12 @@ async fn open(
         return Ok(without_secret(&keeper(), unwritten, context).await);
     }
     Ok(opened(valid, found, row, cut, context))
+}
+
+/// The hub says that the share is over; what is open is cut.
+fn ended_at_hub(share: &EnvironmentShare, hub: &HubConnection, over: Over) -> Done {
+    hub.end_share(&share_key(share), over.end_reason());
+    Done::EndedAtHub(over)
 }
 
 /// The share is at the hub and its code in the Secret.

@@ -355,26 +355,7 @@ fn notices(old: &EnvironmentShareStatus, new: &EnvironmentShareStatus, done: &Do
         }
         _ => {}
     }
-    if let Some(condition) = ready.filter(|condition| condition.status == "False") {
-        let why = match condition.reason.as_str() {
-            reason::HUB_UNREACHABLE => Some(reason::HUB_UNREACHABLE),
-            reason::SECRET_NOT_WRITABLE => Some(reason::SECRET_NOT_WRITABLE),
-            reason::OBJECT_NOT_WRITABLE => Some(reason::OBJECT_NOT_WRITABLE),
-            // Says what a human is needed for, where one is.
-            reason::HUB_REJECTED => {
-                Some(done.problem().and_then(|problem| problem.stalled).unwrap_or(reason::HUB_REJECTED))
-            }
-            _ => None,
-        };
-        if let Some(why) = why {
-            notices.push(Notice {
-                warning: true,
-                reason: why,
-                action: "Share",
-                note: condition.message.clone(),
-            });
-        }
-    }
+    notices.extend(ready.filter(|ready| ready.status == "False").and_then(|ready| trouble(ready, done)));
     if done.has_new_code() {
         notices.push(normal(
             "CodeChanged",
@@ -384,6 +365,21 @@ fn notices(old: &EnvironmentShareStatus, new: &EnvironmentShareStatus, done: &Do
     }
     notices.extend(join_notices(old.joins.as_ref(), new.joins.as_ref()));
     notices
+}
+
+/// What keeps a share from being ready, where that is worth a warning.
+fn trouble(ready: &Condition, done: &Done) -> Option<Notice> {
+    let reason = match ready.reason.as_str() {
+        reason::HUB_UNREACHABLE => reason::HUB_UNREACHABLE,
+        reason::SECRET_NOT_WRITABLE => reason::SECRET_NOT_WRITABLE,
+        reason::OBJECT_NOT_WRITABLE => reason::OBJECT_NOT_WRITABLE,
+        // Says what a human is needed for, where one is.
+        reason::HUB_REJECTED => {
+            done.problem().and_then(|problem| problem.stalled).unwrap_or(reason::HUB_REJECTED)
+        }
+        _ => return None,
+    };
+    Some(Notice { warning: true, reason, action: "Share", note: ready.message.clone() })
 }
 
 /// The condition, if its status or reason is another than before.

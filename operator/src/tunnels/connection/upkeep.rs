@@ -7,7 +7,7 @@ use connect_hub::client::{Client, Join};
 use connect_hub::tunnel::routes::{EndReason, ShareEnded};
 use connect_hub::tunnel::{TunnelEvent, TunnelState};
 use tokio::sync::broadcast::error::RecvError;
-use tokio::time::Instant;
+use tokio::time::{Instant, Interval};
 
 use super::{HubConnection, THIS};
 use crate::error::Error;
@@ -58,6 +58,14 @@ impl Repair {
     }
 }
 
+/// Completes when the tunnel has been down for so long that objects say so.
+async fn grace_over(down_since: Option<Instant>) {
+    match down_since {
+        Some(since) => tokio::time::sleep_until(since + TUNNEL_GRACE).await,
+        None => std::future::pending().await,
+    }
+}
+
 /// Whether the hub does not know the agent that asks, or the key.
 fn is_unknown(error: &connect_hub::Error) -> bool {
     matches!(error.status(), Some(401 | 403))
@@ -78,15 +86,9 @@ impl HubConnection {
         let mut down_since = Some(Instant::now());
         let mut repair = Repair::default();
         loop {
-            let grace_over = async {
-                match down_since {
-                    Some(since) => tokio::time::sleep_until(since + TUNNEL_GRACE).await,
-                    None => std::future::pending().await,
-                }
-            };
             tokio::select! {
                 changed = tunnel_state.changed() => if changed.is_err() { return },
-                () = grace_over => {
+                () = grace_over(down_since) => {
                     self.say(self.tunnel_verdict(&tunnel_state.borrow()));
                     down_since = None;
                     continue;
@@ -109,22 +111,27 @@ impl HubConnection {
             down_since = self.follow(&state, down_since);
             match &state {
                 TunnelState::Connected { .. } => {
-                    match self.refresh().await {
-                        Ok(()) => {
-                            repair.is_over();
-                            refresh.reset();
-                        }
-                        Err(error) => {
-                            refresh.reset_after(self.backoff.failed(THIS));
-                            if is_unknown(&error) {
-                                repair.plan();
-                            }
-                        }
-                    }
+                    self.look_again(&mut refresh, &mut repair).await;
                     token.rotate_when_due(&state, client).await;
                 }
                 TunnelState::Refused { .. } => repair.plan(),
                 _ => {}
+            }
+        }
+    }
+
+    /// Reads what the hub has, and says when to do it again.
+    async fn look_again(&self, refresh: &mut Interval, repair: &mut Repair) {
+        match self.refresh().await {
+            Ok(()) => {
+                repair.is_over();
+                refresh.reset();
+            }
+            Err(error) => {
+                refresh.reset_after(self.backoff.failed(THIS));
+                if is_unknown(&error) {
+                    repair.plan();
+                }
             }
         }
     }
