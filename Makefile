@@ -70,10 +70,11 @@ fmt: ## format all sources
 	cargo fmt --all
 
 .PHONY: generate
-generate: ## write what is made of the sources: crds/*.yaml, the charts' copies, schemas and tables, help, man pages, completions, the picture of modules
+generate: ## write what is made of the sources: crds/*.yaml, the charts' copies, schemas and tables, help, man pages, completions, the README's terminal, the picture of modules
 	CONNECT_GENERATE=1 cargo test --quiet -p connect-crds --test generated
 	CONNECT_GENERATE=1 cargo test --quiet -p connect-tests --test it chart::written
 	CONNECT_GENERATE=1 SNAPSHOTS=overwrite cargo test --quiet -p kubectl-connect --test command_line as_committed
+	CONNECT_GENERATE=1 SNAPSHOTS=overwrite cargo test --quiet -p connect-tests --test it command_line::session
 	CONNECT_GENERATE=1 cargo test --quiet -p connect-tools --test repository modules
 
 .PHONY: tools

@@ -12,6 +12,7 @@
 //! | [`doctor`] | the checks |
 //! | [`exposing`] | expose and unexpose |
 //! | [`kubeconfigs`] | ways to log in |
+//! | [`session`] | the picture of a terminal in the README |
 //! | [`transcripts`] | a comment for a pull request, a join from its first line to its last |
 
 mod change;
@@ -22,6 +23,7 @@ mod kubectl;
 mod listing;
 mod page;
 mod rights;
+mod session;
 mod share;
 mod status;
 mod transcripts;
