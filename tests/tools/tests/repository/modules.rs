@@ -61,6 +61,40 @@ fn the_picture_of_modules_is_what_the_sources_say() -> Result<()> {
     Ok(())
 }
 
+/// A crate that says in its first lines which layers it has keeps to them.
+#[test]
+fn no_module_imports_one_of_a_higher_layer() -> Result<()> {
+    let mut told = 0;
+    let mut wrong = Vec::new();
+    for (folder, graph) in crates()? {
+        let Ok(root) = read(&format!("{folder}/src/lib.rs")) else { continue };
+        let layers = layers(&root);
+        told += usize::from(!layers.is_empty());
+        for (module, imported) in graph.0.iter().filter(|_| !layers.is_empty()) {
+            match layers.get(module) {
+                None => wrong.push(format!("{folder}: {module} is in no layer")),
+                Some(own) => wrong.extend(
+                    imported
+                        .keys()
+                        .filter(|name| layers.get(*name).is_some_and(|layer| layer < own))
+                        .map(|name| format!("{folder}: {module} imports {name}, which is above it")),
+                ),
+            }
+        }
+    }
+    ensure!(told > 0, "no crate says which layers it has");
+    ensure!(wrong.is_empty(), "the table of layers is broken:\n{}", wrong.join("\n"));
+    Ok(())
+}
+
+/// The layer of each module, from the top, as the table in the crate's documentation has it; none where there is no table.
+fn layers(root: &str) -> BTreeMap<String, usize> {
+    let rows = root.lines().skip_while(|line| *line != "//! | layer | modules |").skip(2);
+    let rows = rows.map_while(|line| line.strip_prefix("//! | "));
+    let named = |row: &str| row.split('`').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>();
+    rows.enumerate().flat_map(|(layer, row)| named(row).into_iter().map(move |name| (name, layer))).collect()
+}
+
 /// One line for each module, above those that it imports.
 fn draw(picture: &mut String, folder: &str, graph: &Graph) -> Result<()> {
     let mut modules: Vec<_> = graph.heights().into_iter().map(|(module, height)| (height, module)).collect();
