@@ -54,23 +54,7 @@ pub(super) async fn run(
     stop: &CancellationToken,
 ) -> Option<AgentError> {
     let Socket { emitter, mut events, welcome, token_warning: _, data } = socket;
-    let (refuser, refusing) = Refuser::new(emitter.clone());
-    let mut session = Session {
-        half_close: welcome.features.has(HALF_CLOSE),
-        links: Links::default(),
-        refuser,
-        tasks: JoinSet::new(),
-        welcomed: Arc::default(),
-        wanted: Wanted::default(),
-        emitter,
-        around,
-    };
-    session.tasks.spawn(async move {
-        refusing.await;
-        Ok(())
-    });
-    let probes = !welcome.features.has(HALF_CLOSE);
-    session.start_tasks(data, probes);
+    let mut session = Session::start(emitter, around, welcome.features.has(HALF_CLOSE), data);
     let ended = loop {
         let said = tokio::select! {
             biased;
@@ -106,6 +90,19 @@ pub(super) async fn run(
 // === impl Session ===
 
 impl Session {
+    fn start(emitter: Emitter, around: Surroundings, half_close: bool, data: Option<Connector>) -> Self {
+        let (refuser, refusing) = Refuser::new(emitter.clone());
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async move {
+            refusing.await;
+            Ok(())
+        });
+        let (links, welcomed, wanted) = (Links::default(), Arc::default(), Wanted::default());
+        let mut session = Self { around, emitter, half_close, links, refuser, tasks, welcomed, wanted };
+        session.start_tasks(data, !half_close);
+        session
+    }
+
     fn start_tasks(&mut self, data: Option<Connector>, probes: bool) {
         let emitter = self.emitter.clone();
         self.tasks.spawn(async { Err(agent::heartbeat(emitter).await) });

@@ -66,11 +66,26 @@ impl Toward {
 // === impl Bridge ===
 
 impl Bridge {
+    /// A bridge over the agents' sockets; `dialled` hears what came of the dial.
     pub fn new(
         id: &str,
         joiner: Option<Arc<Session>>,
         service: Uuid,
         dialled: oneshot::Sender<Dialled>,
+    ) -> Arc<Self> {
+        Self::begin(id, joiner, service, Some(dialled))
+    }
+
+    /// A bridge over data connections, which dial and answer for themselves.
+    pub fn over_data(id: &str, joiner: Arc<Session>, service: Uuid) -> Arc<Self> {
+        Self::begin(id, Some(joiner), service, None)
+    }
+
+    fn begin(
+        id: &str,
+        joiner: Option<Arc<Session>>,
+        service: Uuid,
+        dialled: Option<oneshot::Sender<Dialled>>,
     ) -> Arc<Self> {
         Arc::new(Self {
             id: id.into(),
@@ -78,27 +93,10 @@ impl Bridge {
             service,
             terms: Mutex::new(None),
             ends_at: AtomicI64::new(i64::MAX),
-            dialled: Mutex::new(Some(dialled)),
+            by_data: dialled.is_none(),
+            dialled: Mutex::new(dialled),
             to_exposer: Queue::default(),
             to_joiner: Queue::default(),
-            by_data: false,
-            cut: CancellationToken::new(),
-            closed: AtomicBool::new(false),
-        })
-    }
-
-    /// A bridge over data connections, which dial and answer for themselves.
-    pub fn over_data(id: &str, joiner: Arc<Session>, service: Uuid) -> Arc<Self> {
-        Arc::new(Self {
-            id: id.into(),
-            joiner: Some(joiner),
-            service,
-            terms: Mutex::new(None),
-            ends_at: AtomicI64::new(i64::MAX),
-            dialled: Mutex::new(None),
-            to_exposer: Queue::default(),
-            to_joiner: Queue::default(),
-            by_data: true,
             cut: CancellationToken::new(),
             closed: AtomicBool::new(false),
         })

@@ -172,19 +172,24 @@ async fn welcome(
         let warning = json!({"message": "Token expiring soon", "expiresAt": expires_at});
         let _ = session.emit("token_warning", &warning, 0);
     }
+    let _ = session.emit("connected", &connected(core, &session, expires_at).await, 0);
+    tracing::debug!(agent = %agent.id, guest = agent.workspace.is_none(), "agent connected");
+    core.presence_changed(agent.id).await;
+}
+
+/// What an agent hears when it is registered.
+async fn connected(core: &Arc<Core>, session: &Session, expires_at: Timestamp) -> serde_json::Value {
     let mut connected =
         json!({"message": "Connected to hub", "tokenExpiresAt": expires_at, "features": hub_features(core)});
     if session.features.share_events {
         // Their ends may have moved, or come, while the agent was away.
-        connected["shares"] = granted_shares(core, agent.id).await;
-        connected["ended"] = ended_shares(&ended_meanwhile(core, agent.id).await);
+        connected["shares"] = granted_shares(core, session.agent).await;
+        connected["ended"] = ended_shares(&ended_meanwhile(core, session.agent).await);
     }
     if session.features.data_connections {
         connected["dataTicket"] = json!(session.data.ticket().as_str());
     }
-    let _ = session.emit("connected", &connected, 0);
-    tracing::debug!(agent = %agent.id, guest = agent.workspace.is_none(), "agent connected");
-    core.presence_changed(agent.id).await;
+    connected
 }
 
 /// What this hub understands, as `connected` says it.

@@ -99,15 +99,10 @@ impl Store {
             }
             Some(agent) if !agent.is_proven_by(token) => return Ok(Registered::OtherToken),
             Some(_) => {}
-            None => {
-                let count =
-                    sqlx::query_scalar::<_, i64>("SELECT COUNT(*) FROM agents WHERE workspace_id = $1");
-                if count.bind(workspace).fetch_one(&mut *transaction).await.map_err(doing)?
-                    >= AGENTS_PER_WORKSPACE
-                {
-                    return Ok(Registered::TooMany);
-                }
+            None if count(&mut *transaction, workspace).await? >= AGENTS_PER_WORKSPACE => {
+                return Ok(Registered::TooMany);
             }
+            None => {}
         }
         let now = Timestamp::now();
         sqlx::query(
@@ -150,8 +145,7 @@ impl Store {
 
     /// How many agents a workspace has.
     pub async fn count_agents(&self, workspace: &str) -> Result<i64, StoreError> {
-        let count = sqlx::query_scalar::<_, i64>("SELECT COUNT(*) FROM agents WHERE workspace_id = $1");
-        count.bind(workspace).fetch_one(&self.read).await.map_err(doing("counting agents"))
+        count(&self.read, workspace).await
     }
 
     /// Forgets an agent with all that is its own, and says which services that were; `None` while it has a live share.
@@ -224,6 +218,11 @@ impl Store {
         query.execute(&self.write).await.map_err(doing("noting that an agent lives"))?;
         Ok(())
     }
+}
+
+async fn count(over: impl sqlx::SqliteExecutor<'_>, workspace: &str) -> Result<i64, StoreError> {
+    let count = sqlx::query_scalar::<_, i64>("SELECT COUNT(*) FROM agents WHERE workspace_id = $1");
+    count.bind(workspace).fetch_one(over).await.map_err(doing("counting agents"))
 }
 
 async fn find(connection: &mut sqlx::SqliteConnection, id: Uuid) -> Result<Option<AgentRow>, StoreError> {
