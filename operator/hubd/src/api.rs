@@ -12,6 +12,7 @@ mod routes;
 mod services;
 mod shares;
 mod validation;
+mod views;
 mod workspace;
 
 use std::sync::Arc;

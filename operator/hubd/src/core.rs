@@ -10,8 +10,8 @@ use std::{
 
 use uuid::Uuid;
 
-pub use self::presence::Carried;
 use self::presence::Presence;
+pub use self::presence::{Carried, Connected, JoinView};
 use crate::{
     agents::{Agents, Session},
     bridges::{Bridges, Cut, tell_end, tell_new_end},

@@ -10,14 +10,14 @@ use super::{
     auth::{Caller, Key},
     body::{Body, OpenBody, Segment},
     error::ApiError,
-    services,
     validation::Fields,
+    views::{AgentRowView, AgentView, ServiceView, WorkspaceName},
 };
 use crate::{
     core::Core,
     limits::{AGENTS_PER_WORKSPACE, TOKEN_GRACE},
     secret::{SecretHash, generate_token},
-    store::{AgentRow, Registered, StoreError},
+    store::{AgentRow, Registered, ServiceRow, StoreError},
     timestamp::Timestamp,
 };
 
@@ -104,13 +104,8 @@ pub async fn rotate_token(
 
 pub async fn list(State(core): State<Arc<Core>>, Key(workspace): Key) -> Result<Json<Value>, ApiError> {
     let services = core.store.services(&workspace.id).await?;
-    let rows = core.store.agents(&workspace.id).await?.into_iter().map(|agent| {
-        let mut row = row(&core, &agent);
-        let own = services.iter().filter(|service| service.agent == Some(agent.id));
-        row["services"] = own.map(services::columns).collect();
-        row
-    });
-    Ok(Json(rows.collect()))
+    let agents = core.store.agents(&workspace.id).await?;
+    Ok(Json(agents.iter().map(|agent| json!(row(&core, agent, &services, None))).collect()))
 }
 
 pub async fn online(State(core): State<Arc<Core>>, Key(workspace): Key) -> Result<Json<Value>, ApiError> {
@@ -137,12 +132,9 @@ pub async fn one(
     let id = Uuid::parse_str(&id).map_err(|_| not_found())?;
     let agent = core.store.agent(id).await?.filter(|agent| agent.workspace.as_ref() == Some(&workspace.id));
     let agent = agent.ok_or_else(not_found)?;
-    let mut row = row(&core, &agent);
     let services = core.store.services(&workspace.id).await?;
-    row["services"] =
-        services.iter().filter(|service| service.agent == Some(id)).map(services::columns).collect();
-    row["workspace"] = json!({"id": workspace.id, "name": workspace.name});
-    Ok(Json(row))
+    let named = WorkspaceName { id: &workspace.id, name: &workspace.name };
+    Ok(Json(json!(row(&core, &agent, &services, Some(named)))))
 }
 
 /// An agent takes itself away, with its services and what is left of its ended shares.
@@ -164,19 +156,19 @@ pub async fn delete(
     Ok(Json(json!({"success": true})))
 }
 
-/// An agent as rows tell it; online is who has a socket now.
-pub(super) fn row(core: &Core, agent: &AgentRow) -> Value {
-    json!({
-        "id": agent.id,
-        "workspaceId": agent.workspace,
-        "name": agent.name,
-        "label": agent.label,
-        "tokenExpiresAt": agent.token_expires_at,
-        "lastSeenAt": agent.last_seen_at,
-        "connectedAt": agent.connected_at,
-        "isOnline": core.agents.is_online(agent.id),
-        "createdAt": agent.created_at,
-    })
+/// An agent with those of the services that it exposes.
+fn row<'a>(
+    core: &Core,
+    agent: &'a AgentRow,
+    services: &'a [ServiceRow],
+    workspace: Option<WorkspaceName<'a>>,
+) -> AgentRowView<'a> {
+    let own = services.iter().filter(|service| service.agent == Some(agent.id));
+    AgentRowView {
+        agent: AgentView::new(agent, core.agents.is_online(agent.id)),
+        services: own.map(ServiceView::from).collect(),
+        workspace,
+    }
 }
 
 fn created(body: Value) -> Created {

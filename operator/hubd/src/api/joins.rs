@@ -16,8 +16,9 @@ use super::{
     auth::{Caller, From, MaybeCaller},
     body::{OpenBody, Segment},
     error::ApiError,
-    routes, shares,
+    shares,
     validation::Fields,
+    views::{JoinedShare, Preview},
 };
 use crate::{
     core::{Carried, Core},
@@ -52,18 +53,7 @@ pub async fn preview(
     };
     asked.attempt.forgive();
     let (_, newest) = core.store.joins(share.id, PREVIEW_JOINS).await?;
-    let routes = share
-        .routes
-        .iter()
-        .map(|route| json!({"serviceName": route.service_name, "protocol": route.protocol}));
-    Ok(Json(json!({
-        "code": share.code.reveal(),
-        "name": share.name,
-        "expiresAt": share.expires_at,
-        "routeCount": share.routes.len(),
-        "joinCount": newest.len(),
-        "routes": routes.collect::<Vec<_>>(),
-    })))
+    Ok(Json(json!(Preview::new(&share, newest.len()))))
 }
 
 /// The live share of this code, unless nobody new may join it.
@@ -115,7 +105,7 @@ pub async fn join(
     };
     asked.attempt.forgive();
     tell_maker(&core, &joined);
-    let mut answer = json!({"success": true, "share": told(&joined.share)});
+    let mut answer = json!({"success": true, "share": JoinedShare::from(&joined.share)});
     if let Some((id, token)) = guest {
         answer["agent"] = json!({"agentId": id, "token": token, "expiresAt": joined.share.expires_at});
     }
@@ -168,7 +158,7 @@ pub async fn list(
     let (count, joins) = core.store.joins(share.id, JOINS_LISTED).await?;
     let present = Carried::now(&core).under(&core, share.id).await?;
     let rows = present.join_rows(&joins, true);
-    Ok(Json(json!({"count": count, "joins": rows, "connected": present.told()})))
+    Ok(Json(json!({"count": count, "joins": rows, "connected": present.sums()})))
 }
 
 /// A code that somebody tries.
@@ -233,17 +223,6 @@ fn tell_maker(core: &Core, joined: &Joined) {
         let event = json!({"id": share.id, "count": count, "agentLabel": join.label, "joinedAt": join.at});
         let _ = maker.emit("share_joined", &event, 0);
     }
-}
-
-/// A share as whoever joined it hears of it.
-fn told(share: &ShareRow) -> Value {
-    json!({
-        "code": share.code.reveal(),
-        "name": share.name,
-        "expiresAt": share.expires_at,
-        "routes": share.routes.iter().map(routes::for_joiner).collect::<Vec<_>>(),
-        "id": share.id,
-    })
 }
 
 fn without_controls(text: &str) -> String {

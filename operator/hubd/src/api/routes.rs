@@ -1,11 +1,9 @@
-//! A share's routes in JSON: as their maker gives and hears them, and as joining agents do.
-
-use serde_json::{Value, json};
+//! A share's routes as their maker gives them.
 
 use super::validation::Fields;
 use crate::{
     limits::ROUTES_PER_SHARE,
-    store::{NewRoute, RouteRow, ServiceRow},
+    store::{NewRoute, ServiceRow},
 };
 
 /// A route's or host's name: the longest DNS name.
@@ -42,27 +40,4 @@ pub fn snapshot(service: ServiceRow) -> NewRoute {
         local_port: service.tunnel_port.or(Some(service.target_port)),
         protocol: service.protocol,
     }
-}
-
-/// For whoever made the share.
-pub fn for_maker(route: &RouteRow) -> Value {
-    json!({
-        "serviceName": route.service_name,
-        "targetHost": route.target_host,
-        "targetPort": route.target_port,
-        "localPort": route.local_port,
-        "protocol": route.protocol,
-    })
-}
-
-/// For whoever joins: hosts and ports within the maker's network are none of their business.
-pub fn for_joiner(route: &RouteRow) -> Value {
-    json!({
-        "serviceName": route.service_name,
-        "serviceId": route.service,
-        "targetHost": route.service_name,
-        "targetPort": route.local_port.unwrap_or(route.target_port),
-        "localPort": route.local_port,
-        "protocol": route.protocol,
-    })
 }

@@ -11,12 +11,12 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{
-    agents,
     auth::Key,
     body::{Body, Segment},
     error::ApiError,
     shares,
     validation::Fields,
+    views::{AgentView, Diagnostic, ExternalService, RegisteredService, ServiceRowView, ServiceView},
 };
 use crate::{
     core::Core,
@@ -49,18 +49,7 @@ pub async fn register(
     let _ = fields.optional_bool("isPublic"); // understood, and not served: see `publicUrl`
     fields.finish()?;
     let service = save(&core, &workspace, new).await?;
-    Ok(created(json!({
-        "success": true,
-        "service": {
-            "id": service.id,
-            "name": service.name,
-            "tunnelPort": service.tunnel_port,
-            "status": service.status,
-            "protocol": service.protocol,
-            "isPublic": false,
-            "publicUrl": null,
-        },
-    })))
+    Ok(created(json!({"success": true, "service": RegisteredService::from(&service)})))
 }
 
 pub async fn register_external(
@@ -72,17 +61,7 @@ pub async fn register_external(
     let new = read(&mut fields, None);
     fields.finish()?;
     let service = save(&core, &workspace, new).await?;
-    Ok(created(json!({
-        "success": true,
-        "service": {
-            "id": service.id,
-            "name": service.name,
-            "targetHost": service.target_host,
-            "targetPort": service.target_port,
-            "protocol": service.protocol,
-            "isExternal": true,
-        },
-    })))
+    Ok(created(json!({"success": true, "service": ExternalService::from(&service)})))
 }
 
 fn read(fields: &mut Fields<'_>, agent: Option<Uuid>) -> Option<NewService> {
@@ -133,7 +112,7 @@ pub async fn list(State(core): State<Arc<Core>>, Key(workspace): Key) -> Result<
     let mut rows = Vec::new();
     for service in core.store.services(&workspace.id).await? {
         let agent = service.agent.and_then(|id| agents.get(&id).copied());
-        rows.push(row(&core, &service, agent, 1).await?);
+        rows.push(json!(row(&core, &service, agent, 1).await?));
     }
     Ok(Json(Value::Array(rows)))
 }
@@ -148,7 +127,7 @@ pub async fn one(
         Some(agent) => core.store.agent(agent).await?,
         None => None,
     };
-    Ok(Json(row(&core, &service, agent.as_ref(), DIAGNOSTICS_PER_SERVICE).await?))
+    Ok(Json(json!(row(&core, &service, agent.as_ref(), DIAGNOSTICS_PER_SERVICE).await?)))
 }
 
 pub async fn delete(
@@ -175,7 +154,7 @@ pub async fn diagnostics(
 ) -> Result<Json<Value>, ApiError> {
     let service = find(&core, &workspace, &id).await?;
     let limit = query.get("limit").and_then(|text| text.parse().ok()).unwrap_or(DIAGNOSTICS_PER_SERVICE);
-    Ok(Json(told(&core, service.id, limit).await?))
+    Ok(Json(Value::Array(told(&core, service.id, limit).await?)))
 }
 
 pub async fn check(
@@ -186,7 +165,7 @@ pub async fn check(
     let service = find(&core, &workspace, &id).await?;
     let (diagnostic, _) = diagnose(&core, &service, None).await?;
     let service = core.store.service(service.id).await?.ok_or_else(not_found)?;
-    Ok(created(json!({"success": true, "diagnostic": diagnostic, "service": columns(&service)})))
+    Ok(created(json!({"success": true, "diagnostic": diagnostic, "service": ServiceView::from(&service)})))
 }
 
 pub async fn reach(
@@ -230,22 +209,22 @@ async fn diagnose(
         CheckOutcome::TimedOut => (false, None, "The agent did not answer in time".to_owned()),
     };
     let (id, status) = (Uuid::new_v4(), if reached { "OK" } else { "FAIL" });
-    let diagnostic = json!({
-        "id": id,
-        "serviceId": service.id,
-        "perspective": if source.is_some() { "agent" } else { "hub" },
-        "sourceAgentId": source.map(|agent| agent.id),
-        "sourceLabel": source.map(|agent| &agent.label),
-        "dnsStatus": "OK (through the agent)",
-        "tcpStatus": status,
-        "tlsStatus": null,
-        "tlsDetails": null,
-        "httpStatus": null,
-        "httpDetails": null,
-        "latencyMs": latency.map(|latency| latency.as_millis() as u64),
-        "message": message,
-        "raw": null,
-        "createdAt": Timestamp::now(),
+    let diagnostic = json!(Diagnostic {
+        id,
+        service_id: service.id,
+        perspective: if source.is_some() { "agent" } else { "hub" },
+        source_agent_id: source.map(|agent| agent.id),
+        source_label: source.map(|agent| agent.label.as_str()),
+        dns_status: "OK (through the agent)",
+        tcp_status: status,
+        tls_status: None,
+        tls_details: None,
+        http_status: None,
+        http_details: None,
+        latency_ms: latency.map(|latency| latency.as_millis() as u64),
+        message,
+        raw: None,
+        created_at: Timestamp::now(),
     });
     core.store.save_diagnostic(service.id, id, &diagnostic.to_string(), status).await?;
     Ok((diagnostic, reached))
@@ -260,41 +239,19 @@ async fn find(core: &Core, workspace: &Workspace, id: &str) -> Result<ServiceRow
     Ok(service)
 }
 
-async fn row(
+async fn row<'a>(
     core: &Core,
-    service: &ServiceRow,
-    agent: Option<&AgentRow>,
+    service: &'a ServiceRow,
+    agent: Option<&'a AgentRow>,
     limit: i64,
-) -> Result<Value, ApiError> {
-    let mut row = columns(service);
-    row["agent"] = agent.map_or(Value::Null, |agent| agents::row(core, agent));
-    row["diagnostics"] = told(core, service.id, limit).await?;
-    Ok(row)
+) -> Result<ServiceRowView<'a>, ApiError> {
+    let agent = agent.map(|agent| AgentView::new(agent, core.agents.is_online(agent.id)));
+    Ok(ServiceRowView { service: service.into(), agent, diagnostics: told(core, service.id, limit).await? })
 }
 
-async fn told(core: &Core, service: Uuid, limit: i64) -> Result<Value, ApiError> {
+async fn told(core: &Core, service: Uuid, limit: i64) -> Result<Vec<Value>, ApiError> {
     let bodies = core.store.diagnostics(service, limit).await?;
     Ok(bodies.iter().filter_map(|body| serde_json::from_str::<Value>(body).ok()).collect())
-}
-
-/// A service as rows tell it.
-pub(super) fn columns(service: &ServiceRow) -> Value {
-    json!({
-        "id": service.id,
-        "workspaceId": service.workspace,
-        "agentId": service.agent,
-        "name": service.name,
-        "targetHost": service.target_host,
-        "targetPort": service.target_port,
-        "tunnelPort": service.tunnel_port,
-        "protocol": service.protocol,
-        "status": service.status,
-        "isExternal": service.agent.is_none(),
-        "isPublic": false,
-        "publicSubdomain": null,
-        "lastCheckedAt": service.last_checked_at,
-        "createdAt": service.created_at,
-    })
 }
 
 fn created(body: Value) -> Created {

@@ -16,10 +16,11 @@ use super::{
     error::ApiError,
     routes,
     validation::Fields,
+    views::{ListedShare, ShareView},
 };
 use crate::{
     bridges::Cut,
-    core::{Carried, Core},
+    core::{Carried, Connected, Core},
     limits::{MAX_JOINS, SHARE_HOURS, SHARES_PER_WORKSPACE},
     secret::ShareCode,
     store::{Change, Changed, EndReason, NewRoute, NewShare, ShareCreation, ShareRow, ShareState, Workspace},
@@ -72,7 +73,7 @@ pub async fn create(
             if share.state(Timestamp::now()) == ShareState::Active {
                 core.expirations.set(share.id, share.expires_at);
             }
-            Ok((StatusCode::CREATED, Json(created(&share))))
+            Ok((StatusCode::CREATED, Json(made(&share))))
         }
         ShareCreation::OtherAgent => {
             Err(ApiError::text(409, "Idempotency key belongs to another agent of the workspace"))
@@ -122,18 +123,18 @@ pub async fn list(State(core): State<Arc<Core>>, caller: Caller) -> Result<Json<
     let (mut rows, carried) = (Vec::new(), Carried::now(&core));
     for share in core.store.live_shares(caller.agent.id, JOINS_LISTED).await? {
         let present = carried.of(&core, share.id, share.granted);
-        rows.push(json!({
-            "code": share.code.reveal(),
-            "name": share.name,
-            "expiresAt": share.expires_at,
-            "routeCount": share.route_count,
-            "joinCount": share.join_count,
-            "createdAt": share.created_at,
-            "id": share.id,
-            "idempotencyKey": share.idempotency_key,
-            "joins": present.join_rows(&share.joins, false),
-            "connected": present.told(),
-            "lastJoinedAt": share.joins.first().map(|join| join.at),
+        rows.push(json!(ListedShare {
+            code: share.code.reveal(),
+            name: share.name.as_deref(),
+            expires_at: share.expires_at,
+            route_count: share.route_count,
+            join_count: share.join_count,
+            created_at: share.created_at,
+            id: share.id,
+            idempotency_key: share.idempotency_key.as_deref(),
+            joins: present.join_rows(&share.joins, false),
+            connected: present.sums(),
+            last_joined_at: share.joins.first().map(|join| join.at),
         }));
     }
     Ok(Json(json!({ "shares": rows })))
@@ -157,10 +158,10 @@ pub async fn change(
             if expires_at.is_some() {
                 core.move_end(share.id, share.expires_at).await;
             }
-            let mut answer = created(&share);
+            let mut answer = made(&share);
             if routes_change {
                 let services = share.routes.iter().filter_map(|route| route.service).collect::<HashSet<_>>();
-                answer["cut"] = cut_off(&core.bridges.keep_routes(share.id, &services));
+                answer["cut"] = json!(cut_off(&core.bridges.keep_routes(share.id, &services)));
             }
             Ok(Json(answer))
         }
@@ -193,8 +194,8 @@ pub async fn revoke(
 }
 
 /// Whom an end has cut off, for its author.
-pub(super) fn cut_off(cut: &Cut) -> Value {
-    json!({"joiners": cut.joiners.len(), "connections": cut.connections})
+pub(super) fn cut_off(cut: &Cut) -> Connected {
+    Connected { joiners: cut.joiners.len(), connections: cut.connections }
 }
 
 /// The share of this code, if the caller made it.
@@ -236,23 +237,7 @@ fn unknown_service(route: &str) -> ApiError {
     )
 }
 
-/// A share as its maker hears of it.
-fn created(share: &ShareRow) -> Value {
-    let state = match share.state(Timestamp::now()) {
-        ShareState::Active => "active",
-        ShareState::Expired => "expired",
-        ShareState::Revoked => "revoked",
-    };
-    json!({
-        "success": true,
-        "share": {
-            "code": share.code.reveal(),
-            "name": share.name,
-            "expiresAt": share.expires_at,
-            "routes": share.routes.iter().map(routes::for_maker).collect::<Vec<_>>(),
-            "id": share.id,
-            "state": state,
-            "endReason": (state != "active").then(|| share.end.unwrap_or(EndReason::Expired)),
-        },
-    })
+/// The answer to its maker.
+fn made(share: &ShareRow) -> Value {
+    json!({"success": true, "share": ShareView::from(share)})
 }

@@ -7,7 +7,8 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::json;
 use uuid::Uuid;
 
 use super::Core;
@@ -15,6 +16,7 @@ use crate::{
     error_chain,
     limits::PRESENCE_PAUSE,
     store::{JoinRow, StoreError},
+    timestamp::Timestamp,
 };
 
 /// The newest joins that are told of a share.
@@ -33,6 +35,26 @@ pub struct Carried(HashMap<(Uuid, Uuid), usize>);
 /// Who is connected under one share.
 #[derive(Debug, Default)]
 pub struct Present(HashMap<Uuid, usize>);
+
+/// So many agents with so many connections.
+#[derive(Debug, Serialize)]
+pub struct Connected {
+    pub joiners: usize,
+    pub connections: usize,
+}
+
+/// A join as answers and events tell it.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct JoinView<'a> {
+    agent_label: &'a str,
+    joined_at: Timestamp,
+    /// Whether its agent is connected now, said once for each agent.
+    connected: bool,
+    connections: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    agent_id: Option<Uuid>,
+}
 
 // === impl Presence ===
 
@@ -70,26 +92,23 @@ impl Carried {
 // === impl Present ===
 
 impl Present {
-    /// The sums, as answers tell them.
-    pub fn told(&self) -> Value {
-        json!({"joiners": self.0.len(), "connections": self.0.values().sum::<usize>()})
+    /// How many agents and connections, as answers tell them.
+    pub fn sums(&self) -> Connected {
+        Connected { joiners: self.0.len(), connections: self.0.values().sum() }
     }
 
     /// Joins, newest first, each with what its agent has open now. An agent that joined more than once has it at its newest.
-    pub fn join_rows(&self, joins: &[JoinRow], with_agent: bool) -> Vec<Value> {
+    pub fn join_rows<'a>(&self, joins: &'a [JoinRow], with_agent: bool) -> Vec<JoinView<'a>> {
         let mut seen = HashSet::new();
-        let row = |join: &JoinRow| {
+        let row = |join: &'a JoinRow| {
             let connections = self.0.get(&join.agent).filter(|_| seen.insert(join.agent));
-            let mut row = json!({
-                "agentLabel": join.label,
-                "joinedAt": join.at,
-                "connected": connections.is_some(),
-                "connections": connections.copied().unwrap_or_default(),
-            });
-            if with_agent {
-                row["agentId"] = json!(join.agent);
+            JoinView {
+                agent_label: &join.label,
+                joined_at: join.at,
+                connected: connections.is_some(),
+                connections: connections.copied().unwrap_or_default(),
+                agent_id: with_agent.then_some(join.agent),
             }
-            row
         };
         joins.iter().map(row).collect()
     }
@@ -128,7 +147,7 @@ impl Core {
         let present = Carried::now(self).under(self, share).await?;
         let (count, joins) = self.store.joins(share, JOINS_TOLD).await?;
         let joins = present.join_rows(&joins, false);
-        let event = json!({"id": share, "count": count, "connected": present.told(), "joins": joins});
+        let event = json!({"id": share, "count": count, "connected": present.sums(), "joins": joins});
         let _ = maker.emit("share_presence", &event, 0); // a socket that has gone needs no telling
         Ok(())
     }
