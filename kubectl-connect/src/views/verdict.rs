@@ -150,7 +150,7 @@ impl Blocking {
                 "Give the operator, or the hub's Secret, a valid API key of the hub."
             }
             reason::SERVICE_LIMIT_REACHED => {
-                "Remove services at the hub, or choose another plan or another --hub."
+                "End a share that is not needed any more, or choose a larger plan or another --hub."
             }
             reason::NAME_TAKEN => {
                 "Choose another name, or give each operator a workspace of its own at the hub."

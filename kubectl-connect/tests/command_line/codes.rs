@@ -19,7 +19,7 @@ fn talkative_hub() -> String {
         let (status, body) = if request.contains(" /health ") {
             (200, r#"{"status":"ok","features":["anonymous-join"]}"#.to_owned())
         } else {
-            (400, format!(r#"{{"message":"the code {CODE} ({}) is not welcome"}}"#, CODE.to_uppercase()))
+            (400, format!(r#"{{"message":"Invalid request: code {CODE} ({})"}}"#, CODE.to_uppercase()))
         };
         let length = body.len();
         let head = format!("HTTP/1.1 {status} x\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n");
@@ -97,8 +97,10 @@ fn a_code_comes_from_everywhere_and_is_shown_to_terminals_alone() {
                 stdout.contains(&format!("Joining environment share: {}", shown(on_terminal.0))),
                 "{case}"
             );
-            let refusal =
-                format!("Failed to join: the code {} ({capitals}) is not welcome", shown(on_terminal.1));
+            let refusal = format!(
+                "refuses with status 400: Invalid request: code {} ({capitals})",
+                shown(on_terminal.1)
+            );
             assert!(stderr.contains(&refusal), "{case}");
             assert_eq!(stdout.contains(CODE), on_terminal.0, "{case}");
             assert_eq!(stderr.contains(CODE), on_terminal.1, "{case}");
@@ -110,7 +112,7 @@ fn a_code_comes_from_everywhere_and_is_shown_to_terminals_alone() {
 fn what_was_pasted_behind_join_is_read_and_a_slip_gets_the_right_line() {
     let hub = talkative_hub();
     let line = ["join", "kubectl", "connect", "join", CODE, "--hub", &hub];
-    assert!(run(&line).1.contains("[x] Failed to join: the code ***"), "{:?}", run(&line));
+    assert!(run(&line).1.contains("refuses with status 400: Invalid request: code ***"), "{:?}", run(&line));
     let (_, stderr, code) = run(&["join", CODE, "make", "test"]);
     assert_eq!(
         (stderr.as_str(), code),

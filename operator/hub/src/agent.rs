@@ -9,10 +9,12 @@ use std::time::Duration;
 use jiff::Timestamp;
 use thiserror::Error;
 use tokio::time::{MissedTickBehavior, interval, timeout};
+use tracing::debug;
 
 use crate::data::Connector;
 use crate::identity::Identity;
 use crate::protocol::{self, About, Answer, Connected, DATA_CONNECTIONS, NAMESPACE, Said, ShareEnded};
+use crate::sentences;
 use crate::socketio::{self, EmitError, Emitter, Events, Incoming, SocketError, Target};
 use crate::url::HubUrl;
 
@@ -28,7 +30,7 @@ const HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a leaving agent may take to close its connections at the hub.
 const LAST_WORDS_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Characters of a hub's message that we keep: it ends up in a status.
+/// Characters of a hub's message that are logged.
 const MAX_MESSAGE_CHARS: usize = 200;
 
 /// An opened agent socket.
@@ -160,7 +162,9 @@ impl AgentError {
 impl From<protocol::Rejected> for AgentError {
     fn from(rejected: protocol::Rejected) -> Self {
         let protocol::Rejected { code, message, ended } = rejected;
-        let message = message.chars().take(MAX_MESSAGE_CHARS).collect();
+        let said: String = message.chars().take(MAX_MESSAGE_CHARS).collect();
+        debug!(code, said, "the hub refuses the agent");
+        let message = sentences::known(&said).unwrap_or("in words of its own").to_owned();
         match code.as_str() {
             "INVALID_TOKEN" => Self::InvalidToken { message, ended },
             "TOKEN_EXPIRED" => Self::TokenExpired { message },

@@ -6,6 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use thiserror::Error;
 
 use crate::dial::Obstacle;
+use crate::sentences;
 use crate::url::HubUrl;
 
 /// A call to a hub that did not succeed. The message never holds a code, a key or a token.
@@ -69,19 +70,31 @@ const NO_TUNNEL_PORTS: &str = "No available tunnel ports";
 /// The error underneath, whatever library it came from.
 pub type Cause = Box<dyn std::error::Error + Send + Sync>;
 
-/// A hub's refusal, in the hub's own words.
+/// A hub's refusal. As text it has the hub's own words only where they are a known sentence.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
-#[error("hub refused {call} with status {status}: {message}")]
+#[error("hub refused {call} with status {status}{}", self.said().map(|said| format!(": {said}")).unwrap_or_default())]
 pub struct Rejection {
     /// The HTTP status.
     pub status: u16,
     /// What was asked, without identifiers.
     pub call: &'static str,
-    /// The hub's message, on one line and cut to a readable length.
+    /// The hub's message, on one line and cut to a readable length: anything that anybody may have written. To be logged and
+    /// compared; what may be shown is [`Self::said`].
     pub message: String,
     /// How long the hub asked us to stay away.
     pub retry_after: Option<Duration>,
 }
+
+// === impl Rejection ===
+
+impl Rejection {
+    /// What the hub says, if that is a sentence that hubs are known to say.
+    pub fn said(&self) -> Option<&str> {
+        sentences::known(&self.message)
+    }
+}
+
+// === impl Error ===
 
 impl Error {
     /// A bounded PascalCase name for conditions, Events and metric labels.
@@ -182,6 +195,18 @@ mod tests {
             let error = rejected(status);
             assert_eq!((error.reason(), error.is_retryable()), (reason, retryable), "{status}");
             assert_eq!(error.status(), Some(status));
+        }
+    }
+
+    #[test]
+    fn as_text_a_refusal_has_no_words_that_anybody_may_have_written() {
+        for (message, text) in [
+            ("Share not found", "hub refused list shares with status 500: Share not found"),
+            ("<b>\u{1b}[2J</b>", "hub refused list shares with status 500"),
+        ] {
+            let rejection =
+                Rejection { status: 500, call: "list shares", message: message.into(), retry_after: None };
+            assert_eq!(chain(&Error::Rejected(rejection)), text);
         }
     }
 

@@ -33,6 +33,7 @@ mod permission;
 pub mod protocol;
 mod pump;
 pub mod routes;
+pub mod sentences;
 pub mod socketio;
 mod stats;
 pub mod tls;

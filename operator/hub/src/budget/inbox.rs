@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::memory::Taken;
 use super::{Budget, MIN_CHARGE, STILL, charge};
 use crate::liveness::LastActivity;
+use crate::sentences;
 
 /// For how long one connection may hold up all others, what was forgiven since taken off. A service that takes 1 MB/s and more
 /// never comes near it; one that takes 100 KB/s of a faster sender has reached it within seconds.
@@ -30,9 +31,6 @@ const FORGIVEN: u32 = 5;
 
 /// Items beside the chunks, each once: readiness, a handshake, a failure, the end of the bytes and of the connection.
 const MARKS: usize = 5;
-
-/// Characters that we keep of a hub's reason why a connection failed: it is one line for a person.
-const MAX_REASON_CHARS: usize = 200;
 
 /// The way into a connection.
 #[derive(Clone, Debug)]
@@ -170,7 +168,8 @@ impl InboxTx {
 
     /// Says that the hub gave the connection up.
     pub(crate) fn failed(&self, reason: &str) {
-        self.notify_once(Notice::Failed, Item::Failed(reason.chars().take(MAX_REASON_CHARS).collect()));
+        let shown = sentences::known(reason).unwrap_or("the connection failed");
+        self.notify_once(Notice::Failed, Item::Failed(shown.to_owned()));
     }
 
     /// Says that the peer sends no more, after all bytes before it.

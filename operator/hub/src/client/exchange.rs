@@ -161,7 +161,9 @@ async fn read(client: &Client, name: &'static str, response: Response<Incoming>)
     if head.status.is_success() {
         return Ok(body);
     }
-    Err(Error::Rejected(refusal::read(name, head.status.as_u16(), &head.headers, &body)))
+    let refused = refusal::read(name, head.status.as_u16(), &head.headers, &body);
+    tracing::debug!(call = name, status = refused.status, message = refused.message, "the hub refuses");
+    Err(Error::Rejected(refused))
 }
 
 fn failure(client: &Client, error: legacy::Error) -> Error {

@@ -22,6 +22,7 @@ use crate::e2e::{Offer, Side};
 use crate::error::chain;
 use crate::permission::Pass;
 use crate::pump::{Meter, PumpEnd};
+use crate::sentences;
 
 /// Connections opened ahead: the first local connections cost no more round trips than later ones.
 const AHEAD: usize = 2;
@@ -308,7 +309,8 @@ impl Shared {
         match code {
             RefusedCode::Refused => {
                 state.keep(service_id, connection);
-                return NotReached::Refused(message);
+                let said = sentences::known(&message).unwrap_or("the other end refused the connection");
+                return NotReached::Refused(said.to_owned());
             }
             RefusedCode::Unsupported => {
                 state.recorded.insert(service_id);

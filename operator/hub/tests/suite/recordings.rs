@@ -295,7 +295,8 @@ fn judge(exchange: &Exchange, outcome: Outcome) {
         Ok(value) => assert_contains(name, &response.body, &value),
         Err(error) => {
             assert_eq!(error.status(), Some(response.status), "{name}");
-            let text = error.to_string();
+            let connect_hub::Error::Rejected(refused) = &error else { panic!("{name}: {error}") };
+            let text = &refused.message;
             let recorded = response.body["message"].as_str().expect("a message");
             let words: Vec<String> = match serde_json::from_str::<Vec<Value>>(recorded) {
                 Ok(issues) => {
