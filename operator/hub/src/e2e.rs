@@ -13,6 +13,7 @@ use std::fmt;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use jiff::Timestamp;
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use ring::{digest, hkdf};
 use serde::{Deserialize, Serialize};
@@ -78,6 +79,9 @@ pub(crate) enum Handshake {
     Accept {
         /// Base64 of the DER form.
         pubkey: String,
+        /// When the share ends: hubs that know whole hours only cannot tell.
+        #[serde(rename = "endsAt", default, skip_serializing_if = "Option::is_none")]
+        ends_at: Option<Timestamp>,
     },
 }
 
@@ -233,7 +237,7 @@ impl Handshake {
 
     /// The payload of a handshake event.
     pub(crate) fn to_payload(&self) -> String {
-        serde_json::to_string(self).expect("two strings are always JSON")
+        serde_json::to_string(self).expect("strings and a time are always JSON")
     }
 }
 

@@ -170,7 +170,7 @@ pub enum JoinEvent {
     },
     /// The hub is back.
     Reconnected,
-    /// The creator moved the end, to a later or an earlier time.
+    /// The creator moved the end, to a later or an earlier time, or the other end told it more exactly than the hub.
     Moved {
         /// The new end.
         ends_at: Timestamp,
@@ -244,7 +244,8 @@ impl Join {
     ) -> Result<Self, JoinError> {
         let Timing { clock, recheck_interval } = timing;
         let JoinConfig { url, tls, identity, share_id, ends_at, routes, bind, recheck } = config;
-        let deadline = Deadline::new(clock, ends_at);
+        let deadline = Deadline::new(Arc::clone(&clock), ends_at);
+        let told_end = Deadline::new(clock, ends_at);
         if deadline.has_passed() {
             return Err(JoinError::Ended);
         }
@@ -259,7 +260,7 @@ impl Join {
         let hub = Hub { url, tls, identity, transport };
         let runner = Runner::new(
             hub,
-            Share { id: share_id, deadline, peers: Arc::default(), events_tx: events_tx.clone() },
+            Share { id: share_id, deadline, told_end, peers: Arc::default(), events_tx: events_tx.clone() },
             recheck.map(|recheck| (recheck, recheck_interval)),
             events_tx,
             stop.clone(),

@@ -7,6 +7,8 @@ use connect_crds::EnvironmentShare;
 use connect_crds::condition::{find, kind, reason};
 use connect_tests::control_plane;
 use connect_tests::plugin;
+use connect_tests::services::transfer::download;
+use connect_tests::teammate::Teammate;
 use connect_tests::vendor_hub::VendorHub;
 use connect_tests::wait::{PATIENTLY, SOON, eventually};
 use jiff::{SignedDuration, Timestamp};
@@ -187,6 +189,24 @@ async fn a_share_ends_at_its_second_though_the_hub_knows_hours_only() -> Result<
     });
     assert!(ended.await? >= end, "it was closed before its end");
     world.share_says("demo", kind::READY, "True", reason::EXPIRED).await.map(drop)
+}
+
+#[tokio::test]
+async fn a_teammate_who_is_idle_leaves_at_the_end_that_the_hub_does_not_know() -> Result<()> {
+    let hub = vendor_hub("idle", &[]).await?;
+    let world = World::at_hub("idle", hub.url(), hub.key_file()).await?;
+    let _api = world.exposed_api().await?;
+    let end = Timestamp::from_second((Timestamp::now() + SignedDuration::from_secs(25)).as_second())?;
+    world.apply_share("demo", json!({ "expirationTime": end.to_string() })).await?;
+    let mut words = world.join_words("demo").await?;
+    let key_file = hub.key_file().to_str().context("a path in UTF-8")?;
+    words.extend(["--api-key-file", key_file].map(str::to_owned));
+    let mut mia = Teammate::join(&world.kubectl, "mia", &words, &["api"]).await?;
+    download(mia.address("api")?, "/bytes/1", |_| {}).await?.checksum()?;
+    let status = mia.end(PATIENTLY).await?;
+    ensure!(status.success() && mia.said().contains("Share expired."), "{}", mia.said());
+    ensure!(Timestamp::now() >= end, "it left before the end");
+    Ok(())
 }
 
 /// The clock of a hub and an operator, as a file.

@@ -115,7 +115,10 @@ fn a_handshake_is_read_and_written_as_the_contract_has_it() {
     assert_eq!(init.to_payload(), format!(r#"{{"type":"init","pubkey":"{JOINER_PUBLIC}"}}"#));
     assert_eq!(Handshake::read(&init.to_payload()), Ok(init));
     let accept = format!(r#"{{"pubkey":"{EXPOSER_PUBLIC}","type":"accept","later":1}}"#);
-    assert_eq!(Handshake::read(&accept), Ok(Handshake::Accept { pubkey: EXPOSER_PUBLIC.to_owned() }));
+    assert_eq!(
+        Handshake::read(&accept),
+        Ok(Handshake::Accept { pubkey: EXPOSER_PUBLIC.to_owned(), ends_at: None })
+    );
     for bad in ["", "{}", "null", r#"{"type":"init"}"#, r#"{"type":"end","pubkey":""}"#] {
         assert_eq!(Handshake::read(bad), Err(E2eError::Handshake), "{bad}");
     }
@@ -170,7 +173,7 @@ proptest! {
 
     #[test]
     fn any_text_is_read_as_a_handshake_or_refused(text in "\\PC*") {
-        if let Ok(Handshake::Init { pubkey } | Handshake::Accept { pubkey }) = Handshake::read(&text) {
+        if let Ok(Handshake::Init { pubkey } | Handshake::Accept { pubkey, .. }) = Handshake::read(&text) {
             prop_assert!(Offer::generate().agree(&pubkey, CONNECTION_ID, Side::Exposer).is_err());
         }
     }

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::timeout;
@@ -22,6 +23,7 @@ use crate::data::NotReached;
 use crate::permission::{Pass, Permission};
 use crate::protocol::{ReachConnect, Reached};
 use crate::pump::{self, Agreed, AtEnd, ConnectionEvents, JOINER, Keys, Peer, PumpEnd, Recorded};
+use crate::sentences;
 
 /// How long a new connection waits for the hub to be back.
 const HUB_TIMEOUT: Duration = Duration::from_secs(10);
@@ -36,6 +38,9 @@ const READY_TIMEOUT: Duration = Duration::from_secs(15);
 /// there were none for this long.
 const LATE_BYTES: Duration = Duration::from_secs(2);
 
+/// From this difference on it is told that the share ends at another time than the hub said: what is shown is minutes.
+const WORTH_A_WORD: Duration = Duration::from_secs(60);
+
 /// Places in the event queue that what connections tell leaves free for the hub's own ups and downs.
 const SPARE_EVENTS: usize = 16;
 
@@ -47,6 +52,8 @@ pub(super) struct Connections {
     /// Session --the socket of the moment--> connections.
     pub(super) live_rx: watch::Receiver<Option<Arc<Live>>>,
     pub(super) deadline: Deadline,
+    /// The end by the other end's word.
+    pub(super) told_end: Deadline,
     /// Cancelled when the join is over.
     pub(super) over: CancellationToken,
     /// Told when a connection was refused, which may be the first sign of the share's end.
@@ -131,7 +138,10 @@ impl Connections {
             Err(reason) => Err(reason),
         };
         let keys = match agreed {
-            Ok(keys) => keys,
+            Ok((keys, ends_at)) => {
+                self.is_told(live, ends_at);
+                keys
+            }
             Err(reason) => {
                 let _ = events.close().await; // a hub that gave up has forgotten it already
                 return Err(reason);
@@ -158,6 +168,14 @@ impl Connections {
         live.ok_or_else(|| "the hub is away".to_owned())
     }
 
+    /// Takes the other end's word on when the share ends, at a hub that tells nobody.
+    fn is_told(&self, live: &Live, ends_at: Option<Timestamp>) {
+        let Some(ends_at) = ends_at.filter(|_| !live.tells_ends) else { return };
+        if self.told_end.is_moved_to(ends_at) >= WORTH_A_WORD {
+            self.tell(JoinEvent::Moved { ends_at });
+        }
+    }
+
     fn tell(&self, event: JoinEvent) {
         let Some(events_tx) = self.events_tx.upgrade() else { return };
         if events_tx.capacity() > SPARE_EVENTS {
@@ -177,28 +195,29 @@ async fn reach(live: &Live, connection_id: &str, service_id: Uuid) -> Result<Pee
     if success {
         Ok(e2e.into())
     } else {
-        Err(error.unwrap_or_else(|| "the hub refused the connection".to_owned()))
+        let said = error.as_deref().and_then(sentences::known);
+        Err(said.unwrap_or("the hub refused the connection").to_owned())
     }
 }
 
-/// Settles with the other end whether the connection is encrypted.
+/// Settles with the other end whether the connection is encrypted. Gives its word on when the share ends as well.
 async fn agree(
     live: &Live,
     events: &ConnectionEvents,
     inbox: &mut InboxRx,
     service_id: Uuid,
     peer: Peer,
-) -> Result<Option<Keys>, String> {
+) -> Result<(Option<Keys>, Option<Timestamp>), String> {
     let peer = live.peers.known(service_id, peer);
     match pump::offer(events, inbox, peer).await {
-        Ok(Agreed::Sealed(keys)) => {
+        Ok(Agreed::Sealed(keys, ends_at)) => {
             live.peers.encrypts(service_id);
-            Ok(Some(keys))
+            Ok((Some(keys), ends_at))
         }
-        Ok(Agreed::Plain) => Ok(None),
+        Ok(Agreed::Plain) => Ok((None, None)),
         Ok(Agreed::FellBack) => {
             live.peers.is_silent(service_id);
-            Ok(None)
+            Ok((None, None))
         }
         Err(error) => Err(error.to_string()),
     }

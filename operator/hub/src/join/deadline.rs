@@ -33,6 +33,12 @@ impl Deadline {
         self.at.swap(at, Ordering::AcqRel) != at
     }
 
+    /// As [`Self::move_to`]; by how much it was moved.
+    pub(super) fn is_moved_to(&self, at: Timestamp) -> Duration {
+        let at = at.as_microsecond();
+        Duration::from_micros(self.at.swap(at, Ordering::AcqRel).abs_diff(at))
+    }
+
     pub(super) fn has_passed(&self) -> bool {
         self.left().is_none()
     }

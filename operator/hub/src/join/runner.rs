@@ -28,6 +28,9 @@ const GOODBYE_TIMEOUT: Duration = Duration::from_secs(3);
 /// Local connections at once; more wait to be accepted. As many as a hub of ours lets one joiner have.
 const MAX_CONNECTIONS: usize = 12_288;
 
+/// How long the other end may take to close the share at the hub when its time has come.
+const AFTER_THE_END: Duration = Duration::from_secs(1);
+
 /// Delay after the system refused to accept, as it does without free file descriptors.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
@@ -128,6 +131,7 @@ impl Runner {
             counters: Arc::clone(counters),
             live_rx: self.current.subscribe(),
             deadline: self.share.deadline.clone(),
+            told_end: self.share.told_end.clone(),
             over: self.over.clone(),
             refused: Arc::clone(&self.refused),
             events_tx: self.events_tx.downgrade(),
@@ -185,17 +189,27 @@ impl Runner {
             let was_refused = tokio::select! {
                 () = sleep(pause) => false,
                 () = self.refused.notified(), if is_patient => true,
+                () = self.told_end(), if is_patient => true,
             };
             pause = if was_refused { ASK_AGAIN } else { pause.saturating_mul(2) }.min(*interval);
             if self.current.borrow().as_ref().is_none_or(|live| live.tells_ends) {
                 continue;
             }
             match client.preview(code).await {
-                Err(error) if error.status() == Some(404) => return end_of(&error),
+                Err(error) if error.status() == Some(404) => {
+                    // It is closed at the hub when its time has come; but its creator may have moved the end.
+                    return if self.share.told_end.has_passed() { JoinEnd::Expired } else { end_of(&error) };
+                }
                 Err(error) => pause = pause.max(error.retry_after().unwrap_or_default()),
                 Ok(_) => {}
             }
         }
+    }
+
+    /// Returns when the other end will have told the hub that the share is over, if its time has not been moved.
+    async fn told_end(&self) {
+        self.share.told_end.passed().await;
+        sleep(AFTER_THE_END).await;
     }
 
     /// What it means that the hub will not have us again: the end of the share, where it says so.

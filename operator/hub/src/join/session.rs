@@ -41,6 +41,8 @@ pub(super) struct Share {
     /// On hubs that give one.
     pub(super) id: Option<Uuid>,
     pub(super) deadline: Deadline,
+    /// The same by the word of the agent at the other end, which knows it where the hub knows whole hours only.
+    pub(super) told_end: Deadline,
     pub(super) peers: Arc<Peers>,
     /// Session --a moved end--> the owner of this join.
     pub(super) events_tx: mpsc::Sender<JoinEvent>,

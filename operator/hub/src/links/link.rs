@@ -88,7 +88,7 @@ async fn agree(
         biased;
         () = guard.cut() => Err(PumpEnd::Forbidden),
         () = given_up.cancelled() => Err(PumpEnd::GivenUp),
-        agreed = pump::answer(events, inbox, stream, peer) => agreed.map_err(PumpEnd::NotAgreed),
+        agreed = pump::answer(events, inbox, stream, peer, guard.ends_at()) => agreed.map_err(PumpEnd::NotAgreed),
     }
 }
 

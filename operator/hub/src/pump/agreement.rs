@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use thiserror::Error;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until, timeout};
@@ -40,8 +41,8 @@ pub(crate) enum Peer {
 
 /// What the joiner has.
 pub(crate) enum Agreed {
-    /// An encrypted connection.
-    Sealed(Keys),
+    /// An encrypted connection, and when the share ends by the other end's word.
+    Sealed(Keys, Option<Timestamp>),
     /// A connection in plain, as was clear from the start or from bytes of the other end.
     Plain,
     /// A connection in plain, because the other end did not answer.
@@ -96,16 +97,17 @@ pub(crate) async fn offer(
         Err(_) if peer == Peer::Unknown => return Ok(Agreed::FellBack),
         Err(_) => return Err(NotAgreed::Silent),
     };
-    let Handshake::Accept { pubkey } = answer else { return Err(E2eError::Handshake.into()) };
-    Ok(Agreed::Sealed(offer.agree(&pubkey, events.connection_id(), Side::Joiner)?))
+    let Handshake::Accept { pubkey, ends_at } = answer else { return Err(E2eError::Handshake.into()) };
+    Ok(Agreed::Sealed(offer.agree(&pubkey, events.connection_id(), Side::Joiner)?, ends_at))
 }
 
-/// The exposer's part: the keys, or none for a connection in plain.
+/// The exposer's part: the keys, or none for a connection in plain. A joiner that encrypts is told when the share ends.
 pub(crate) async fn answer(
     events: &ConnectionEvents,
     inbox: &mut InboxRx,
     stream: &TcpStream,
     peer: Peer,
+    ends_at: Option<Timestamp>,
 ) -> Result<Option<Keys>, NotAgreed> {
     let grace = Instant::now() + OFFER_GRACE;
     let word = match peer {
@@ -122,7 +124,7 @@ pub(crate) async fn answer(
     let Some(word) = word else { return Ok(None) };
     let Handshake::Init { pubkey } = word? else { return Err(E2eError::Handshake.into()) };
     let offer = Offer::generate();
-    let accept = Handshake::Accept { pubkey: offer.public_key() };
+    let accept = Handshake::Accept { pubkey: offer.public_key(), ends_at };
     let keys = offer.agree(&pubkey, events.connection_id(), Side::Exposer)?;
     events.shake_hands(&accept).await?;
     Ok(Some(keys))

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use super::share_state::ShareState;
@@ -14,6 +15,7 @@ use crate::permission::{Pass, Permission};
 #[derive(Debug)]
 pub(crate) struct ConnectionGuard {
     pass: Pass,
+    state: Option<Arc<ShareState>>,
     traffic: Arc<Traffic>,
 }
 
@@ -34,7 +36,12 @@ impl ConnectionGuard {
         traffic: Arc<Traffic>,
     ) -> Self {
         traffic.open.fetch_add(1, Ordering::AcqRel);
-        Self { pass: Pass::new(WhileOpen { clock, state, cut }), traffic }
+        Self { pass: Pass::new(WhileOpen { clock, state: state.clone(), cut }), state, traffic }
+    }
+
+    /// When its share ends, as it stands now.
+    pub(crate) fn ends_at(&self) -> Option<Timestamp> {
+        self.state.as_ref()?.ends_at()
     }
 
     /// Where the route's connections are counted.

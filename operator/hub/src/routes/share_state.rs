@@ -44,6 +44,14 @@ impl ShareState {
         EndReason::from_code(self.ended.load(Ordering::Acquire))
     }
 
+    /// When it ends; `None` before an end is set.
+    pub(super) fn ends_at(&self) -> Option<Timestamp> {
+        match self.ends_at.load(Ordering::Acquire) {
+            NO_END => None,
+            end => Timestamp::from_microsecond(end).ok(),
+        }
+    }
+
     pub(super) fn refusal(&self, now: Timestamp) -> Option<Refusal> {
         if let Some(why) = self.ended() {
             return Some(Refusal::ShareEnded(why));

@@ -8,7 +8,7 @@ use std::time::Duration;
 use connect_hub::Error;
 use connect_hub::client::{Client, ClientOptions, NewRoute, NewShare, Revoked, ShareEnd};
 use connect_hub::identity::Identity;
-use connect_hub::join::{Join, JoinEnd, JoinEvent, Recheck, Timing};
+use connect_hub::join::{Join, JoinEnd, JoinEvent, LocalRoute, Recheck, Timing};
 use connect_hub::tunnel::{EndReason, ShareKey};
 use connect_hub::tunnel::{Limits, Memory, Routes, SystemClock, Tunnel, TunnelConfig};
 use futures::{SinkExt, StreamExt};
@@ -169,6 +169,46 @@ async fn tls_hub(made: &rcgen::CertifiedKey<rcgen::KeyPair>) -> String {
     format!("https://localhost:{port}")
 }
 
+/// A share of this route, as a hub takes it that knows whole hours only.
+fn an_hour_of(local: &LocalRoute) -> NewShare {
+    let route = NewRoute {
+        service_name: local.name.clone(),
+        service_id: Some(local.service_id),
+        target_host: local.name.clone(),
+        target_port: 80,
+        local_port: None,
+        protocol: "tcp".into(),
+    };
+    NewShare { name: None, end: ShareEnd::Hours(1), max_joins: None, routes: vec![route] }
+}
+
+#[tokio::test]
+async fn an_idle_join_ends_at_the_time_that_the_other_end_told_though_the_hub_knows_hours_only() {
+    let hub = Hub::node().await;
+    let client = client(hub.url().as_str());
+    let lab = Lab::start(hub).await;
+    let local = lab.expose("one", "api", echo().await).await;
+    let creator = lab.hub.identity().await;
+    let new = an_hour_of(&local);
+    let share = client.create_share(creator.agent_id, &new, None).await.expect("created");
+    let mut config = lab.join_config(vec![local]).await;
+    config.recheck = Some(Recheck { client: client.clone(), code: share.code.clone() });
+    // So seldom that only what it was told can make it ask.
+    let timing = Timing { recheck_interval: Duration::from_secs(3600), ..Timing::default() };
+    let mut join = within("a join", Join::start_with(config, timing)).await.expect("joined");
+    let (mut over, ends_at) =
+        (lab.routes.ended(), jiff::Timestamp::now() + jiff::SignedDuration::from_secs(8));
+    lab.routes.set_end(&ShareKey("one".into()), ends_at);
+    drop(dial_echo(&join, 0).await);
+    let told = event(&mut join, "the end", |event| matches!(event, JoinEvent::Moved { .. })).await;
+    let JoinEvent::Moved { ends_at: told } = told else { panic!("{told:?}") };
+    assert!(told.duration_since(ends_at).abs() < jiff::SignedDuration::from_millis(1), "{told} {ends_at}");
+    within("the end of the share", over.recv()).await.expect("told");
+    client.revoke_share(creator.agent_id, &share.code).await.expect("revoked");
+    let end = event(&mut join, "the end of the join", |event| matches!(event, JoinEvent::Ended { .. })).await;
+    assert_eq!(end, JoinEvent::Ended { reason: JoinEnd::Expired });
+}
+
 #[tokio::test]
 async fn a_hub_that_tells_nobody_about_ends_is_asked() {
     let hub = Hub::node().await;
@@ -176,19 +216,7 @@ async fn a_hub_that_tells_nobody_about_ends_is_asked() {
     let lab = Lab::start(hub).await;
     let local = lab.expose("one", "api", echo().await).await;
     let creator = lab.hub.identity().await;
-    let new = NewShare {
-        name: None,
-        end: ShareEnd::Hours(1),
-        max_joins: None,
-        routes: vec![NewRoute {
-            service_name: "api".into(),
-            service_id: Some(local.service_id),
-            target_host: "api".into(),
-            target_port: 80,
-            local_port: None,
-            protocol: "tcp".into(),
-        }],
-    };
+    let new = an_hour_of(&local);
     // Asked often; or so seldom that only a refused connection makes it ask.
     for recheck_interval in [Duration::from_millis(20), Duration::from_secs(3600)] {
         let share = client.create_share(creator.agent_id, &new, None).await.expect("created");
