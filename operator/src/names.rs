@@ -72,6 +72,22 @@ pub fn is_service_of(share: &EnvironmentShare, name: &str, maker: &Maker) -> boo
     }
 }
 
+/// The share of this namespace that a service of this route was made for, if `maker` made it for one. A name that is too long to be
+/// written out says nothing of its share.
+pub fn share_of_service<'a>(namespace: &str, route: &str, maker: &Maker, name: &'a str) -> Option<&'a str> {
+    let mut parts = own_part(maker, name)?.split('/');
+    let (in_namespace, share, of_route) = (parts.next()?, parts.next()?, parts.next()?);
+    let of_route = of_route.split_once('~').map_or(of_route, |(route, _)| route);
+    (parts.next().is_none() && in_namespace == namespace && of_route == route).then_some(share)
+}
+
+/// The name of a route's service while another share uses the one of [`service_name`].
+pub fn other_service_name(share: &EnvironmentShare, route: &str, maker: &Maker) -> String {
+    let uid = share.uid().unwrap_or_default();
+    let mark = hex(&Sha256::digest(uid.as_bytes())[..HASH_BYTES]);
+    made_by(maker, &shortened(format!("{}~{mark}", own_service_name(share, route)), MAX_OWN_NAME, HASH_BYTES))
+}
+
 /// The name that earlier versions gave to a route's service.
 pub fn old_service_name(share: &EnvironmentShare, route: &str) -> String {
     format!("{}{route}", old_prefix(share))
@@ -179,6 +195,29 @@ mod tests {
         }
         assert_eq!(names.len(), 8);
         assert!(names.contains(&format!("shop/demo/postgres@{}", maker())));
+    }
+
+    #[test]
+    fn a_service_is_told_by_its_namespace_route_and_maker() {
+        let (demo, maker) = (share("shop", "demo"), maker());
+        let of = |namespace: &str, route: &str, name: &str| {
+            share_of_service(namespace, route, &maker, name).map(str::to_owned)
+        };
+        for name in [service_name(&demo, "db", &maker), other_service_name(&demo, "db", &maker)] {
+            assert_eq!(of("shop", "db", &name).as_deref(), Some("demo"), "{name}");
+            assert!(is_service_of(&demo, &name, &maker));
+            for (namespace, route) in [("shop", "api"), ("sho", "db"), ("shop", "d"), ("shop2", "db")] {
+                assert_eq!(of(namespace, route, &name), None, "{name} {namespace} {route}");
+            }
+        }
+        for name in [
+            service_name(&demo, "db", &Maker::of("copy", "agent")),
+            common_name("shop", "db", &maker),
+            old_service_name(&demo, "db"),
+            "db".to_owned(),
+        ] {
+            assert_eq!(of("shop", "db", &name), None, "{name}");
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 mod connection;
 mod directory;
 mod problem;
+mod reused;
 mod shared;
 mod token;
 

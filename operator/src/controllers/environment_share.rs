@@ -16,6 +16,7 @@ mod dereference;
 mod drain;
 mod plan;
 mod report;
+mod reuse;
 mod validate;
 
 use std::sync::Arc;

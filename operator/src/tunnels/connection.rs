@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
 use connect_crds::Maker;
 use connect_hub::client::{Client, Deleted, Features};
-use connect_hub::tunnel::routes::Routes;
+use connect_hub::tunnel::routes::{Routes, ShareKey};
 use connect_hub::tunnel::{Memory, Tunnel};
 use connect_hub::url::HubUrl;
 use jiff::SignedDuration;
@@ -29,6 +29,7 @@ use crate::state::HubCalls;
 use crate::tunnels::HubChange;
 use crate::tunnels::directory::{Directory, KnownService};
 use crate::tunnels::problem::{HubProblem, HubState};
+use crate::tunnels::reused::ReusedServices;
 use crate::tunnels::shared::SharedServices;
 
 /// Key of the only entry in this connection's backoff.
@@ -51,6 +52,7 @@ pub struct HubConnection {
     directory: Mutex<Directory>,
     tunnel: OnceLock<Tunnel>,
     shared: Mutex<SharedServices>,
+    reused: Mutex<ReusedServices>,
     commons: tokio::sync::Mutex<()>,
     /// HubConnection --changes--> controllers
     changes_tx: broadcast::Sender<HubChange>,
@@ -96,6 +98,7 @@ impl HubConnection {
             directory: Mutex::default(),
             tunnel: OnceLock::new(),
             shared: Mutex::default(),
+            reused: Mutex::default(),
             commons: tokio::sync::Mutex::default(),
             changes_tx,
             backoff: RetryDelays::default(),
@@ -170,6 +173,19 @@ impl HubConnection {
         self.longest_hours.store(hours, Ordering::Relaxed);
     }
 
+    /// Looks into, or changes, which share uses a service that was made for another.
+    pub fn with_reused<T>(&self, look: impl FnOnce(&mut ReusedServices) -> T) -> T {
+        look(&mut self.reused.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Notes that a share is over everywhere, so that another may use what it used.
+    pub fn gives_back(&self, share: &ShareKey) {
+        self.with_reused(|reused| reused.leaves(share));
+        if !self.deletes_services() {
+            self.has_room();
+        }
+    }
+
     /// Whether the hub can delete services, as far as known.
     pub fn deletes_services(&self) -> bool {
         self.deletes_services.load(Ordering::Relaxed)
@@ -181,6 +197,7 @@ impl HubConnection {
     /// The hub refused or did not answer; the connections are cut all the same.
     pub async fn free_service(&self, name: &str, known: KnownService) -> Result<(), connect_hub::Error> {
         self.routes.remove(known.id);
+        self.with_reused(|reused| reused.give_back(name));
         if let Some(client) = self.client.get().filter(|_| self.deletes_services()) {
             match point("deleting a service", client.delete_service(known.id)).await? {
                 Deleted::Done | Deleted::Absent => {
@@ -212,10 +229,15 @@ impl HubConnection {
     /// What a failed call means for the object that needed it.
     pub fn problem(&self, error: &connect_hub::Error) -> HubProblem {
         let problem = HubProblem::of(&self.endpoint.url, error);
-        if problem.is_no_room() {
-            self.full.store(true, Ordering::Release);
+        if !problem.is_no_room() {
+            return problem;
         }
-        problem
+        self.full.store(true, Ordering::Release);
+        if self.deletes_services() {
+            problem
+        } else {
+            HubProblem::no_room_for_good(&self.endpoint.url, error)
+        }
     }
 
     /// Wakes whoever waits for room, if anybody does.

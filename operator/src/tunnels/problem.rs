@@ -1,6 +1,7 @@
 //! What can be said of a hub: the one place where what went wrong there becomes what objects say of it.
 
 use connect_crds::condition::{Verdict, kind, reason};
+use connect_hub::sentences;
 use connect_hub::url::HubUrl;
 
 use crate::error::{Error, chain};
@@ -110,6 +111,15 @@ impl HubProblem {
         }
     }
 
+    /// The hub has no room for another service, and frees none.
+    pub fn no_room_for_good(url: &HubUrl, error: &connect_hub::Error) -> Self {
+        Self {
+            reason: reason::HUB_REJECTED,
+            message: no_room_for_good(url, error),
+            stalled: Some(reason::SERVICE_LIMIT_REACHED),
+        }
+    }
+
     /// Whether the hub has room for no more services.
     pub fn is_no_room(&self) -> bool {
         self.stalled == Some(reason::SERVICE_LIMIT_REACHED)
@@ -121,45 +131,10 @@ impl HubProblem {
     }
 }
 
-/// How the sentences of hubs begin that may be repeated in status. A tenant chooses the address of a hub, and so who writes its
-/// answers: text that is not a known sentence stays in the operator's log.
-const KNOWN_SENTENCES: [&str; 23] = [
-    "Agent ID already exists in another workspace",
-    "Agent ID is registered with another token",
-    "Agent not found",
-    "A workspace has at most",
-    "Cannot DELETE /v1/",
-    "Cannot GET /v1/",
-    "Cannot PATCH /v1/",
-    "Cannot POST /v1/",
-    "Forbidden",
-    "Invalid API key",
-    "Invalid credentials",
-    "Invalid current token",
-    "Invalid request",
-    "Missing API key",
-    "No available tunnel ports",
-    "No services to share",
-    "Service limit reached",
-    "Service not found",
-    "Share has ended",
-    "Share limit reached",
-    "Share not found",
-    "Too Many Requests",
-    "Unauthorized",
-];
-
-/// Longest sentence of a hub that is repeated, in characters; the known ones are shorter.
-const LONGEST_SENTENCE: usize = 100;
-
-/// What may be said of a hub's answer: its sentence if that is a known one, and else that it has one.
+/// What may be said of a hub's answer: its sentence if that is a known one, and else that it has one. A tenant chooses the address
+/// of a hub, and so who writes its answers.
 fn repeated(message: &str) -> String {
-    let is_plain = |text: &str| text.chars().all(|char| char.is_ascii_graphic() || char == ' ');
-    let is_known = message.chars().count() <= LONGEST_SENTENCE
-        && is_plain(message)
-        && !message.contains("://")
-        && KNOWN_SENTENCES.iter().any(|known| message.starts_with(known));
-    if is_known { message.trim_end_matches('.').to_owned() } else { UNKNOWN_SENTENCE.to_owned() }
+    sentences::known(message).unwrap_or(UNKNOWN_SENTENCE).to_owned()
 }
 
 /// What stands before a hub's own words on why there is no socket.
@@ -208,12 +183,26 @@ fn taken(url: &HubUrl, name: Option<&str>) -> String {
     )
 }
 
-/// A hub's limit of services, with the ways out.
-fn no_room(url: &HubUrl, error: &connect_hub::Error) -> String {
-    let said = match error {
+fn said_of_room(error: &connect_hub::Error) -> String {
+    match error {
         connect_hub::Error::Rejected(rejection) => repeated(&rejection.message),
         _ => UNKNOWN_SENTENCE.to_owned(),
-    };
+    }
+}
+
+/// The same at a hub that keeps what ended shares had: only another share of the same routes can use it.
+fn no_room_for_good(url: &HubUrl, error: &connect_hub::Error) -> String {
+    let said = said_of_room(error);
+    // 402 is the limit of a plan; else the hub has no tunnel port for anybody.
+    let plan = if error.status() == Some(402) { "take a larger plan there, " } else { "" };
+    format!(
+        "the hub at {url} has no room for another service ({said}) and deletes none; end a share of the same routes in this namespace, whose services are then used again, or delete services on the hub's own pages, {plan}run the operator with --share-isolation=shared, which needs fewer services, or use another hub; it is tried again as soon as there is room"
+    )
+}
+
+/// A hub's limit of services, with the ways out.
+fn no_room(url: &HubUrl, error: &connect_hub::Error) -> String {
+    let said = said_of_room(error);
     format!(
         "the hub at {url} has no room for another service ({said}); end a share that is not needed any more, run the operator with --share-isolation=shared, which needs fewer services, or use a hub that allows more; it is tried again as soon as there is room"
     )
@@ -283,6 +272,23 @@ mod tests {
         assert!(
             HubProblem::token_refused(&url, "Invalid credentials").message.ends_with("Invalid credentials")
         );
+    }
+
+    #[test]
+    fn a_limit_of_a_hub_that_keeps_services_names_what_helps_there() {
+        let url = HubUrl::parse("https://hub.example.com", InsecureHttp::Refused).expect("a URL");
+        for (status, message, plan) in [
+            (402, "Service limit reached. Upgrade to PRO for more services.", true),
+            (400, "No available tunnel ports", false),
+        ] {
+            let call = "register service";
+            let refused = Rejection { status, call, message: message.to_owned(), retry_after: None };
+            let found = HubProblem::no_room_for_good(&url, &connect_hub::Error::Rejected(refused));
+            assert!(found.is_no_room() && found.stalled().is_some(), "{found:?}");
+            assert!(found.message.contains(message.trim_end_matches('.')), "{}", found.message);
+            assert!(found.message.contains("end a share of the same routes in this namespace"));
+            assert_eq!(found.message.contains("larger plan"), plan, "{}", found.message);
+        }
     }
 
     #[test]

@@ -17,6 +17,7 @@ mod demo;
 mod dist;
 mod ending_namespace;
 mod faults;
+mod few_services;
 mod gitops;
 mod guides;
 mod identity;

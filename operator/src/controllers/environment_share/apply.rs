@@ -115,7 +115,7 @@ async fn open(
             true => end::retire_code(share, found, hub, (client, agent)).await?,
             false => None,
         };
-        let services = register_services(share, &valid.routes, found, hub, (client, agent)).await?;
+        let services = register_services(share, &valid.routes, found, hub, (client, agent), context).await?;
         free_services(share, &valid.routes, found, hub).await?;
         let settled = ShareSettlement { services: &services, ..keeper() }.settle().await?;
         Ok((settled, services, cut))

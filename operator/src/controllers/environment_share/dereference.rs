@@ -13,6 +13,7 @@ use kube::runtime::reflector::ObjectRef;
 use secrecy::ExposeSecret;
 
 use super::code_secret::{self, CodeSecret};
+use super::reuse::{Reuse, Reused};
 use super::validate::over;
 use crate::args::ShareIsolation;
 use crate::context::Context;
@@ -40,6 +41,8 @@ pub struct Found {
     pub isolation: ShareIsolation,
     /// Services at the hub that are this share's or, in common with others, its namespace's; by their names there.
     pub services: Vec<(String, KnownService)>,
+    /// Those of them that were made for another share.
+    pub reused: Vec<Reused>,
     /// Whether another live share may use services in common of which nobody knows yet: after a start.
     pub has_unknown_shares: bool,
     /// What the installed definition lacks.
@@ -92,6 +95,17 @@ pub async fn dereference(share: &EnvironmentShare, context: &Context) -> Result<
         None if !services.is_empty() => ShareIsolation::Route,
         None => context.common.settings.isolation,
     };
+    let mut reused = Vec::new();
+    if let (Ok(hub), Some(maker), ShareIsolation::Route) = (&hub, &maker, isolation) {
+        let reuse = Reuse { share, hub, maker, code: code.as_ref(), context };
+        reused = reuse.of_the_share();
+        services.retain(|(name, known)| !reuse.is_lent(name, known.id));
+        for Reused { service, known, .. } in &reused {
+            if !services.iter().any(|(name, _)| name == service) {
+                services.push((service.clone(), *known));
+            }
+        }
+    }
     let mut has_unknown_shares = false;
     if isolation == ShareIsolation::Shared {
         services = services_that(&|name, maker| is_common_name(&namespace, name, maker));
@@ -111,6 +125,7 @@ pub async fn dereference(share: &EnvironmentShare, context: &Context) -> Result<
         maker,
         isolation,
         services,
+        reused,
         has_unknown_shares,
         outdated,
     })

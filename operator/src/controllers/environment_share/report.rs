@@ -14,6 +14,7 @@ use super::validate::{EXPOSE_FIRST, Over, Validated};
 use crate::context::{Context, Notice};
 use crate::controllers::{Unwritten, write_status};
 use crate::error::Error;
+use crate::names::is_service_of;
 use crate::tunnels::HubProblem;
 
 /// Joins shown in status, newest first.
@@ -175,7 +176,7 @@ fn verdicts(
     let resolved = resolved(valid, found);
     let change = code_change(valid, found, done, now);
     let active = active(share, valid, done, change, (&accepted, &resolved));
-    let mut ready = ready(valid, found, done, &active);
+    let mut ready = ready(share, valid, found, done, &active);
     if valid.over.is_some() && share.spec.ttl_seconds_after_finished.is_some() && is_tracked(share) {
         ready.message.push_str("; ttlSecondsAfterFinished is ignored, because a GitOps tool manages this object and would create it again");
     }
@@ -288,7 +289,13 @@ fn active(
 
 /// Whether the hub is as the object asks. A share that has ended as asked is Ready: tools that wait for readiness read
 /// `Ready=False` as "never finished".
-fn ready(valid: &Validated, found: &Found, done: &Done, active: &Verdict) -> Verdict {
+fn ready(
+    share: &EnvironmentShare,
+    valid: &Validated,
+    found: &Found,
+    done: &Done,
+    active: &Verdict,
+) -> Verdict {
     if let (None, None, Some(unwritten)) = (valid.over, done.problem(), done.unwritten()) {
         return Verdict::no(kind::READY, unwritten.reason, unwritten.message.clone());
     }
@@ -309,12 +316,13 @@ fn ready(valid: &Validated, found: &Found, done: &Done, active: &Verdict) -> Ver
             Verdict::yes(kind::READY, active.reason, active.message.clone())
         }
         (None, None) if done.is_shared() => {
-            let at_hub = "the share is at the hub";
-            let message = if shows_all_to_all(found) {
-                format!("{at_hub}; {OWN_WORKSPACE}")
-            } else {
-                at_hub.to_owned()
-            };
+            let mut message = "the share is at the hub".to_owned();
+            if shows_all_to_all(found) {
+                message = format!("{message}; {OWN_WORKSPACE}");
+            }
+            if let Some(note) = reuse_note(share, found) {
+                message = format!("{message}; {note}");
+            }
             Verdict::yes(kind::READY, reason::SHARED, message)
         }
         (None, None) => Verdict::no(kind::READY, reason::PENDING, active.message.clone()),
@@ -323,6 +331,24 @@ fn ready(valid: &Validated, found: &Found, done: &Done, active: &Verdict) -> Ver
 
 /// What is said of hubs that do not keep the agents of a workspace apart.
 const OWN_WORKSPACE: &str = "this hub lets every agent of its workspace reach and share what any of them exposes, so the operator wants a workspace of its own";
+
+/// What is said of routes that use services of ended shares.
+fn reuse_note(share: &EnvironmentShare, found: &Found) -> Option<String> {
+    let maker = found.maker.as_ref()?;
+    let mut routes: Vec<&str> = found
+        .reused
+        .iter()
+        .filter(|reused| !is_service_of(share, &reused.service, maker))
+        .map(|reused| reused.route.as_str())
+        .collect();
+    routes.sort_unstable();
+    (!routes.is_empty()).then(|| {
+        format!(
+            "the hub has no room for services, so services of ended shares are used for {}: whoever joined those and kept a service's id can reach it while this share lives",
+            routes.join(", ")
+        )
+    })
+}
 
 /// Whether other agents of the workspace may reach what this one exposes: at hubs without grants.
 fn shows_all_to_all(found: &Found) -> bool {

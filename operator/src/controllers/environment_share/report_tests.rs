@@ -77,6 +77,7 @@ fn found(
         maker: None,
         isolation: ShareIsolation::Route,
         services: Vec::new(),
+        reused: Vec::new(),
         has_unknown_shares: false,
         outdated: None,
     }

@@ -25,6 +25,7 @@ impl HubConnection {
     pub fn forget_share(&self, share: &ShareKey) {
         self.end_share(share, EndReason::Withdrawn);
         self.routes.forget(share);
+        self.gives_back(share);
     }
 
     /// Notes which services a share has in common with others, and until when.

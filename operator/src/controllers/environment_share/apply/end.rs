@@ -53,6 +53,7 @@ pub async fn close(
         for (_, known) in &found.services {
             hub.routes().remove(known.id);
         }
+        hub.gives_back(&share_key(share));
     }
     Ok(Done::Closed { row: found.rows.first().cloned(), cut })
 }

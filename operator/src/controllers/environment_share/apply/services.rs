@@ -1,6 +1,7 @@
 //! A share's services at the hub, and where the data plane takes their connections.
 
 use connect_crds::EnvironmentShare;
+use connect_crds::condition::reason;
 use connect_hub::client::{Client, NewService, ServiceReach};
 use connect_hub::tunnel::routes::Route as DialRoute;
 use jiff::Timestamp;
@@ -8,7 +9,9 @@ use kube::ResourceExt;
 use uuid::Uuid;
 
 use crate::args::ShareIsolation;
+use crate::context::Context;
 use crate::controllers::environment_share::dereference::Found;
+use crate::controllers::environment_share::reuse::{Reuse, Reused};
 use crate::controllers::environment_share::validate::{Route, Validated};
 use crate::faults::point;
 use crate::names::{common_name, old_common_name, old_service_name, service_name, share_key};
@@ -18,6 +21,9 @@ use crate::tunnels::{HubConnection, KnownService, service_key};
 /// made is used for as long as it is ours: a share's routes lead to its id.
 fn name_at_hub(share: &EnvironmentShare, found: &Found, route: &str) -> Option<String> {
     let maker = found.maker.as_ref()?;
+    if let Some(reused) = found.reused.iter().find(|reused| reused.route == route) {
+        return Some(reused.service.clone());
+    }
     let namespace = share.namespace().unwrap_or_default();
     let (old, new) = match found.isolation {
         ShareIsolation::Route => (old_service_name(share, route), service_name(share, route, maker)),
@@ -93,6 +99,7 @@ pub async fn register_services(
     found: &Found,
     hub: &HubConnection,
     (client, agent): (&Client, Uuid),
+    context: &Context,
 ) -> Result<Vec<Uuid>, connect_hub::Error> {
     let _commons = match found.isolation {
         ShareIsolation::Route => None,
@@ -102,27 +109,68 @@ pub async fn register_services(
     for route in routes {
         // A hub that is entered knows who we are.
         let Some(name) = name_at_hub(share, found, &route.name) else { return Ok(Vec::new()) };
-        let known = match hub.with_directory(|directory| directory.service(&name)) {
-            Some(known) => known,
-            None => {
-                let service = NewService {
-                    name: name.clone(),
-                    target_host: route.name.clone(),
-                    target_port: target_port(route),
-                    protocol: route.protocol.as_hub_str(),
-                    is_public: false,
-                    reach: Some(ServiceReach::Shared),
-                };
-                let made = point("registering a service", client.register_service(agent, &service)).await?;
-                let known = KnownService { id: made.id, tunnel_port: made.tunnel_port };
-                hub.with_directory(|directory| directory.remember_service(&name, known));
-                known
-            }
-        };
+        let reuse = found.maker.as_ref().filter(|_| found.isolation == ShareIsolation::Route);
+        let reuse = reuse.map(|maker| Reuse { share, hub, maker, code: found.code.as_ref(), context });
+        let registration = Registration { hub, client, agent, reuse };
+        let (name, known) = registration.of(route, name).await?;
         hub.routes().set(known.id, dial_route(share, found, route, &name, known));
         ids.push(known.id);
     }
     Ok(ids)
+}
+
+/// How services are registered.
+struct Registration<'a> {
+    hub: &'a HubConnection,
+    client: &'a Client,
+    agent: Uuid,
+    /// Where services of ended shares may be used.
+    reuse: Option<Reuse<'a>>,
+}
+
+impl Registration<'_> {
+    /// The route's service under this name, made if it is not there. Where the hub has no room for another and deletes none, one
+    /// that an ended share had for the same route.
+    async fn of(
+        &self,
+        route: &Route,
+        mut name: String,
+    ) -> Result<(String, KnownService), connect_hub::Error> {
+        let known = |name: &str| self.hub.with_directory(|directory| directory.service(name));
+        if let (Some(own), Some(reuse)) = (known(&name), &self.reuse)
+            && reuse.is_lent(&name, own.id)
+        {
+            name = reuse.another_name(&route.name);
+        }
+        if let Some(known) = known(&name) {
+            return Ok((name, known));
+        }
+        let error = match self.register(route, &name).await {
+            Ok(known) => return Ok((name, known)),
+            Err(error) => error,
+        };
+        let is_full = error.reason() == reason::SERVICE_LIMIT_REACHED && !self.hub.deletes_services();
+        match self.reuse.as_ref().filter(|_| is_full).and_then(|reuse| reuse.take(&route.name)) {
+            // Registered once more under its name, it leads to the route as it is now.
+            Some(Reused { service, .. }) => Ok((service.clone(), self.register(route, &service).await?)),
+            None => Err(error),
+        }
+    }
+
+    async fn register(&self, route: &Route, name: &str) -> Result<KnownService, connect_hub::Error> {
+        let service = NewService {
+            name: name.to_owned(),
+            target_host: route.name.clone(),
+            target_port: target_port(route),
+            protocol: route.protocol.as_hub_str(),
+            is_public: false,
+            reach: Some(ServiceReach::Shared),
+        };
+        let made = point("registering a service", self.client.register_service(self.agent, &service)).await?;
+        let known = KnownService { id: made.id, tunnel_port: made.tunnel_port };
+        self.hub.with_directory(|directory| directory.remember_service(name, known));
+        Ok(known)
+    }
 }
 
 /// Frees the services that no route of `routes` needs any more, where the hub can.
