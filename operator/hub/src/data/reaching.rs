@@ -131,7 +131,7 @@ impl Reaching {
                     return Ok(Opened { shared: Arc::clone(shared), service_id, connection, keys: *keys });
                 }
                 Ok(Ok(Asked::Refused(Refused { code, message }))) => {
-                    return Err(shared.refused(connection, service_id, code, message));
+                    return Err(shared.refused(connection, service_id, code, &message));
                 }
                 Ok(Err(ReadError::Silent)) if shared.lets_nothing_pass() => return Err(NotReached::OtherWay),
                 // The other side had left it meanwhile; nothing was sent yet, so another will do.
@@ -303,13 +303,13 @@ impl Shared {
         connection: Connection,
         service_id: Uuid,
         code: RefusedCode,
-        message: String,
+        message: &str,
     ) -> NotReached {
         let mut state = self.lock();
         match code {
             RefusedCode::Refused => {
                 state.keep(service_id, connection);
-                let said = sentences::known(&message).unwrap_or("the other end refused the connection");
+                let said = sentences::known(message).unwrap_or("the other end refused the connection");
                 return NotReached::Refused(said.to_owned());
             }
             RefusedCode::Unsupported => {

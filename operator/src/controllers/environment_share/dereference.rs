@@ -82,35 +82,8 @@ pub async fn dereference(share: &EnvironmentShare, context: &Context) -> Result<
         (Ok(hub), Some(maker)) => rows_of(share, &uid, hub, maker, code.as_ref(), context),
         _ => Vec::new(),
     };
-    let services_that = |is_wanted: &dyn Fn(&str, &Maker) -> bool| match (&hub, &maker) {
-        (Ok(hub), Some(maker)) => {
-            hub.with_directory(|directory| directory.services_that(|name| is_wanted(name, maker)))
-        }
-        _ => Vec::new(),
-    };
-    let mut services = services_that(&|name, maker| is_service_of(share, name, maker));
-    // A share keeps what it was opened with; services of its own say so as well, should its Secret be gone.
-    let isolation = match &code {
-        Some(code) => code.isolation,
-        None if !services.is_empty() => ShareIsolation::Route,
-        None => context.common.settings.isolation,
-    };
-    let mut reused = Vec::new();
-    if let (Ok(hub), Some(maker), ShareIsolation::Route) = (&hub, &maker, isolation) {
-        let reuse = Reuse { share, hub, maker, code: code.as_ref(), context };
-        reused = reuse.of_the_share();
-        services.retain(|(name, known)| !reuse.is_lent(name, known.id));
-        for Reused { service, known, .. } in &reused {
-            if !services.iter().any(|(name, _)| name == service) {
-                services.push((service.clone(), *known));
-            }
-        }
-    }
-    let mut has_unknown_shares = false;
-    if isolation == ShareIsolation::Shared {
-        services = services_that(&|name, maker| is_common_name(&namespace, name, maker));
-        has_unknown_shares = hub.as_ref().is_ok_and(|hub| unknown_shares(share, hub, context));
-    }
+    let Services { isolation, services, reused, has_unknown_shares } =
+        services_of(share, hub.as_ref().ok(), maker.as_ref(), code.as_ref(), context);
     let hub = hub.map(|hub| {
         let state = hub.state();
         (hub, state)
@@ -129,6 +102,54 @@ pub async fn dereference(share: &EnvironmentShare, context: &Context) -> Result<
         has_unknown_shares,
         outdated,
     })
+}
+
+/// What the share has of services at the hub.
+struct Services {
+    isolation: ShareIsolation,
+    services: Vec<(String, KnownService)>,
+    reused: Vec<Reused>,
+    has_unknown_shares: bool,
+}
+
+fn services_of(
+    share: &EnvironmentShare,
+    hub: Option<&Arc<HubConnection>>,
+    maker: Option<&Maker>,
+    code: Option<&CodeSecret>,
+    context: &Context,
+) -> Services {
+    let services_that = |is_wanted: &dyn Fn(&str, &Maker) -> bool| match (hub, maker) {
+        (Some(hub), Some(maker)) => {
+            hub.with_directory(|directory| directory.services_that(|name| is_wanted(name, maker)))
+        }
+        _ => Vec::new(),
+    };
+    let mut services = services_that(&|name, maker| is_service_of(share, name, maker));
+    // A share keeps what it was opened with; services of its own say so as well, should its Secret be gone.
+    let isolation = match code {
+        Some(code) => code.isolation,
+        None if !services.is_empty() => ShareIsolation::Route,
+        None => context.common.settings.isolation,
+    };
+    if isolation == ShareIsolation::Shared {
+        let namespace = share.namespace().unwrap_or_default();
+        let services = services_that(&|name, maker| is_common_name(&namespace, name, maker));
+        let has_unknown_shares = hub.is_some_and(|hub| unknown_shares(share, hub, context));
+        return Services { isolation, services, reused: Vec::new(), has_unknown_shares };
+    }
+    let mut reused = Vec::new();
+    if let (Some(hub), Some(maker)) = (hub, maker) {
+        let reuse = Reuse { share, hub, maker, code, context };
+        reused = reuse.of_the_share();
+        services.retain(|(name, known)| !reuse.is_lent(name, known.id));
+        for Reused { service, known, .. } in &reused {
+            if !services.iter().any(|(name, _)| name == service) {
+                services.push((service.clone(), *known));
+            }
+        }
+    }
+    Services { isolation, services, reused, has_unknown_shares: false }
 }
 
 /// The shares at the hub that are this object's. A marker in its old form does not say that for certain: there the code in the
