@@ -101,10 +101,7 @@ async fn marks_that_a_hub_repeats_take_no_places() {
         items.push(item);
     }
     assert_eq!(items.len(), 9, "{items:?}");
-    assert!(
-        matches!(&items[2], Item::Failed(reason) if reason == "the connection failed"),
-        "{items:?}"
-    );
+    assert!(matches!(&items[2], Item::Failed(reason) if reason == "the connection failed"), "{items:?}");
 }
 
 #[tokio::test]
