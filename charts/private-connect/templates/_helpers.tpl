@@ -85,20 +85,23 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
   valueFrom: {fieldRef: {fieldPath: metadata.name}}
 - name: POD_IP
   valueFrom: {fieldRef: {fieldPath: status.podIP}}
-{{- with .Values.proxy }}
-{{- with .httpsProxy }}
-- name: HTTPS_PROXY
-  value: {{ . | quote }}
+{{- /* A name that is there twice is none: extraEnv stands above proxy. */}}
+{{- $own := list }}
+{{- range .Values.extraEnv }}
+{{- $own = append $own (upper .name) }}
 {{- end }}
-{{- with .httpProxy }}
-- name: HTTP_PROXY
-  value: {{ . | quote }}
+{{- $proxy := .Values.proxy }}
+{{- range $name, $value := dict "HTTPS_PROXY" $proxy.httpsProxy "HTTP_PROXY" $proxy.httpProxy }}
+{{- if and $value (not (has $name $own)) }}
+- name: {{ $name }}
+  value: {{ $value | quote }}
 {{- end }}
-{{- if or .httpsProxy .httpProxy .noProxy }}
+{{- end }}
+{{- $named := or $proxy.httpsProxy $proxy.httpProxy (has "HTTPS_PROXY" $own) (has "HTTP_PROXY" $own) (has "ALL_PROXY" $own) }}
+{{- if and (or $named $proxy.noProxy) (not (has "NO_PROXY" $own)) }}
 # What is inside the cluster is reached without a proxy; the operator adds the API server's address itself.
 - name: NO_PROXY
-  value: {{ printf ".svc,.cluster.local%s" (empty .noProxy | ternary "" (printf ",%s" .noProxy)) | quote }}
-{{- end }}
+  value: {{ printf ".svc,.cluster.local%s" (empty $proxy.noProxy | ternary "" (printf ",%s" $proxy.noProxy)) | quote }}
 {{- end }}
 {{- with .Values.extraEnv }}
 {{ toYaml . }}

@@ -111,6 +111,64 @@ async fn what_platform_teams_set_arrives() -> Result<()> {
     Ok(())
 }
 
+/// Variables of a proxy, by settings: what `proxy` says, and what `extraEnv` says in its place.
+#[tokio::test]
+async fn the_proxy_arrives_in_every_pod_that_talks_to_hubs() -> Result<()> {
+    let helm = Helm::new().await?;
+    let inside = ".svc,.cluster.local";
+    let secret = "extraEnv[0].name=HTTPS_PROXY,extraEnv[0].valueFrom.secretKeyRef.name=proxy,extraEnv[0].valueFrom.secretKeyRef.key=url";
+    for (settings, expected) in [
+        ("", vec![]),
+        ("proxy.httpsProxy=http://p:1", vec![("HTTPS_PROXY", "http://p:1"), ("NO_PROXY", inside)]),
+        ("proxy.httpProxy=http://p:1", vec![("HTTP_PROXY", "http://p:1"), ("NO_PROXY", inside)]),
+        (
+            "proxy.httpsProxy=socks5://p:1,proxy.httpProxy=http://p:2,proxy.noProxy=.corp\\,10.0.0.0/8",
+            vec![
+                ("HTTPS_PROXY", "socks5://p:1"),
+                ("HTTP_PROXY", "http://p:2"),
+                ("NO_PROXY", ".svc,.cluster.local,.corp,10.0.0.0/8"),
+            ],
+        ),
+        ("proxy.noProxy=.corp", vec![("NO_PROXY", ".svc,.cluster.local,.corp")]),
+        (secret, vec![("NO_PROXY", inside), ("HTTPS_PROXY", "")]),
+        (
+            "extraEnv[0].name=all_proxy,extraEnv[0].value=socks5://p,proxy.noProxy=.corp",
+            vec![("NO_PROXY", ".svc,.cluster.local,.corp"), ("all_proxy", "socks5://p")],
+        ),
+        (
+            "proxy.httpsProxy=http://p:1,extraEnv[0].name=HTTPS_PROXY,extraEnv[0].value=http://q:2",
+            vec![("NO_PROXY", inside), ("HTTPS_PROXY", "http://q:2")],
+        ),
+        (
+            "proxy.httpsProxy=http://p:1,proxy.noProxy=a,extraEnv[0].name=no_proxy,extraEnv[0].value=b",
+            vec![("HTTPS_PROXY", "http://p:1"), ("no_proxy", "b")],
+        ),
+    ] {
+        for more in ["", "networkPolicy.enabled=true", "embeddedHub.enabled=true"] {
+            let set = [settings, more].iter().filter(|it| !it.is_empty()).copied().collect::<Vec<_>>().join(",");
+            let words = ["--set", set.as_str()];
+            let objects = helm.objects("own", if set.is_empty() { &[] } else { &words }).await?;
+            for kind in ["Deployment", "Job"] {
+                let container = &the(&objects, kind)?["spec"]["template"]["spec"]["containers"][0];
+                let variables = container["env"].as_array().context("an environment")?;
+                let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+                let found: Vec<_> = variables
+                    .iter()
+                    .map(|it| (text(&it["name"]), text(&it["value"])))
+                    .filter(|(name, _)| name.to_ascii_uppercase().ends_with("_PROXY"))
+                    .collect();
+                let found: Vec<_> =
+                    found.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+                ensure!(found == expected, "{set}: {kind} has {found:?}");
+            }
+            // The way to a proxy is not closed.
+            let policies = connect_tests::helm::of_kind(&objects, "NetworkPolicy");
+            ensure!(policies.iter().all(|it| it["spec"]["policyTypes"] == json!(["Ingress"])), "{policies:?}");
+        }
+    }
+    Ok(())
+}
+
 #[test]
 fn a_hub_may_be_an_ipv6_address() -> Result<()> {
     let url = "https://[2001:db8::1]:8443";
