@@ -78,7 +78,7 @@ generate: ## write what is made of the sources: crds/*.yaml, the charts' copies,
 	CONNECT_GENERATE=1 cargo test --quiet -p connect-tools --test repository modules
 
 .PHONY: tools
-tools: ## build or install what tests need: the control plane, PostgreSQL, Redis, a proxy and gateways, faketime
+tools: ## build or install what tests need: the control plane, PostgreSQL, Redis, proxies and gateways, faketime
 	@$(LAB) tools
 
 .PHONY: dist

@@ -74,8 +74,8 @@ pub async fn redis_server() -> Result<PathBuf> {
     blocking(connect_tools::redis_server).await
 }
 
-/// What stands between teammates and hubs in the tests of `operator/hub`: a proxy and two gateways, installed when they are
-/// missing and we may.
+/// What stands between teammates, operators and hubs in tests: two proxies and two gateways, installed when they are missing
+/// and we may.
 ///
 /// # Errors
 /// One is missing and we may not install it.

@@ -15,6 +15,7 @@ mod obstacle;
 mod race;
 mod rules;
 mod service;
+mod socks;
 mod stream;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -78,22 +79,16 @@ impl Dialer {
 
     /// A connection over which HTTP can be spoken to the hub. [`CONNECT_TIMEOUT`] bounds TCP; the caller bounds the rest.
     pub(crate) async fn dial(&self, host: &str, port: u16, tls: bool) -> Result<Stream, DialError> {
-        let stream = reach(&self.proxies, &self.tls, host, port, tls).await?;
+        let stream = self.reach(host, port, tls).await?;
         if tls { encrypt(&self.tls, host, stream).await } else { Ok(stream) }
     }
-}
 
-/// A connection without TLS to the destination; `tls` says whether that will have it, which decides on the proxy.
-async fn reach(
-    proxies: &Proxies,
-    config: &Arc<ClientConfig>,
-    host: &str,
-    port: u16,
-    tls: bool,
-) -> Result<Stream, DialError> {
-    match proxies.proxy(tls, host, port)? {
-        None => race::connect(host, port).await.map(Stream::from).map_err(DialError::Connect),
-        Some(proxy) => Ok(tunnel::open(&proxy, config, host, port).await?),
+    /// A connection without TLS to the destination; `tls` says whether that will have it, which decides on the proxy.
+    async fn reach(&self, host: &str, port: u16, tls: bool) -> Result<Stream, DialError> {
+        match self.proxies.proxy(tls, host, port)? {
+            None => race::connect(host, port).await.map(Stream::from).map_err(DialError::Connect),
+            Some(proxy) => Ok(tunnel::open(&proxy, &self.tls, host, port).await?),
+        }
     }
 }
 

@@ -4,6 +4,7 @@
 //! installed by the system's packages when we may, else one sentence says what to install. The crate is small so that
 //! `make demo` can tell how far it is before the rest is compiled.
 
+pub mod between;
 mod clock;
 mod debian;
 mod go;
@@ -69,14 +70,18 @@ pub fn redis_server() -> Result<PathBuf> {
     debian::provided("Redis", "redis-server", || on_path("redis-server"))
 }
 
-/// What stands between teammates and hubs in the tests of `operator/hub`: a proxy and two gateways, installed when they are
-/// missing and we may.
+/// What stands between teammates, operators and hubs in tests: two proxies and two gateways, installed when they are missing
+/// and we may.
 ///
 /// # Errors
 /// One is missing and we may not install it.
 pub fn in_between() -> Result<()> {
-    for (name, package) in [("tinyproxy", "tinyproxy-bin"), ("nginx", "nginx-light"), ("haproxy", "haproxy")]
-    {
+    for (name, package) in [
+        ("tinyproxy", "tinyproxy-bin"),
+        ("microsocks", "microsocks"),
+        ("nginx", "nginx-light"),
+        ("haproxy", "haproxy"),
+    ] {
         // Debian keeps servers where only root's PATH looks.
         let find = || {
             let of_root = Some(Path::new("/usr/sbin").join(name)).filter(|file| file.is_file());

@@ -18,7 +18,7 @@ use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::{CALL_DEADLINE, Client, refusal};
-use crate::dial::{DialError, Dialer, intercepted};
+use crate::dial::{Connector, DialError, Dialer, intercepted};
 use crate::error::{Cause, Error};
 
 /// The largest answer we read: a workspace of 1,000 services with all their rows stays well below.
@@ -29,7 +29,7 @@ const KEEP: Duration = Duration::from_secs(15);
 
 /// Sends requests over connections that the dialer makes. It follows no redirect: that would carry the key to another
 /// host.
-pub(super) type Http = legacy::Client<Dialer, Full<Bytes>>;
+pub(super) type Http = legacy::Client<Connector, Full<Bytes>>;
 
 /// A request that is being put together.
 pub(super) struct Call<'a> {
@@ -41,7 +41,7 @@ pub(super) struct Call<'a> {
 
 pub(super) fn http_client(dialer: Dialer) -> Http {
     let mut builder = legacy::Client::builder(TokioExecutor::new());
-    builder.pool_timer(TokioTimer::new()).pool_idle_timeout(KEEP).build(dialer)
+    builder.pool_timer(TokioTimer::new()).pool_idle_timeout(KEEP).build(Connector::encrypting(dialer))
 }
 
 // === impl Client ===

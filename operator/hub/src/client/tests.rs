@@ -4,7 +4,7 @@ use tokio::time::timeout;
 
 use super::{Client, ClientOptions};
 use crate::dial::Proxies;
-use crate::dial::tests::{DEADLINE, Tinyproxy, trust};
+use crate::dial::tests::{DEADLINE, RunningProxy, trust};
 use crate::url::{HubUrl, InsecureHttp};
 
 #[tokio::test]
@@ -16,7 +16,7 @@ async fn a_hub_s_whole_api_and_its_socket_go_through_the_proxy() {
     let hub = connect_hubd::Hub::start(config).await.expect("a hub");
     let url = format!("http://{}", hub.address());
     let url = HubUrl::parse(&url, InsecureHttp::Refused).expect("a URL");
-    let proxy = Tinyproxy::start("BasicAuth mia secret").await;
+    let proxy = RunningProxy::tinyproxy("BasicAuth mia secret").await;
     let options = || ClientOptions { api_key: None, tls: trust() };
     let through = |url_of_proxy: &str| {
         let proxies = Proxies::only(url_of_proxy, "HTTP_PROXY").expect("a proxy");

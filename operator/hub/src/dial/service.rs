@@ -8,27 +8,39 @@ use hyper::Uri;
 use hyper_util::rt::TokioIo;
 use tower_service::Service;
 
-use super::{DialError, Dialer, ENVIRONMENT, Proxies, Stream, reach};
+use super::{DialError, Dialer, ENVIRONMENT, Proxies, Stream};
 
-/// A way to wherever a URI points, straight or through a proxy, without TLS to the destination: for clients that have
-/// their own.
+/// A way to wherever a URI points, straight or through a proxy. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Connector {
-    proxies: Arc<Proxies>,
-    tls: Arc<rustls::ClientConfig>,
+    dialer: Dialer,
+    /// Whether TLS to the destination is ours to do, where the URI has it.
+    encrypts: bool,
 }
 
 // === impl Connector ===
 
 impl Connector {
-    /// Goes through what `proxies` says; `None` means the environment of this process. `tls` is for proxies with TLS.
+    /// Goes through what `proxies` says; `None` means the environment of this process. Without TLS to the destination: for
+    /// clients that have their own. `tls` is for proxies with TLS.
     pub fn new(proxies: Option<Proxies>, tls: Arc<rustls::ClientConfig>) -> Self {
-        Self { proxies: proxies.map_or_else(|| Arc::clone(&ENVIRONMENT), Arc::new), tls }
+        let proxies = proxies.map_or_else(|| Arc::clone(&ENVIRONMENT), Arc::new);
+        Self { dialer: Dialer { tls, proxies }, encrypts: false }
+    }
+
+    /// With TLS where the URI has it.
+    pub(crate) fn encrypting(dialer: Dialer) -> Self {
+        Self { dialer, encrypts: true }
     }
 
     async fn connect(self, uri: Uri) -> Result<TokioIo<Stream>, DialError> {
         let Destination { host, port, tls } = Destination::of(&uri);
-        reach(&self.proxies, &self.tls, host, port, tls).await.map(TokioIo::new)
+        let connected = if self.encrypts {
+            self.dialer.dial(host, port, tls).await
+        } else {
+            self.dialer.reach(host, port, tls).await
+        };
+        connected.map(TokioIo::new)
     }
 }
 
@@ -43,25 +55,6 @@ impl Service<Uri> for Connector {
 
     fn call(&mut self, uri: Uri) -> Self::Future {
         Box::pin(self.clone().connect(uri))
-    }
-}
-
-/// With TLS where the URI has it.
-impl Service<Uri> for Dialer {
-    type Response = TokioIo<Stream>;
-    type Error = DialError;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, uri: Uri) -> Self::Future {
-        let dialer = self.clone();
-        Box::pin(async move {
-            let Destination { host, port, tls } = Destination::of(&uri);
-            dialer.dial(host, port, tls).await.map(TokioIo::new)
-        })
     }
 }
 

@@ -1,9 +1,11 @@
-//! The dialer through a real proxy: tinyproxy, which `lab tools` installs.
+//! The dialer through real proxies, tinyproxy and microsocks, which `lab tools` installs.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
+use connect_tools::between;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -18,43 +20,48 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 /// How often a proxy that starts is looked at.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// A running proxy.
-pub(crate) struct Tinyproxy {
+/// A running proxy. It goes when this is dropped.
+pub(crate) struct RunningProxy {
     pub(crate) port: u16,
     folder: TempDir,
     _child: Child,
 }
 
-impl Tinyproxy {
-    /// Starts one with these further lines of configuration.
-    pub(crate) async fn start(lines: &str) -> Self {
+impl RunningProxy {
+    /// tinyproxy with these further lines of configuration.
+    pub(crate) async fn tinyproxy(lines: &str) -> Self {
+        Self::start(|folder, address| between::tinyproxy(folder, address, lines)).await
+    }
+
+    /// microsocks with these further arguments.
+    async fn microsocks(arguments: &[&str]) -> Self {
+        Self::start(|_, address| Ok(between::microsocks(address, arguments))).await
+    }
+
+    async fn start(command: impl FnOnce(&Path, SocketAddr) -> io::Result<std::process::Command>) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let (config, log) = (folder.path().join("proxy.conf"), folder.path().join("log"));
-        let port = free_port().await;
-        let text = format!(
-            "Listen 127.0.0.1\nPort {port}\nTimeout 60\nLogLevel Info\nLogFile \"{}\"\n{lines}\n",
-            log.display()
-        );
-        std::fs::write(&config, text).expect("written");
-        let child = Command::new("tinyproxy")
-            .arg("-d")
-            .arg("-c")
-            .arg(&config)
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port().await));
+        let child = Command::from(command(folder.path(), address).expect("written"))
             .stdout(Stdio::null())
+            .stderr(Stdio::null())
             .kill_on_drop(true)
             .spawn()
-            .expect("tinyproxy is needed for this test: cargo run --bin lab -- tools installs it");
+            .expect("proxies are needed for this test: cargo run --bin lab -- tools installs them");
         let listens = async {
-            while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.is_err() {
+            while TcpStream::connect(address).await.is_err() {
                 sleep(LOOK).await;
             }
         };
         timeout(DEADLINE, listens).await.expect("it listens");
-        Self { port, folder, _child: child }
+        Self { port: address.port(), folder, _child: child }
     }
 
     pub(crate) fn url(&self, credentials: &str) -> String {
-        format!("http://{credentials}127.0.0.1:{}", self.port)
+        format!("http://{}", self.at(credentials))
+    }
+
+    fn at(&self, credentials: &str) -> String {
+        format!("{credentials}127.0.0.1:{}", self.port)
     }
 
     pub(crate) fn log(&self) -> String {
@@ -118,9 +125,9 @@ async fn dialled(proxy: &str, target: SocketAddr) -> Result<(), DialError> {
 #[tokio::test]
 async fn tinyproxy_lets_through_whoever_may() {
     let (echo, nobody) = (echo().await, SocketAddr::from((Ipv4Addr::LOCALHOST, free_port().await)));
-    let open = Tinyproxy::start("").await;
-    let closed = Tinyproxy::start("BasicAuth mia p_s-s.w").await;
-    let strict = Tinyproxy::start("ConnectPort 443").await;
+    let open = RunningProxy::tinyproxy("").await;
+    let closed = RunningProxy::tinyproxy("BasicAuth mia p_s-s.w").await;
+    let strict = RunningProxy::tinyproxy("ConnectPort 443").await;
     let target = format!("127.0.0.1:{}", echo.port());
     let forbidden = ProxyTrouble::Forbidden { target };
     for (proxy, credentials, to, expected) in [
@@ -148,6 +155,38 @@ async fn tinyproxy_lets_through_whoever_may() {
     );
     assert!(expected_failure, "{failed:?}");
     assert!(open.log().contains(&format!("CONNECT 127.0.0.1:{}", echo.port())), "{}", open.log());
+}
+
+/// What the proxy did in place of connecting; nothing when it connected.
+async fn trouble(proxy: &str, target: SocketAddr) -> Option<ProxyTrouble> {
+    match dialled(proxy, target).await {
+        Ok(()) => None,
+        Err(DialError::Obstacle(Obstacle::Proxy { trouble, .. })) => Some(*trouble),
+        Err(error) => panic!("{error}"),
+    }
+}
+
+#[tokio::test]
+async fn microsocks_lets_through_whoever_may() {
+    let (echo, nobody) = (echo().await, SocketAddr::from((Ipv4Addr::LOCALHOST, free_port().await)));
+    let open = RunningProxy::microsocks(&[]).await;
+    let closed = RunningProxy::microsocks(&["-u", "mia", "-P", "p@s:s"]).await;
+    for (proxy, credentials, expected) in [
+        (&open, "", None),
+        // One that asks for nothing is not told.
+        (&open, "mia:any@", None),
+        (&closed, "mia:p%40s%3As@", None),
+        (&closed, "", Some(ProxyTrouble::WantsLogin)),
+        (&closed, "mia:hunter2@", Some(ProxyTrouble::LoginRefused)),
+    ] {
+        for scheme in ["socks5", "socks5h"] {
+            let url = format!("{scheme}://{}", proxy.at(credentials));
+            assert_eq!(trouble(&url, echo).await, expected, "{scheme} {credentials}");
+        }
+    }
+    let url = format!("socks5://{}", open.at(""));
+    let failed = trouble(&url, nobody).await;
+    assert!(matches!(failed, Some(ProxyTrouble::Failed { .. })), "{failed:?}");
 }
 
 #[tokio::test]

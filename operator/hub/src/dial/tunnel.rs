@@ -1,4 +1,4 @@
-//! Through a proxy: CONNECT for http and https proxies, the library's SOCKS 5 for the others.
+//! Through a proxy: CONNECT for http and https proxies, SOCKS 5 for the others.
 
 use std::io;
 use std::sync::Arc;
@@ -9,17 +9,15 @@ use base64::engine::general_purpose::STANDARD;
 use hyper::client::conn::http1;
 use hyper::header::{HOST, HeaderValue, PROXY_AUTHORIZATION, USER_AGENT};
 use hyper::{Request, StatusCode};
-use hyper_util::client::legacy::connect::proxy::SocksV5;
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use secrecy::ExposeSecret;
 use tokio::time::timeout;
-use tower_service::Service as _;
 
 use super::rules::{Credentials, Kind, Proxy, authority};
 use super::stream::{Stream, connector};
-use super::{Obstacle, ProxyTrouble, certificate, race};
+use super::{Obstacle, ProxyTrouble, certificate, race, socks};
 
 /// How long a connected proxy may take to answer: it has a connection of its own to make meanwhile.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(8);
@@ -41,7 +39,11 @@ pub(super) async fn open(
             Kind::Https => {
                 connect(proxy, encrypted(proxy, tls, stream).await?, host, port).await.map_err(told)
             }
-            Kind::Socks5 => socks(proxy, stream, host, port).await.map_err(told),
+            Kind::Socks5 => {
+                let mut stream = stream;
+                let asked = socks::connect(&mut stream, proxy.credentials.as_ref(), host, port).await;
+                asked.map(|()| stream).map_err(told)
+            }
         }
     };
     timeout(ANSWER_TIMEOUT, asking).await.unwrap_or_else(|_| {
@@ -107,41 +109,4 @@ fn basic(credentials: &Credentials) -> Option<HeaderValue> {
     let mut value = HeaderValue::from_str(&format!("Basic {text}")).ok()?;
     value.set_sensitive(true);
     Some(value)
-}
-
-async fn socks(proxy: &Proxy, stream: Stream, host: &str, port: u16) -> Result<Stream, ProxyTrouble> {
-    let target = authority(host, port);
-    let unusable = |error: hyper::http::uri::InvalidUri| ProxyTrouble::Broke(error.to_string());
-    let at = format!("http://{}", proxy.authority()).parse().map_err(unusable)?;
-    let to = format!("http://{target}").parse().map_err(unusable)?;
-    let mut socks = SocksV5::new(at, Ready(Some(TokioIo::new(stream))));
-    if let Some(Credentials { user, password }) = &proxy.credentials {
-        socks = socks.with_auth(user.clone(), password.expose_secret().to_owned());
-    }
-    let connected = socks.call(to).await.map_err(|error| {
-        let said = error.to_string();
-        match (said.contains("credentials") || said.contains("authentication"), &proxy.credentials) {
-            (true, Some(_)) => ProxyTrouble::LoginRefused,
-            (true, None) => ProxyTrouble::WantsLogin,
-            (false, _) => ProxyTrouble::Failed { target, said },
-        }
-    })?;
-    Ok(connected.into_inner())
-}
-
-/// Gives the library the connection that there is already.
-struct Ready(Option<TokioIo<Stream>>);
-
-impl tower_service::Service<hyper::Uri> for Ready {
-    type Response = TokioIo<Stream>;
-    type Error = io::Error;
-    type Future = std::future::Ready<Result<Self::Response, Self::Error>>;
-
-    fn poll_ready(&mut self, _: &mut std::task::Context<'_>) -> std::task::Poll<Result<(), Self::Error>> {
-        std::task::Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, _: hyper::Uri) -> Self::Future {
-        std::future::ready(self.0.take().ok_or_else(|| io::ErrorKind::NotConnected.into()))
-    }
 }

@@ -2,6 +2,7 @@
 //! websockets and to data connections, and what is said about it.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,6 +11,7 @@ use std::time::Duration;
 use connect_hub::Error;
 use connect_hub::client::{Client, ClientOptions};
 use connect_hub::dial::Obstacle;
+use connect_tools::between;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -36,47 +38,18 @@ struct Gateway {
 
 impl Gateway {
     async fn nginx(locations: &str) -> Self {
-        let address = free().await;
-        let folder = tempfile::tempdir().expect("a folder");
-        let at = folder.path().display();
-        let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
-            .map(|kind| format!("{kind}_temp_path {at}/{kind};\n"))
-            .concat();
-        let text = format!(
-            "daemon off; master_process off; pid {at}/pid; error_log {at}/error;\n\
-             events {{ worker_connections 512; }}\n\
-             http {{\naccess_log off;\n{temporary}\
-             map $http_upgrade $wish {{ default upgrade; '' ''; }}\n\
-             server {{ listen {address};\n{locations}\n}}\n}}\n"
-        );
-        Self::start("nginx", &["-c"], &text, address, folder).await
+        Self::start(|folder, address| between::nginx(folder, address, locations)).await
     }
 
     async fn haproxy(rules: &str, backends: &str) -> Self {
-        let address = free().await;
-        let folder = tempfile::tempdir().expect("a folder");
-        let seconds = PATIENCE.as_secs();
-        let text = format!(
-            "defaults\n mode http\n timeout connect 5s\n timeout client {seconds}s\n timeout server {seconds}s\n \
-             timeout tunnel {seconds}s\nfrontend front\n bind {address}\n{rules}\n default_backend hub\n{backends}\n"
-        );
-        Self::start("haproxy", &["-db", "-f"], &text, address, folder).await
+        Self::start(|folder, address| between::haproxy(folder, address, PATIENCE, rules, backends)).await
     }
 
-    async fn start(
-        program: &str,
-        arguments: &[&str],
-        text: &str,
-        address: SocketAddr,
-        folder: TempDir,
-    ) -> Self {
-        let config = folder.path().join("config");
-        std::fs::write(&config, text).expect("written");
-        let path = std::env::var("PATH").unwrap_or_default();
-        let child = Command::new(program)
-            .args(arguments)
-            .arg(&config)
-            .env("PATH", format!("{path}:/usr/sbin"))
+    async fn start(command: impl FnOnce(&Path, SocketAddr) -> std::io::Result<std::process::Command>) -> Self {
+        let address = free().await;
+        let folder = tempfile::tempdir().expect("a folder");
+        let command = command(folder.path(), address).expect("written");
+        let child = Command::from(command)
             .stdout(Stdio::null())
             .kill_on_drop(true)
             .spawn()
