@@ -9,6 +9,7 @@
 )]
 
 pub mod api_server;
+pub mod between;
 pub mod control_plane;
 pub mod demo;
 pub mod faults;

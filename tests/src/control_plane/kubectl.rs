@@ -141,7 +141,24 @@ impl Kubectl {
         arguments: impl IntoIterator<Item = Argument>,
         input: &str,
     ) -> Result<Output> {
-        let command = self.command(arguments);
+        self.end(self.command(arguments), input).await
+    }
+
+    /// Runs a command to its end, with these variables in its environment as well.
+    ///
+    /// # Errors
+    /// As [`Kubectl::run`].
+    pub async fn run_by<Argument: AsRef<OsStr>>(
+        &self,
+        variables: &[(&str, &str)],
+        arguments: impl IntoIterator<Item = Argument>,
+    ) -> Result<Output> {
+        let mut command = self.command(arguments);
+        command.envs(variables.iter().copied());
+        self.end(command, "").await
+    }
+
+    async fn end(&self, command: Command, input: &str) -> Result<Output> {
         let shown = shown(&command);
         let mut child = tokio::process::Command::from(command)
             .stdin(Stdio::piped())

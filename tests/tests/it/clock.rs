@@ -2,18 +2,14 @@
 
 use std::path::Path;
 use std::process::Command;
-use std::sync::Arc;
 
 use anyhow::{Context as _, Result, ensure};
+use connect_tests::between::Trust;
 use connect_tests::plugin;
 use connect_tests::process::Process;
 use connect_tests::services::transfer::download;
 use connect_tests::toolchain::{product, script_tool};
 use connect_tests::wait::{PATIENTLY, eventually};
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
-use rustls::pki_types::PrivatePkcs8KeyDer;
-use tokio::net::{TcpListener, TcpStream};
-use tokio_rustls::TlsAcceptor;
 
 use crate::world::World;
 
@@ -61,51 +57,16 @@ async fn a_wrong_clock_is_named_and_the_share_ends_by_the_hub_s() -> Result<()> 
     Ok(())
 }
 
-/// TLS before a hub, with a certificate that is valid from an hour ago until tomorrow. Gives its address and its CA.
-async fn tls_before(hub: &str) -> Result<(String, String)> {
-    let behind = hub.strip_prefix("http://").context("plain http")?.to_owned();
-    let now = std::time::SystemTime::now();
-    let hours = |count: u64| std::time::Duration::from_secs(count * 3600);
-    let mut params = CertificateParams::new(Vec::new())?;
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let ca_key = KeyPair::generate()?;
-    let ca = params.self_signed(&ca_key)?;
-    let issuer = Issuer::new(params, ca_key);
-    let mut params = CertificateParams::new(vec!["localhost".to_owned()])?;
-    (params.not_before, params.not_after) = ((now - hours(1)).into(), (now + hours(24)).into());
-    let key = KeyPair::generate()?;
-    let certificate = params.signed_by(&key, &issuer)?;
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = rustls::ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
-        .with_no_client_auth()
-        .with_single_cert(
-            vec![certificate.der().clone()],
-            PrivatePkcs8KeyDer::from(key.serialize_der()).into(),
-        )?;
-    let (acceptor, listener) = (TlsAcceptor::from(Arc::new(config)), TcpListener::bind("127.0.0.1:0").await?);
-    let address = format!("https://localhost:{}", listener.local_addr()?.port());
-    tokio::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            let (acceptor, behind) = (acceptor.clone(), behind.clone());
-            tokio::spawn(async move {
-                let mut outside = acceptor.accept(stream).await?;
-                let mut inside = TcpStream::connect(behind).await?;
-                tokio::io::copy_bidirectional(&mut outside, &mut inside).await
-            });
-        }
-    });
-    Ok((address, ca.pem()))
-}
-
 #[tokio::test]
 async fn a_certificate_that_a_wrong_clock_spoils_is_not_called_expired() -> Result<()> {
     let world = World::beside_a_hub("clock-tls").await?;
     let hub = world.hub.as_ref().context("there is one")?;
-    let (address, ca) = tls_before(hub.url()).await?;
+    let behind = hub.url().strip_prefix("http://").context("plain http")?.parse()?;
+    let trust = Trust::new()?;
+    let address = format!("https://localhost:{}", trust.before(behind, "localhost", None).await?);
     let home = world.cluster.folder("clock-tls-home")?;
     let ca_file = home.join("ca.pem");
-    std::fs::write(&ca_file, ca)?;
+    std::fs::write(&ca_file, trust.pem())?;
     let token = format!("{address}/#abc123");
     let words = [token.as_str(), "--hub-ca-file", ca_file.to_str().context("a path")?];
     for (offset, sentence) in [

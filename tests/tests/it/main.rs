@@ -22,6 +22,7 @@ mod gitops;
 mod guides;
 mod identity;
 mod image;
+mod in_between;
 mod isolation;
 mod joining;
 mod labelled;

@@ -62,8 +62,18 @@ impl World {
 
     /// With a hub that somebody else keeps.
     pub async fn at_hub(purpose: &str, url: &str, key_file: &Path) -> Result<Self> {
+        Self::at_hub_by(purpose, url, key_file, &[]).await
+    }
+
+    /// As [`Self::at_hub`], with this in the operator's environment.
+    pub async fn at_hub_by(
+        purpose: &str,
+        url: &str,
+        key_file: &Path,
+        environment: &[(&str, &str)],
+    ) -> Result<Self> {
         let choice = HubChoice::At { url: url.to_owned(), key_file: key_file.to_owned() };
-        Self::with(purpose, None, choice, &[], false).await
+        Self::with(purpose, None, choice, environment, false).await
     }
 
     /// As [`Self::at_hub`], with an operator whose clock is ahead by the seconds in this file.

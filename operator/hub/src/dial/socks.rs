@@ -128,6 +128,7 @@ fn refusal(reply: u8, target: String) -> ProxyTrouble {
     ProxyTrouble::Failed { target, said: said.to_owned() }
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "as `map_err` hands it over")]
 fn broke(error: io::Error) -> ProxyTrouble {
     let ended = error.kind() == io::ErrorKind::UnexpectedEof;
     ProxyTrouble::Broke(if ended { "it closed the connection".to_owned() } else { error.to_string() })
@@ -145,7 +146,11 @@ mod tests {
     use super::*;
 
     /// What becomes of asking a proxy that says this and then no more; and what it was told.
-    async fn asked(host: &str, login: Option<(&str, &str)>, said: &[u8]) -> (Result<(), ProxyTrouble>, Vec<u8>) {
+    async fn asked(
+        host: &str,
+        login: Option<(&str, &str)>,
+        said: &[u8],
+    ) -> (Result<(), ProxyTrouble>, Vec<u8>) {
         let (mut ours, mut theirs) = duplex(1024);
         theirs.write_all(said).await.expect("room");
         theirs.shutdown().await.expect("shut down");

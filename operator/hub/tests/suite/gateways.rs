@@ -45,15 +45,16 @@ impl Gateway {
         Self::start(|folder, address| between::haproxy(folder, address, PATIENCE, rules, backends)).await
     }
 
-    async fn start(command: impl FnOnce(&Path, SocketAddr) -> std::io::Result<std::process::Command>) -> Self {
+    async fn start(
+        command: impl FnOnce(&Path, SocketAddr) -> std::io::Result<std::process::Command>,
+    ) -> Self {
         let address = free().await;
         let folder = tempfile::tempdir().expect("a folder");
         let command = command(folder.path(), address).expect("written");
-        let child = Command::from(command)
-            .stdout(Stdio::null())
-            .kill_on_drop(true)
-            .spawn()
-            .expect("nginx and haproxy are needed for this test: cargo run --bin lab -- tools installs them");
+        let child =
+            Command::from(command).stdout(Stdio::null()).kill_on_drop(true).spawn().expect(
+                "nginx and haproxy are needed for this test: cargo run --bin lab -- tools installs them",
+            );
         let listens = async {
             while TcpStream::connect(address).await.is_err() {
                 sleep(LOOK).await;

@@ -145,7 +145,8 @@ async fn the_proxy_arrives_in_every_pod_that_talks_to_hubs() -> Result<()> {
         ),
     ] {
         for more in ["", "networkPolicy.enabled=true", "embeddedHub.enabled=true"] {
-            let set = [settings, more].iter().filter(|it| !it.is_empty()).copied().collect::<Vec<_>>().join(",");
+            let set =
+                [settings, more].iter().filter(|it| !it.is_empty()).copied().collect::<Vec<_>>().join(",");
             let words = ["--set", set.as_str()];
             let objects = helm.objects("own", if set.is_empty() { &[] } else { &words }).await?;
             for kind in ["Deployment", "Job"] {
@@ -163,7 +164,10 @@ async fn the_proxy_arrives_in_every_pod_that_talks_to_hubs() -> Result<()> {
             }
             // The way to a proxy is not closed.
             let policies = connect_tests::helm::of_kind(&objects, "NetworkPolicy");
-            ensure!(policies.iter().all(|it| it["spec"]["policyTypes"] == json!(["Ingress"])), "{policies:?}");
+            ensure!(
+                policies.iter().all(|it| it["spec"]["policyTypes"] == json!(["Ingress"])),
+                "{policies:?}"
+            );
         }
     }
     Ok(())
