@@ -120,9 +120,13 @@ impl JoinToken {
 
     fn of_link(text: &str) -> Result<Self, InvalidToken> {
         let text = visible::with_scheme(text);
+        if let Some(inside) = visible::wrapped(&text) {
+            // Not to be offered to whoever wrapped it.
+            return Self::of_link(&inside);
+        }
         let (address, rest) = match text.split_once(MARK).or_else(|| text.split_once("%23")) {
             Some((address, fragment)) => {
-                let fragment = visible::until_closed(fragment);
+                let fragment = visible::until_closed(fragment).split(['?', '&']).next().unwrap_or_default();
                 (page_of(address), fragment.rsplit(['/', '=']).next().unwrap_or(fragment).to_owned())
             }
             None => of_path(&text)?,

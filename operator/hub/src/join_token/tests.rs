@@ -45,6 +45,11 @@ fn other_hubs_are_read_as_they_are_written() {
         ("localhost:3001/#abc123", "http://localhost:3001"),
         ("http://10.0.0.7:3001/#abc123", "http://10.0.0.7:3001"),
         ("https://hub.privateconnect.co/#abc123", HubUrl::DEFAULT),
+        // Only what has no code of its own is a wrapping.
+        (
+            "https://hub.example.com/?back=https%3A%2F%2Fother.example%2F%23x#abc123",
+            "https://hub.example.com",
+        ),
     ] {
         assert_eq!(read(text), Ok(("abc123".into(), address.into())), "{text}");
     }
@@ -67,6 +72,7 @@ fn what_has_no_code_is_one_sentence() {
         ("https://hub.example.com/#", InvalidToken::NoCode),
         ("https://hub.example.com/connect", InvalidToken::NoCode),
         ("https://hub.example.com/join/", InvalidToken::NoCode),
+        ("https://filter.example/?url=https%3A%2F%2Fhub.example.com%2F", InvalidToken::NoCode),
         ("ftp://hub.example.com/#abc", InvalidToken::Hub(InvalidHubUrl::Scheme("ftp".into()))),
         ("https://me:secret@hub.example.com/#abc", InvalidToken::Hub(InvalidHubUrl::Credentials)),
         ("$(id)", InvalidToken::NotACode),

@@ -2,11 +2,23 @@
 
 use std::borrow::Cow;
 
-/// The text without what cannot be seen, and with plain blanks for blanks of every kind.
+use url::Url;
+
+/// The text without what cannot be seen, with plain blanks for blanks of every kind and plain letters for wide ones.
 pub(super) fn plain(text: &str) -> String {
-    let seen = text.chars().filter(|&letter| !is_invisible(letter));
+    let seen = text.chars().filter(|&letter| !is_invisible(letter)).map(narrow);
     let blanks = seen.map(|letter| if letter.is_whitespace() || letter.is_control() { ' ' } else { letter });
     blanks.collect::<String>().trim().to_owned()
+}
+
+/// The plain form of a letter, digit or mark that is as wide as the others of East Asian scripts.
+fn narrow(letter: char) -> char {
+    /// From the wide forms to the plain ones.
+    const DISTANCE: u32 = 0xff01 - 0x21;
+    match letter {
+        '\u{ff01}'..='\u{ff5e}' => char::from_u32(letter as u32 - DISTANCE).unwrap_or(letter),
+        _ => letter,
+    }
 }
 
 /// Zero-width characters, marks of direction and soft hyphens.
@@ -48,6 +60,13 @@ pub(super) fn with_scheme(text: &str) -> Cow<'_, str> {
     };
     let scheme = text[..at].bytes().rev().take_while(u8::is_ascii_alphabetic).count();
     Cow::Borrowed(&text[at - scheme..])
+}
+
+/// The link inside a link, as mail filters and searches wrap them: `https://filter.example/?url=https%3A%2F%2F...%23CODE`.
+pub(super) fn wrapped(text: &str) -> Option<String> {
+    let url = Url::parse(text).ok().filter(|url| url.fragment().is_none())?;
+    let is_link = |value: &str| ["https://", "http://"].iter().any(|scheme| value.starts_with(scheme));
+    url.query_pairs().map(|(_, value)| value).find(|value| is_link(value)).map(Cow::into_owned)
 }
 
 /// Up to the quote or bracket that closes what stands around a link.
