@@ -172,6 +172,12 @@ impl Context {
         scopes.iter().any(|stores| stores.shares.find(|share| is_it(share)).is_some())
     }
 
+    /// Whether there is such a ServiceExpose in any scope.
+    pub fn has_expose(&self, is_it: impl Fn(&ServiceExpose) -> bool) -> bool {
+        let scopes = self.common.all_stores.lock().unwrap_or_else(PoisonError::into_inner);
+        scopes.iter().any(|stores| stores.exposes.find(|expose| is_it(expose)).is_some())
+    }
+
     /// Whether the code stands in the Secret of another share, in any scope.
     pub fn is_code_of_another(&self, share: &EnvironmentShare, code: &SecretString) -> bool {
         let is_it = |secret: &Secret| {

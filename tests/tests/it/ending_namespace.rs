@@ -1,6 +1,6 @@
 //! A namespace of the operator's list that is deleted: it goes, what was shared from it ends, and the others go on.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use connect_tests::control_plane;
 use connect_tests::namespace::Namespace;
 use connect_tests::operator::{HubChoice, Operator, Setup};
@@ -9,8 +9,12 @@ use connect_tests::rights;
 use connect_tests::services;
 use connect_tests::services::http;
 use connect_tests::teammate::Teammate;
-use connect_tests::wait::SOON;
+use connect_tests::wait::{SOON, eventually};
 use serde_json::json;
+
+use k8s_openapi::api::core::v1::Secret;
+use kube::Api;
+use kube::api::{ObjectMeta, PostParams};
 
 use crate::restart::reaches_again;
 use crate::world::{API, World};
@@ -69,5 +73,35 @@ async fn a_namespace_is_not_held_up_by_what_was_shared_from_it() -> Result<()> {
     reaches_again(&bob).await?;
     assert!(bob.leave()?.success());
     ensure!(world.operator.process().terminate()?.success(), "it did not end in order");
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_api_server_says_that_a_namespace_ends_in_the_way_that_the_operator_reads() -> Result<()> {
+    let cluster = control_plane::shared().await?;
+    let namespace = Namespace::create(cluster, "ending-slowly").await?;
+    let (kubectl, name) = (namespace.kubectl(), namespace.name().to_owned());
+    let held = json!({"apiVersion": "v1", "kind": "ConfigMap",
+        "metadata": {"name": "held", "finalizers": ["example.com/hold"]}});
+    kubectl.apply(&held.to_string()).await?;
+    cluster.kubectl().run(["delete", "namespace", &name, "--wait=false"]).await?.success()?;
+    let secrets: Api<Secret> = Api::namespaced(cluster.client().await?, &name);
+    let secret = Secret {
+        metadata: ObjectMeta { name: Some("code".to_owned()), ..ObjectMeta::default() },
+        ..Secret::default()
+    };
+    let refused = eventually("nothing new is taken there", SOON, || async {
+        let made = secrets.create(&PostParams { dry_run: true, ..PostParams::default() }, &secret).await;
+        made.err().context("it was taken")
+    })
+    .await;
+    let patch = r#"{"metadata": {"finalizers": null}}"#;
+    kubectl.run(["patch", "configmap", "held", "--type=merge", "--patch", patch]).await?.success()?;
+    let kube::Error::Api(status) = refused? else { anyhow::bail!("no answer") };
+    let causes = status.details.as_ref().map(|details| details.causes.as_slice()).unwrap_or_default();
+    ensure!(
+        status.code == 403 && causes.iter().any(|cause| cause.reason == "NamespaceTerminating"),
+        "{status:?}"
+    );
     Ok(())
 }

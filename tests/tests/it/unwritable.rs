@@ -17,6 +17,17 @@ use crate::world::World;
 /// Longest name that a share can have.
 const LONG: usize = 253;
 
+/// A policy that denies in the namespace what `expression` does not allow of what `rule` is about, with these words.
+fn denying(world: &World, name: &str, rule: &Value, expression: &str, words: &str) -> Value {
+    json!({"apiVersion": "v1", "kind": "List", "items": [
+        {"apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicy", "metadata": {"name": name},
+            "spec": {"failurePolicy": "Fail", "matchConstraints": {"resourceRules": [rule]},
+                "validations": [{"expression": expression, "message": words}]}},
+        {"apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicyBinding", "metadata": {"name": name},
+            "spec": {"policyName": name, "validationActions": ["Deny"],
+                "matchResources": {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": world.namespace.name()}}}}}]})
+}
+
 /// A policy of the cluster, gone when this is dropped.
 struct Policy<'a> {
     world: &'a World,
@@ -27,18 +38,11 @@ impl<'a> Policy<'a> {
     /// Denies what `allowed`, a CEL expression, does not allow of the Secrets of share codes, and waits until it does.
     async fn start(world: &'a World, name: &str, allowed: &str) -> Result<Self> {
         let name = format!("{}-{name}", world.namespace.name());
-        let policy = json!({"apiVersion": "v1", "kind": "List", "items": [
-            {"apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicy",
-                "metadata": {"name": name},
-                "spec": {"failurePolicy": "Fail",
-                    "matchConstraints": {"resourceRules": [{"apiGroups": [""], "apiVersions": ["v1"],
-                        "operations": ["CREATE", "UPDATE"], "resources": ["secrets"]}]},
-                    "validations": [{"message": "no codes here",
-                        "expression": format!("(object.type != 'connect.privateconnect.co/share-code' && object.metadata.name != 'probe') || ({allowed})")}]}},
-            {"apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicyBinding",
-                "metadata": {"name": name},
-                "spec": {"policyName": name, "validationActions": ["Deny"],
-                    "matchResources": {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": world.namespace.name()}}}}}]});
+        let rule = json!({"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE", "UPDATE"], "resources": ["secrets"]});
+        let expression = format!(
+            "(object.type != 'connect.privateconnect.co/share-code' && object.metadata.name != 'probe') || ({allowed})"
+        );
+        let policy = denying(world, &name, &rule, &expression, "no codes here");
         world.cluster.kubectl().apply(&policy.to_string()).await?;
         let policy = Self { world, name };
         eventually("the policy is in force", SOON, || async {
@@ -298,15 +302,9 @@ async fn a_renewal_that_cannot_be_written_is_joinable_until_the_old_code_ends() 
 async fn an_operator_that_may_not_add_its_finalizer_says_so_and_tells_the_hub_nothing() -> Result<()> {
     let (world, _hub, proxy) = tapped("no-finalizer").await?;
     let name = world.namespace.name();
-    let policy = json!({"apiVersion": "v1", "kind": "List", "items": [
-        {"apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicy", "metadata": {"name": name},
-            "spec": {"failurePolicy": "Fail",
-                "matchConstraints": {"resourceRules": [{"apiGroups": ["connect.privateconnect.co"], "apiVersions": ["*"],
-                    "operations": ["UPDATE"], "resources": ["environmentshares", "serviceexposes"]}]},
-                "validations": [{"expression": "!has(object.metadata.finalizers)", "message": "no finalizers here"}]}},
-        {"apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicyBinding", "metadata": {"name": name},
-            "spec": {"policyName": name, "validationActions": ["Deny"],
-                "matchResources": {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": name}}}}}]});
+    let rule = json!({"apiGroups": ["connect.privateconnect.co"], "apiVersions": ["*"], "operations": ["UPDATE"],
+        "resources": ["environmentshares", "serviceexposes"]});
+    let policy = denying(&world, name, &rule, "!has(object.metadata.finalizers)", "no finalizers here");
     world.cluster.kubectl().apply(&policy.to_string()).await?;
     let _api = world.exposed_api().await?;
     eventually("the policy is in force", SOON, || async {
@@ -328,4 +326,95 @@ async fn an_operator_that_may_not_add_its_finalizer_says_so_and_tells_the_hub_no
     ensure!(!condition::is_true(&conditions, kind::ACTIVE), "{conditions:?}");
     assert_eq!(opened_and_closed(&proxy), (0, 0));
     joinable(&world, "demo").await.map(drop)
+}
+
+/// The names of the services that the hub has.
+async fn services_at(hub: &Hub) -> Result<Vec<String>> {
+    let key = std::fs::read_to_string(hub.key_file())?;
+    let asked =
+        reqwest::Client::new().get(format!("{}/v1/services", hub.url())).header("x-api-key", key.trim());
+    let rows: Value = asked.send().await?.error_for_status()?.json().await?;
+    let rows = rows.as_array().or(rows["services"].as_array()).context("a list")?.clone();
+    Ok(rows.iter().filter_map(|row| row["name"].as_str().map(str::to_owned)).collect())
+}
+
+/// Waits until the hub has services of exactly these names.
+async fn hub_has(hub: &Hub, what: &str, expected: &[&str]) -> Result<()> {
+    eventually(what, PATIENTLY, || async {
+        let mut names = services_at(hub).await?;
+        names.retain(|name| !name.contains('@'));
+        names.sort();
+        ensure!(names == expected, "{names:?}");
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_status_that_cannot_be_written_is_told_and_what_it_would_name_is_taken_from_the_hub() -> Result<()>
+{
+    let (world, hub, proxy) = tapped("no-status").await?;
+    world.service("api", 8080).await?;
+    let expose = |name: &str| {
+        let spec =
+            json!({"serviceRef": {"name": "api", "port": 8080}, "routeName": name, "reach": "Workspace"});
+        json!({"apiVersion": "connect.privateconnect.co/v1alpha1", "kind": "ServiceExpose", "metadata": {"name": name},
+            "spec": spec})
+        .to_string()
+    };
+    world.kubectl.apply(&expose("kept")).await?;
+    hub_has(&hub, "the first route is at the hub", &["kept"]).await?;
+    let name = format!("{}-status", world.namespace.name());
+    let rule = json!({"apiGroups": ["connect.privateconnect.co"], "apiVersions": ["*"], "operations": ["UPDATE"],
+        "resources": ["environmentshares/status", "serviceexposes/status"]});
+    let others = "object.metadata.name == 'kept'";
+    world
+        .cluster
+        .kubectl()
+        .apply(&denying(&world, &name, &rule, others, "no status here").to_string())
+        .await?;
+    world.apply_share("probe", json!({"revoked": true})).await?;
+    eventually("the policy is in force", SOON, || async {
+        let patch = r#"{"status": {"codeSecretName": "x"}}"#;
+        let words =
+            ["patch", "environmentshare", "probe", "--subresource=status", "--type=merge", "--patch", patch];
+        world.kubectl.run(words.into_iter().chain(["--dry-run=server"])).await?.fails_with(1)
+    })
+    .await?;
+
+    for row in ["gone", "forgotten"] {
+        world.kubectl.apply(&expose(row)).await?;
+    }
+    world.apply_share("demo", json!({})).await?;
+    hub_has(&hub, "both routes are at the hub", &["forgotten", "gone", "kept"]).await?;
+    eventually("the Events say why status is silent", PATIENTLY, || async {
+        let told = world.kubectl.run(["get", "events", "--output", "json"]).await?.success()?.stdout;
+        let events: Value = serde_json::from_str(&told)?;
+        for (kind, name) in
+            [("ServiceExpose", "gone"), ("ServiceExpose", "forgotten"), ("EnvironmentShare", "demo")]
+        {
+            let found = events["items"].as_array().into_iter().flatten().find(|event| {
+                event["reason"] == "StatusNotWritable"
+                    && event["involvedObject"]["kind"] == kind
+                    && event["involvedObject"]["name"] == name
+            });
+            let said = found.and_then(|event| event["message"].as_str()).unwrap_or_default();
+            let begins = "the API server does not let the operator write this object's status: ";
+            ensure!(said.starts_with(begins) && said.contains("denied request: "), "{kind} {name}: {said}");
+        }
+        Ok(())
+    })
+    .await?;
+
+    // What an operator remembers, and what one that is new finds at the hub.
+    world.kubectl.run(["delete", "serviceexpose", "gone", "--timeout=60s"]).await?.success()?;
+    hub_has(&hub, "the route is gone", &["forgotten", "kept"]).await?;
+    let world = world.kill_and_restart_the_operator().await?;
+    world.kubectl.run(["delete", "serviceexpose", "forgotten", "--timeout=60s"]).await?.success()?;
+    hub_has(&hub, "the other route is gone, too", &["kept"]).await?;
+    world.delete_share("demo").await?;
+    let (_, closed) = opened_and_closed(&proxy);
+    ensure!(closed > 0, "the share is open at the hub");
+    let kinds = "validatingadmissionpolicies,validatingadmissionpolicybindings";
+    world.cluster.kubectl().run(["delete", kinds, &name]).await?.success().map(drop)
 }

@@ -49,8 +49,8 @@ pub enum Done {
     },
     /// The route should not be at the hub any more, and may be.
     NotWithdrawn {
-        /// The hub's service.
-        service_id: String,
+        /// The hub's service, if that is known.
+        service_id: Option<String>,
         /// What is wrong with the hub.
         problem: Option<HubProblem>,
         /// When to try again.
@@ -64,8 +64,10 @@ impl Done {
     /// The hub's service, of a route that the workspace reaches.
     pub fn service_id(&self) -> Option<&str> {
         match self {
-            Done::Unchanged { service_id, .. } => service_id.as_deref(),
-            Done::Registered { service_id, .. } | Done::NotWithdrawn { service_id, .. } => Some(service_id),
+            Done::Unchanged { service_id, .. } | Done::NotWithdrawn { service_id, .. } => {
+                service_id.as_deref()
+            }
+            Done::Registered { service_id, .. } => Some(service_id),
             Done::Absent { .. } | Done::NotRegistered { .. } => None,
         }
     }
@@ -123,7 +125,7 @@ pub async fn apply(
             public_url: told_public_url(expose),
         });
     }
-    if !expose.finalizers().iter().any(|name| name == FINALIZER)
+    if !has_finalizer(expose)
         && let Err(error) = finalizer::add(expose, context).await
     {
         let Unwritten { reason, message, .. } = Unwritten::of_finalizer(error)?;
@@ -202,31 +204,47 @@ pub(super) async fn withdraw(
     hub: &HubConnection,
     context: &Context,
 ) -> Result<Done, Error> {
-    let Some(told) = reported_service_id(expose) else {
+    let told = reported_service_id(expose);
+    // The finalizer is there before the hub is asked, also where status could not be written afterwards.
+    if told.is_none() && !has_finalizer(expose) {
         return Ok(Done::Absent { problem: hub.state().problem() });
-    };
-    let name = expose.route_name();
-    let known =
-        hub.with_directory(|directory| directory.service(name)).filter(|known| known.id.to_string() == told);
-    if let Ok(id) = told.parse() {
+    }
+    if let Some(id) = told.as_ref().and_then(|id| id.parse().ok()) {
         hub.routes().remove(id);
     }
+    let known = hub.with_directory(|directory| directory.service(expose.route_name()));
+    let known = known.filter(|known| is_of(expose, *known, context));
+    let not_withdrawn = |problem| Done::NotWithdrawn {
+        service_id: told.clone().or(known.map(|known| known.id.to_string())),
+        problem,
+        look_again: context.hub_retry(expose),
+    };
     if let Some(known) = known {
-        if let Err(error) = hub.free_service(name, known).await {
-            return Ok(Done::NotWithdrawn {
-                service_id: told,
-                problem: Some(hub.problem(&error)),
-                look_again: context.hub_retry(expose),
-            });
+        if let Err(error) = hub.free_service(expose.route_name(), known).await {
+            return Ok(not_withdrawn(Some(hub.problem(&error))));
         }
-    } else if hub.state() != HubState::Ready {
-        return Ok(Done::NotWithdrawn {
-            service_id: told,
-            problem: hub.state().problem(),
-            look_again: context.hub_retry(expose),
-        });
+    } else if hub.state() != HubState::Ready
+        && (told.is_some() || expose.metadata.deletion_timestamp.is_some())
+    {
+        return Ok(not_withdrawn(hub.state().problem()));
     }
     Ok(Done::Absent { problem: hub.state().problem() })
+}
+
+/// Whether the hub's service of this object's route name is this object's: status says so, or says nothing and no other object
+/// could have put it there.
+fn is_of(expose: &ServiceExpose, known: KnownService, context: &Context) -> bool {
+    let id = known.id.to_string();
+    match reported_service_id(expose) {
+        Some(told) => told == id,
+        None => !context.has_expose(|other| {
+            let has_its_name = other.route_name() == expose.route_name()
+                && other.reach() == Reach::Workspace
+                && other.metadata.deletion_timestamp.is_none();
+            other.metadata.uid != expose.metadata.uid
+                && (has_its_name || reported_service_id(other).as_ref() == Some(&id))
+        }),
+    }
 }
 
 /// Takes the route from the hub when the object goes, and never holds the object for long.
@@ -243,7 +261,7 @@ pub async fn cleanup(
             hub.routes().remove(id);
         }
     }
-    if !expose.finalizers().iter().any(|name| name == FINALIZER) {
+    if !has_finalizer(expose) {
         return Ok(Action::await_change());
     }
     if let Some(hub) = hub
@@ -272,6 +290,10 @@ pub(super) async fn abandon(
         expose.route_name()
     );
     context.tell(expose, Notice { warning: true, reason: "HubCleanupAbandoned", action, note }).await;
+}
+
+fn has_finalizer(expose: &ServiceExpose) -> bool {
+    expose.finalizers().iter().any(|name| name == FINALIZER)
 }
 
 fn reported_service_id(expose: &ServiceExpose) -> Option<String> {

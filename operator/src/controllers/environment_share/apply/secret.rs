@@ -169,3 +169,56 @@ pub async fn delete_secret(
         Err(error) => Err(error),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use kube::core::Status;
+
+    use super::*;
+
+    fn answered(status: serde_json::Value) -> Error {
+        let status: Status = serde_json::from_value(status).expect("a status");
+        Error::Kube { doing: "writing", source: Box::new(kube::Error::Api(Box::new(status))) }
+    }
+
+    #[test]
+    fn every_refusal_of_a_secret_has_its_sentence() {
+        let status = |code: u16, message: &str, causes: serde_json::Value| {
+            answered(serde_json::json!({"status": "Failure", "code": code, "message": message, "reason": "x",
+                "details": {"causes": causes}}))
+        };
+        let ends = serde_json::json!([{"reason": "NamespaceTerminating", "field": "metadata.namespace",
+            "message": "namespace shop is being terminated"}]);
+        let fixed = serde_json::json!([{"reason": "FieldValueForbidden", "field": "data",
+            "message": "Forbidden: field is immutable when `immutable` is set"}]);
+        let none = || serde_json::json!([]);
+        for (error, sentence, needs_a_human) in [
+            (
+                status(
+                    403,
+                    "secrets \"code\" is forbidden: unable to create new content in namespace shop because it is being terminated",
+                    ends,
+                ),
+                "Secret code cannot be written, because the namespace is being deleted",
+                false,
+            ),
+            (
+                status(422, "Secret \"code\" is invalid", fixed),
+                "Secret code is immutable; delete it, and the operator writes it again",
+                true,
+            ),
+            (
+                status(403, "exceeded quota: none", none()),
+                "the API server refuses Secret code, which holds the code: exceeded quota: none",
+                true,
+            ),
+            (
+                status(500, "etcd is away", none()),
+                "Secret code, which holds the code, cannot be written: etcd is away",
+                false,
+            ),
+        ] {
+            assert_eq!(explain("code", &error), (sentence.to_owned(), needs_a_human));
+        }
+    }
+}
