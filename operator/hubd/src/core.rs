@@ -53,7 +53,7 @@ impl Core {
     pub fn new(store: Store, limits: Limits, public_url: Option<String>) -> Arc<Self> {
         Arc::new(Self {
             store,
-            agents: Agents::default(),
+            agents: Agents::new(limits.sockets_per_workspace),
             bridges: Bridges::new(limits.stall),
             expirations: Expirations::default(),
             rate_limiter: RateLimiter::new(&limits),

@@ -61,8 +61,13 @@ pub const WEBSOCKET_READ_BUFFER: usize = 8 * 1024;
 /// Packets queued in the Socket.IO library for one socket. A full queue would make its ping fail and the socket die, so
 /// this lies above all that we ever put there: the window, and one close for every bridge.
 pub const SOCKET_PACKETS: usize = 65_536;
-/// Sockets of one agent: the vendor's CLI opens one for each command.
+/// Sockets of one agent of a workspace: the vendor's CLI opens one for each command. One more closes the oldest.
 pub const SOCKETS_PER_AGENT: usize = 32;
+/// Sockets of one guest, who joined by a code alone: a join has one, and another while it comes back.
+pub const SOCKETS_PER_GUEST: usize = 4;
+/// Sockets of all agents of one workspace: one for each of as many agents as it may have, and some of their second ones. So no
+/// workspace takes the connections of all others.
+pub const SOCKETS_PER_WORKSPACE: usize = 10_240;
 /// Requests over one socket that wait for the database.
 pub const CALLS_PER_SOCKET: usize = 256;
 
@@ -167,6 +172,8 @@ pub struct Limits {
     pub trusted_proxies: usize,
     /// Services of one workspace; the vendor's larger plan.
     pub services_per_workspace: u32,
+    /// Proven sockets of all agents of one workspace.
+    pub sockets_per_workspace: usize,
     /// How long an agent's token lives; agents rotate theirs before.
     pub token_life: Duration,
     /// Whether agents may have data connections. Without them every connection goes by the recorded protocol.
@@ -186,6 +193,7 @@ impl Default for Limits {
         Self {
             trusted_proxies: 0,
             services_per_workspace: 1000,
+            sockets_per_workspace: SOCKETS_PER_WORKSPACE,
             token_life: TOKEN_LIFE,
             data_connections: true,
             // Half of the ping timeout: a stalled reader is gone before it can cost its sender the session.

@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 use super::events::Events;
 use crate::{
-    agents::{DATA_CONNECTIONS, Features, Session},
+    agents::{DATA_CONNECTIONS, Features, Full, Session},
     core::Core,
     limits::{ENDED_SHARES_TOLD, JOINS_PER_SOCKET, TOKEN_GRACE, TOKEN_WARNING, UNPROVEN_SOCKET},
     secret::Ticket,
@@ -93,8 +93,10 @@ async fn greet(core: &Arc<Core>, socket: Arc<Socket>, auth: Option<Value>, slot:
     };
     let refusal = match verdict(core, &credentials).await {
         Ok(Verdict::Proven(agent)) => {
-            welcome(core, socket, slot, wire, agent, &credentials.features).await;
-            return;
+            match welcome(core, socket.clone(), slot, wire, agent, &credentials.features).await {
+                Ok(()) => return,
+                Err(Full) => full(core),
+            }
         }
         Ok(Verdict::Invalid) => json!({"code": "INVALID_TOKEN", "message": "Invalid credentials"}),
         Ok(Verdict::Over(ended)) => {
@@ -134,6 +136,15 @@ async fn verdict(core: &Core, credentials: &Credentials) -> Result<Verdict, Stor
     Ok(verdict)
 }
 
+/// What an agent hears whose workspace has no room for its socket: like everything but a verdict it is tried again.
+fn full(core: &Core) -> serde_json::Value {
+    let most = core.limits.sockets_per_workspace;
+    let message = format!(
+        "This workspace has {most} sockets connected, as many as it may have: end some of its agents, or use another workspace"
+    );
+    json!({"code": "TOO_MANY_SOCKETS", "message": message})
+}
+
 /// Registers the socket, then says so: whoever hears `connected` can be dialled.
 async fn welcome(
     core: &Arc<Core>,
@@ -142,7 +153,7 @@ async fn welcome(
     wire: &Arc<Wire>,
     agent: AgentRow,
     features: &[String],
-) {
+) -> Result<(), Full> {
     let mut features = Features::from_names(features.iter().map(String::as_str));
     features.data_connections &= core.limits.data_connections;
     let ticket = match Ticket::generate() {
@@ -150,19 +161,21 @@ async fn welcome(
         Err(error) => {
             tracing::error!(%error, "cannot give a socket its ticket");
             let _ = socket.disconnect(); // a bare leave means: come back later
-            return;
+            return Ok(());
         }
     };
     let workspace = agent.workspace.clone();
     let session = Arc::new(Session::new(agent.id, workspace, features, socket.clone(), wire.clone(), ticket));
+    let evicted = core.agents.add(session.clone()).inspect_err(|Full| {
+        session.close();
+    })?;
     if let Err(error) = core.store.agent_seen(agent.id, true).await {
         tracing::warn!(error = crate::error_chain(&error), agent = %agent.id, "cannot note that an agent connected");
     }
-    let evicted = core.agents.add(session.clone());
     let _ = slot.set(session.clone()); // set only here, once for each socket
     if !socket.connected() {
         depart(core, slot);
-        return;
+        return Ok(());
     }
     if let Some(evicted) = evicted {
         evicted.disconnect();
@@ -175,6 +188,7 @@ async fn welcome(
     let _ = session.emit("connected", &connected(core, &session, expires_at).await, 0);
     tracing::debug!(agent = %agent.id, guest = agent.workspace.is_none(), "agent connected");
     core.presence_changed(agent.id).await;
+    Ok(())
 }
 
 /// What an agent hears when it is registered.

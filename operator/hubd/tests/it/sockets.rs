@@ -3,6 +3,8 @@
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use connect_hubd::Limits;
+
 use crate::support::{KEY, OTHER_KEY, Socket, TestHub, bridge, eventually};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -203,4 +205,62 @@ async fn a_check_goes_through_the_agent() {
     let row = hub.ask_as(&agent, "GET", &format!("/v1/services/{service}"), None).await.body;
     assert_eq!((&row["status"], row["diagnostics"].as_array().map(Vec::len)), (&json!("FAIL"), Some(3)));
     assert_eq!(hub.hub.open_bridges(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_workspace_refuses_newcomers_and_nobody_else() {
+    let hub = TestHub::with_limits(Limits { sockets_per_workspace: 2, ..Limits::default() }).await;
+    let (first, second, third) = (hub.agent(KEY).await, hub.agent(KEY).await, hub.agent(KEY).await);
+    let (mut old, _other) = (hub.connect(&first).await, hub.connect(&second).await);
+    let mut refused = Socket::open(&hub.url).await;
+    refused.send(&format!("40/agent,{}", json!({"agentId": third.id, "token": third.token}))).await;
+    let said = refused.event("error").await;
+    assert_eq!(said["code"], "TOO_MANY_SOCKETS");
+    let sentence = "This workspace has 2 sockets connected, as many as it may have: end some of its agents, or use another workspace";
+    assert_eq!(said["message"], sentence);
+    assert_eq!(refused.frame().await.as_deref(), Some("41/agent,"));
+
+    // Who comes back takes its own place, other workspaces have theirs, and guests are none of a workspace's agents.
+    let mut new = hub.connect(&first).await;
+    assert_eq!(old.frame().await.as_deref(), Some("41/agent,"), "its older socket goes");
+    assert_eq!(new.call("heartbeat", Value::Null).await, json!({"success": true}));
+    hub.connect(&hub.agent(OTHER_KEY).await).await;
+    let share = hub.share(&second, &[], json!({})).await;
+    hub.connect(&hub.join_as_guest(&share["code"]).await).await;
+
+    // A place that is given back can be taken.
+    new.close().await;
+    eventually("there is room", async || {
+        let mut socket = Socket::open(&hub.url).await;
+        socket.send(&format!("40/agent,{}", json!({"agentId": third.id, "token": third.token}))).await;
+        let mut welcome = socket.frame().await.unwrap_or_default();
+        while welcome.starts_with("40/agent") {
+            welcome = socket.frame().await.unwrap_or_default();
+        }
+        welcome.starts_with("42/agent,[\"connected\"")
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_more_socket_than_an_agent_may_have_closes_its_oldest() {
+    let hub = TestHub::start().await;
+    let agent = hub.agent(KEY).await;
+    let share = hub.share(&agent, &[], json!({})).await;
+    let guest = hub.join_as_guest(&share["code"]).await;
+    for (who, most) in [(&agent, 32), (&guest, 4)] {
+        let mut sockets = Vec::new();
+        for _ in 0..=most {
+            sockets.push(hub.connect(who).await);
+        }
+        let mut oldest = sockets.remove(0);
+        eventually("the oldest is told", async || oldest.frame().await.as_deref() == Some("41/agent,")).await;
+        assert_eq!(
+            sockets[0].call("heartbeat", Value::Null).await,
+            json!({"success": false}),
+            "not the newest"
+        );
+        let newest = sockets.last_mut().expect("one");
+        assert_eq!(newest.call("heartbeat", Value::Null).await, json!({"success": true}));
+    }
 }
