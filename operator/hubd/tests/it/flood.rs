@@ -28,6 +28,11 @@ const PEOPLE: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 /// Connections of each kind; all kinds together are more than one address may have.
 const CONNECTIONS: usize = 250;
 const JOINERS: usize = 50;
+/// Connections of one kind that are measured, and some before them; together not more than one address may have.
+const MANY: usize = 900;
+const FIRST: usize = 100;
+/// What one stranger may cost while it asks for something or upgrades: see the hub's limits.
+const UNPROVEN_KIB: u64 = 32;
 /// What a stranger may cost, and how many of them one address may have: see the hub's limits.
 const STRANGER_KIB: u64 = 16;
 const STRANGERS: u64 = 1024;
@@ -66,13 +71,18 @@ fn rude() -> Vec<(&'static str, Vec<u8>)> {
 
 /// Opens the connections of one kind, sends what there is to send, and keeps them.
 async fn flood(hub: SocketAddr, bytes: &[u8]) -> Vec<TcpStream> {
+    flood_of(CONNECTIONS, hub, bytes).await
+}
+
+/// As [`flood`], of so many connections.
+async fn flood_of(count: usize, hub: SocketAddr, bytes: &[u8]) -> Vec<TcpStream> {
     let one = async || {
         let mut stream = connect(FLOOD, hub).await.ok()?;
         // The hub may close while it is being sent, or stop to read.
         let _ = tokio::time::timeout(Duration::from_secs(5), stream.write_all(bytes)).await;
         Some(stream)
     };
-    join_all((0..CONNECTIONS).map(|_| one())).await.into_iter().flatten().collect()
+    join_all((0..count).map(|_| one())).await.into_iter().flatten().collect()
 }
 
 /// Asks for something in the way that `curl` does, from where people are.
@@ -146,12 +156,38 @@ fn address(process: &Process) -> SocketAddr {
     process.url.split_once("://").expect("a URL").1.parse().expect("an address")
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_flood_costs_little_and_keeps_nobody_out() {
+/// Lets this process, and those that it starts, have as many files as the system allows.
+fn allow_many_files() {
     let _ = rustix::process::setrlimit(rustix::process::Resource::Nofile, {
         let maximum = rustix::process::getrlimit(rustix::process::Resource::Nofile).maximum;
         rustix::process::Rlimit { current: maximum, maximum }
     });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_kind_of_stranger_costs_what_the_limits_say() {
+    allow_many_files();
+    let mut costs = Vec::new();
+    for (kind, bytes) in rude() {
+        let data = tempfile::tempdir().expect("a folder");
+        let _ = key(data.path(), &["create", "--workspace", "team"]);
+        let process = Process::serve(data.path(), &[]);
+        let hub = address(&process);
+        // What the first ones cost is there once.
+        let first = flood_of(FIRST, hub, &bytes).await;
+        let before = memory(process.id(), "VmHWM");
+        let rest = flood_of(MANY, hub, &bytes).await;
+        assert_eq!(rest.len(), MANY);
+        costs.push((kind, (memory(process.id(), "VmHWM") - before) as f64 / MANY as f64));
+        drop((first, rest));
+    }
+    assert!(costs.iter().all(|(_, each)| *each <= UNPROVEN_KIB as f64), "KiB each: {costs:?}");
+    println!("KiB each: {costs:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_costs_little_and_keeps_nobody_out() {
+    allow_many_files();
     let data = tempfile::tempdir().expect("a folder");
     let (_, printed) = key(data.path(), &["create", "--workspace", "team"]);
     let process = Process::serve(data.path(), &[]);

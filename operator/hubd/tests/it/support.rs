@@ -15,8 +15,8 @@ use tokio::{
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, tungstenite::Message};
 use uuid::Uuid;
 
-/// How long a state may take to come: far more than it does.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a state may take to come: far more than it does, also on a machine that is busy compiling.
+pub const PATIENCE: Duration = Duration::from_secs(120);
 /// The key of workspace `lab`.
 pub const KEY: &str = "pc_000000000000000000000000000000000000000000000001";
 /// The key of another workspace.

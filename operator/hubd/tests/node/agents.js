@@ -8,7 +8,7 @@ const net = require('node:net');
 const { io } = require('socket.io-client');
 
 const [hub, apiKey] = process.argv.slice(2);
-const PATIENCE_MS = 30000;
+const PATIENCE_MS = 120000;
 const BYTES = 4 * 1024 * 1024;
 
 async function post(path, body, headers = {}) {

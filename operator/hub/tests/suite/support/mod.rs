@@ -20,7 +20,7 @@ use tokio::time::{sleep, timeout};
 use uuid::Uuid;
 
 /// Long enough for a busy machine; no test waits this long unless it fails.
-pub const DEADLINE: Duration = Duration::from_secs(30);
+pub const DEADLINE: Duration = Duration::from_secs(120);
 
 /// How often a state that tells nobody about its changes is looked at.
 const LOOK: Duration = Duration::from_millis(5);
