@@ -3,7 +3,7 @@
 //! Every call has a deadline, and nothing is tried again behind the user's back: the library's own retries would go on
 //! for minutes and repeat a create. Every failure becomes one sentence, see [`failure`].
 
-pub mod clock;
+mod clock;
 pub mod codes;
 pub mod failure;
 pub mod follow;
@@ -18,11 +18,13 @@ mod way;
 use std::future::Future;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use kube::Client;
 use kube::config::KubeConfigOptions;
 
 use crate::failure::{Failure, Outcome};
 use crate::settings::ClusterSettings;
+use clock::ServerClock;
 use failure::Call;
 
 /// Field manager of everything this plugin writes.
@@ -38,6 +40,7 @@ pub struct Cluster {
     namespace: String,
     request_timeout: Duration,
     url: String,
+    clock: ServerClock,
 }
 
 // === impl Cluster ===
@@ -68,8 +71,10 @@ impl Cluster {
         }
         let url = config.cluster_url.to_string().trim_end_matches('/').to_owned();
         let namespace = namespace.unwrap_or_else(|| config.default_namespace.clone());
-        let client = way::client(config, proxies).map_err(|error| failure::of_client(&error, &url))?;
-        Ok(Self { client, namespace, request_timeout, url })
+        let clock = ServerClock::default();
+        let client =
+            way::client(config, proxies, &clock).map_err(|error| failure::of_client(&error, &url))?;
+        Ok(Self { client, namespace, request_timeout, url, clock })
     }
 
     /// The client, for typed access.
@@ -85,6 +90,16 @@ impl Cluster {
     /// The API server's URL.
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// The time by which objects are judged, as the API server's answers so far tell.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// Its clock, as far as it has told.
+    pub fn clock(&self) -> &ServerClock {
+        &self.clock
     }
 
     /// Waits for an answer, but not for ever, and turns a failure into a sentence about `call`.

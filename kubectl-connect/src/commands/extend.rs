@@ -31,7 +31,7 @@ pub async fn run(settings: &ExtendSettings, cluster: &Cluster, printer: Printer)
     let api = shares::api(cluster);
     let patched =
         cluster.ask(&call("patch", cluster, Some(&name)), api.patch(&name, &params, &patch)).await?;
-    let now = Timestamp::now();
+    let now = cluster.now();
     let ends_at = patched.ends_at(now).map_err(|error| Failure::new(error.to_string()))?;
     let (verb, change) = match *wait {
         Wait::Until(limit) => {

@@ -7,7 +7,7 @@ use kube::ResourceExt;
 use secrecy::SecretString;
 
 use crate::cluster::codes::{self, Access};
-use crate::cluster::{Cluster, clock, follow, shares};
+use crate::cluster::{Cluster, follow, shares};
 use crate::failure::{Failure, Outcome};
 use crate::printer::Printer;
 use crate::sanitize::Clean;
@@ -37,7 +37,7 @@ async fn one(
 ) -> Outcome<()> {
     let (share, access) = shares::find_one(cluster, target).await?;
     let mut shown = String::new();
-    show_one(cluster, &share, &access, settings.format, printer, &mut shown).await?;
+    show_one(cluster, &share, &access, settings.format, printer, &mut shown)?;
     if !settings.watch {
         return Ok(());
     }
@@ -47,13 +47,13 @@ async fn one(
             return Err(Failure::new(format!("Share {name} was deleted")));
         };
         let access = codes::read_one(cluster, &share).await?;
-        show_one(cluster, &share, &access, settings.format, printer, &mut shown).await
+        show_one(cluster, &share, &access, settings.format, printer, &mut shown)
     })
     .await
 }
 
 /// Shows the share, unless that is what stands there already.
-async fn show_one(
+fn show_one(
     cluster: &Cluster,
     share: &EnvironmentShare,
     access: &Access,
@@ -61,7 +61,7 @@ async fn show_one(
     printer: Printer,
     shown: &mut String,
 ) -> Outcome<()> {
-    let now = clock::now(cluster, std::slice::from_ref(share)).await;
+    let now = cluster.now();
     let view = ShareView::new(share, access, now);
     let text = match format {
         Format::Human => details::details(&view, now),
@@ -134,7 +134,7 @@ async fn show_all(
     }
     shares::sort(&mut found);
     let codes = codes::read_for(cluster, namespace, &found, format).await?;
-    let now = clock::now(cluster, &found).await;
+    let now = cluster.now();
     let mut list: Vec<ShareView> =
         found.iter().map(|share| ShareView::new(share, &codes.of(share), now)).collect();
     let ended = hide_ended(settings, &mut list, &seen.table);

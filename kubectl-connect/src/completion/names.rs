@@ -5,7 +5,6 @@ use std::future::Future;
 use std::path::Path;
 
 use connect_crds::{EnvironmentShare, ServiceExpose};
-use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Namespace, Service};
 use kube::api::ListParams;
 use kube::config::Kubeconfig;
@@ -91,15 +90,15 @@ async fn ask(names: Names, cluster: &Cluster) -> Option<Vec<Candidate>> {
             let exposes: Api<ServiceExpose> = Api::namespaced(cluster.client(), cluster.namespace());
             Some(named(&list(&exposes).await?, |expose| format!("Service {}", expose.spec.service_ref.name)))
         }
-        Names::Shares => Some(named(&shares(cluster).await?, title)),
-        Names::LiveShares => Some(named(&live(shares(cluster).await?), title)),
+        Names::Shares => Some(titled(&shares(cluster).await?, cluster)),
+        Names::LiveShares => Some(titled(&live(shares(cluster).await?, cluster), cluster)),
         Names::Codes => {
             let shares = shares(cluster).await?;
             codes(cluster, &shares, Code::token).await
         }
         Names::LiveSharesAndCodes => {
-            let shares = live(shares(cluster).await?);
-            let mut all = named(&shares, title);
+            let shares = live(shares(cluster).await?, cluster);
+            let mut all = titled(&shares, cluster);
             all.extend(codes(cluster, &shares, |code| code.code.clone()).await.unwrap_or_default());
             Some(all)
         }
@@ -112,8 +111,8 @@ async fn shares(cluster: &Cluster) -> Option<Vec<EnvironmentShare>> {
 }
 
 /// The shares that have not ended: the others cannot be changed any more.
-fn live(mut shares: Vec<EnvironmentShare>) -> Vec<EnvironmentShare> {
-    let now = Timestamp::now();
+fn live(mut shares: Vec<EnvironmentShare>, cluster: &Cluster) -> Vec<EnvironmentShare> {
+    let now = cluster.now();
     shares.retain(|share| !ShareView::new(share, &Access::Absent, now).is_over);
     shares
 }
@@ -125,7 +124,7 @@ async fn codes(
     word: impl Fn(&Code) -> SecretString,
 ) -> Option<Vec<Candidate>> {
     let codes = in_time(codes::read_all(cluster, Some(cluster.namespace()), shares)).await?.ok()?;
-    let now = Timestamp::now();
+    let now = cluster.now();
     let known = shares.iter().filter_map(|share| {
         let access = codes.of(share);
         ShareView::new(share, &access, now).code?;
@@ -151,13 +150,16 @@ fn named<K: ResourceExt>(objects: &[K], about: impl Fn(&K) -> String) -> Vec<Can
     objects.iter().map(|object| Candidate::new(object.name_any(), about(object))).collect()
 }
 
-/// Its friendly name and its state.
-fn title(share: &EnvironmentShare) -> String {
-    let view = ShareView::new(share, &Access::Forbidden, Timestamp::now());
-    match view.display_name {
-        Some(name) => format!("{name}, {}", view.state),
-        None => view.state.to_string(),
-    }
+/// Each with its friendly name and its state.
+fn titled(shares: &[EnvironmentShare], cluster: &Cluster) -> Vec<Candidate> {
+    let now = cluster.now();
+    named(shares, |share| {
+        let view = ShareView::new(share, &Access::Forbidden, now);
+        match view.display_name {
+            Some(name) => format!("{name}, {}", view.state),
+            None => view.state.to_string(),
+        }
+    })
 }
 
 /// `SERVICE:PORT` for every port that can be exposed.

@@ -97,3 +97,44 @@ async fn a_certificate_that_a_wrong_clock_spoils_is_not_called_expired() -> Resu
     }
     Ok(())
 }
+
+/// What a verb says on a machine whose wall clock is off by this much, with the administrator's kubeconfig.
+async fn said_at(world: &World, offset: &str, words: &[&str]) -> Result<String> {
+    let mut command = Command::new(script_tool("faketime").await?);
+    command.args(["--exclude-monotonic", "-f", offset]);
+    command.arg(product().await?.folder().join("kubectl-connect")).args(words);
+    command.args(["--namespace", world.namespace.name()]);
+    command.env("KUBECONFIG", world.cluster.kubeconfig()).env("TZ", "UTC");
+    let output = tokio::process::Command::from(command).stdin(std::process::Stdio::null()).output().await?;
+    let said =
+        [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
+    ensure!(output.status.success(), "{offset} {words:?}: {said}");
+    Ok(said)
+}
+
+#[tokio::test]
+async fn verbs_of_the_cluster_say_the_same_whatever_the_clock_of_the_machine() -> Result<()> {
+    let world = World::start("clock-verbs").await?;
+    let _api = world.exposed_api().await?;
+    // Days are said of it, which pass while no test runs.
+    plugin::share(&world.kubectl, &["--name", "demo", "--expires", "100h"]).await?;
+    let share = world.only_share().await?.metadata.name.context("a name")?;
+    for offset in ["+25h", "-25h", "+30d", "-30d"] {
+        for words in [
+            &["share", "--list"][..],
+            &["status", &share],
+            &["status", &share, "-o", "md"],
+            &["status", &share, "-o", "json"],
+        ] {
+            let (right, wrong) = (said_at(&world, "+0", words).await?, said_at(&world, offset, words).await?);
+            ensure!(right == wrong, "{offset} {words:?}: {wrong}\nand not {right}");
+        }
+        let made = said_at(&world, offset, &["share", "--expires", "4h"]).await?;
+        ensure!(made.contains("Expires in 4 hours"), "{offset}: {made}");
+        let extended = said_at(&world, offset, &["extend", &share, "24h"]).await?;
+        ensure!(extended.contains("now ends in"), "{offset}: {extended}");
+    }
+    let stored = world.shares().await?.get(&share).await?;
+    assert_eq!(stored.spec.expires.as_deref(), Some("196h"), "four times a day more, by whichever clock");
+    Ok(())
+}

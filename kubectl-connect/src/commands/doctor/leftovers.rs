@@ -1,7 +1,7 @@
 //! What is known to have been left behind: deletions that the operator gave up, and objects that wait to be let go. What a
 //! hub itself says it holds is in [`super::orphans`].
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use k8s_openapi::api::events::v1::Event;
 use kube::api::ListParams;
 use kube::{Api, ResourceExt};
@@ -48,7 +48,7 @@ async fn stuck(cluster: &Cluster) -> Vec<Check> {
         Ok(found) => found,
         Err(failure) => return vec![Check::of(&failure)],
     };
-    let now = Timestamp::now();
+    let now = cluster.now();
     let since = |share: &connect_crds::EnvironmentShare| {
         share.metadata.deletion_timestamp.as_ref().map(|time| now.duration_since(time.0))
     };

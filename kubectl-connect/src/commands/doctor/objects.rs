@@ -12,7 +12,7 @@ use kube::{Api, ResourceExt};
 use super::Check;
 use crate::cluster::codes::Access;
 use crate::cluster::failure::{Call, Kind};
-use crate::cluster::{Cluster, clock, shares};
+use crate::cluster::{Cluster, shares};
 use crate::failure::Outcome;
 use crate::output::counted;
 use crate::views::standing::{DELETING, Standing};
@@ -58,13 +58,13 @@ pub(super) async fn look(cluster: &Cluster) -> Objects {
     let mut objects = Objects::default();
     match shares::list(cluster, Some(cluster.namespace()), None).await {
         Ok(found) => {
-            let now = clock::now(cluster, &found).await;
+            let now = cluster.now();
             found.iter().for_each(|share| objects.add_share(share, now));
         }
         Err(failure) => objects.unknown.push(Check::of(&failure)),
     }
     match exposes(cluster).await {
-        Ok(found) => found.iter().for_each(|expose| objects.add_route(expose, Timestamp::now())),
+        Ok(found) => found.iter().for_each(|expose| objects.add_route(expose, cluster.now())),
         Err(failure) => objects.unknown.push(Check::of(&failure)),
     }
     objects

@@ -29,7 +29,7 @@ async fn checks(cluster: &Cluster, namespace: &str, wanted: Option<&str>) -> Vec
     let call =
         Call { verb: "get", kind: Kind::Lease, name: Some(OPERATOR_LEASE), namespace: Some(namespace) };
     match cluster.ask_maybe(&call, api.get(OPERATOR_LEASE)).await {
-        Ok(Some(lease)) => judge(&lease, wanted, Timestamp::now()),
+        Ok(Some(lease)) => judge(&lease, wanted, cluster.now()),
         Ok(None) => vec![Check::failed(format!("no operator has ever run in namespace {namespace}"), HINT)],
         Err(failure) if failure.is_forbidden() => vec![Check::warning(
             format!(

@@ -1,12 +1,12 @@
 //! Whether the cluster answers, which version it is, and whether its clock and ours agree.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::Api;
 
 use super::Check;
+use crate::cluster::Cluster;
 use crate::cluster::failure::{Call, Kind};
-use crate::cluster::{Cluster, clock};
 
 /// From this difference on, ends of shares are shown wrong enough to be noticed. The server's date has whole seconds.
 const SKEW: SignedDuration = SignedDuration::from_secs(5);
@@ -19,11 +19,7 @@ pub(super) async fn look(cluster: &Cluster) -> Vec<Check> {
         Err(failure) => return vec![Check::of(&failure)],
     };
     let mut checks = vec![Check::ok(format!("the API server at {} answers: {version}", cluster.url()))];
-    let asked_at = Timestamp::now();
-    if let Some(server) = clock::of_server(cluster).await {
-        let now = asked_at + Timestamp::now().duration_since(asked_at) / 2;
-        checks.push(clocks(now.duration_since(server)));
-    }
+    checks.extend(cluster.clock().ahead().map(clocks));
     checks
 }
 
@@ -54,7 +50,7 @@ fn clocks(ahead: SignedDuration) -> Check {
     let side = if ahead.is_positive() { "ahead of" } else { "behind" };
     Check::warning(
         format!("the clock of this machine is {seconds} s {side} the API server's"),
-        "What is left of a share is shown wrong by as much; its end is not, it is the operator's.",
+        "Shares are shown by the API server's clock; set this machine's, or --until means another time.",
     )
 }
 

@@ -12,7 +12,7 @@ use super::{dry_run, hub};
 use crate::cluster::codes::{self, Access};
 use crate::cluster::shares::{self, call};
 use crate::cluster::wait::{self, Step, Waited};
-use crate::cluster::{Cluster, FIELD_MANAGER, clock};
+use crate::cluster::{Cluster, FIELD_MANAGER};
 use crate::failure::{Failure, Outcome};
 use crate::interrupt;
 use crate::printer::Printer;
@@ -159,7 +159,7 @@ fn too_late(last: Option<&EnvironmentShare>, limit: std::time::Duration) -> Fail
 
 async fn show(cluster: &Cluster, share: &EnvironmentShare, format: Format, printer: Printer) -> Outcome<()> {
     let access = codes::read_one(cluster, share).await?;
-    let now = clock::now(cluster, std::slice::from_ref(share)).await;
+    let now = cluster.now();
     let view = ShareView::new(share, &access, now);
     let text = match format {
         Format::Human => page::created(&view, now, printer.draws_boxes()),

@@ -132,7 +132,7 @@ pub async fn server(
         let service = services::get(cluster, &expose.spec.service_ref.name).await?;
         forecast.push(ForecastRoute::new(expose, service.as_ref()));
     }
-    let now = Timestamp::now();
+    let now = cluster.now();
     let ends_at = judged.ends_at(now).map_err(|error| Failure::new(error.to_string()))?;
     let forecast = Forecast {
         name: Clean::new(&judged.name_any()),

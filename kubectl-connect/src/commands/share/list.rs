@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use connect_crds::EnvironmentShare;
 
 use crate::cluster::codes::{self, Access};
-use crate::cluster::{Cluster, clock, follow, shares};
+use crate::cluster::{Cluster, follow, shares};
 use crate::commands::status::not_shown;
 use crate::failure::{Failure, Outcome};
 use crate::printer::Printer;
@@ -51,7 +51,7 @@ async fn show(
     shown: &mut Shown,
 ) -> Outcome<()> {
     let ListSettings { all_namespaces, format, .. } = *settings;
-    let now = clock::now(cluster, &found).await;
+    let now = cluster.now();
     let all = found.len();
     let is_over = |share: &EnvironmentShare| ShareView::new(share, &Access::Absent, now).is_over;
     found.retain(|share| !is_over(share));
