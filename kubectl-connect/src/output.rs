@@ -4,8 +4,9 @@ use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::sanitize::Clean;
+use crate::screen;
 
-/// Columns between the two borders of the page's box.
+/// Columns between the two borders of the page's box; more where a line needs them.
 const BOX_WIDTH: usize = 49;
 
 /// From this many hours on a list says days.
@@ -23,9 +24,10 @@ pub fn boxed(line: &str, draw: bool) -> String {
     if !draw {
         return format!("  {line}\n");
     }
-    let border = "─".repeat(BOX_WIDTH);
-    let width = BOX_WIDTH - 2;
-    format!("  ┌{border}┐\n  │  {line:<width$}│\n  └{border}┘\n")
+    // What stands in it is copied as one word: it is not broken.
+    let width = BOX_WIDTH.max(screen::columns(line) + 3);
+    let (border, line) = ("─".repeat(width), screen::padded(line, width - 2));
+    format!("  ┌{border}┐\n  │  {line}│\n  └{border}┘\n")
 }
 
 /// What is left of a share, as lists show it: `22h`, `6d`, `12m`.

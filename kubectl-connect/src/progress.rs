@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinHandle;
 
 use crate::sanitize::Clean;
-use crate::screen::screen_width;
+use crate::screen::{self, screen_width};
 
 /// Between two pictures: fast enough to look alive, slow enough for a terminal far away.
 const TURN: Duration = Duration::from_millis(120);
@@ -29,7 +29,7 @@ pub struct Spinner {
 struct Line {
     words: String,
     reason: Option<Clean>,
-    /// Characters drawn last.
+    /// Columns drawn last.
     drawn: usize,
 }
 
@@ -85,9 +85,9 @@ impl Line {
             line.push_str(&format!(": {reason}"));
         }
         // The last column stays free: writing to it wraps on some terminals.
-        let line: String = line.chars().take(columns.saturating_sub(1)).collect();
+        let line = screen::fitting(&line, columns.saturating_sub(1));
         let wipe = self.wipe(columns);
-        self.drawn = line.chars().count();
+        self.drawn = screen::columns(line);
         format!("{wipe}{line}")
     }
 
@@ -129,6 +129,18 @@ mod tests {
             line.draw('⣯', Duration::from_secs(12), 12).ends_with("J⣯ Waiting ("),
             "eleven of twelve columns"
         );
+    }
+
+    #[test]
+    fn one_row_of_80_columns_is_one_row_in_every_script() {
+        for reason in ["支付".repeat(60), "🚀".repeat(60), "nai\u{308}ve ".repeat(20), "plain ".repeat(20)]
+        {
+            let mut line =
+                Line { words: "Waiting".into(), reason: Some(Clean::new(&reason)), ..Line::default() };
+            let drawn = line.draw('⣷', Duration::from_secs(3), 80);
+            assert!((78..80).contains(&line.drawn), "{} columns: {drawn}", line.drawn);
+            assert_eq!(line.wipe(80), "\r\u{1b}[2K");
+        }
     }
 
     #[test]

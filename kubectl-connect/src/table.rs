@@ -1,5 +1,7 @@
 //! Tables as kubectl prints them: upper-case heads, columns three blanks apart, no lines, nothing at the end of a row.
 
+use crate::screen;
+
 /// Blanks between two columns.
 const GAP: usize = 3;
 
@@ -41,7 +43,7 @@ impl Table {
             cells.into_iter().map(|cell| if cell.is_empty() { "<none>".to_owned() } else { cell }).collect();
         self.widths.resize(self.widths.len().max(cells.len()), 0);
         for (width, cell) in self.widths.iter_mut().zip(&cells) {
-            *width = (*width).max(cell.chars().count());
+            *width = (*width).max(screen::columns(cell));
         }
         self.rows.push(cells);
     }
@@ -52,9 +54,7 @@ impl Table {
         for cells in &self.rows {
             let mut line = String::from(indent);
             for (cell, width) in cells.iter().zip(&self.widths) {
-                let padding = width + GAP - cell.chars().count();
-                line.push_str(cell);
-                line.extend(std::iter::repeat_n(' ', padding));
+                line.push_str(&screen::padded(cell, width + GAP));
             }
             text.push_str(line.trim_end());
             text.push('\n');
@@ -66,6 +66,24 @@ impl Table {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn columns_stand_below_one_another_whatever_they_are_written_in() {
+        let mut table = Table::new(["NAME", "FRIENDLY NAME", "STATE"]);
+        for name in ["staging", "支付環境", "デモ", "한국어", "🚀 launch", "nai\u{308}ve", "Ünï"]
+        {
+            table.row([name.to_owned(), format!("{name} {name}"), "Joinable".to_owned()]);
+        }
+        let text = table.render("");
+        let places: Vec<_> = text
+            .lines()
+            .map(|line| {
+                let at = line.find("Joinable").or_else(|| line.find("STATE")).expect("the last column");
+                (screen::columns(&line[..at]), screen::columns(line) <= 80)
+            })
+            .collect();
+        assert!(places.iter().all(|place| *place == places[0] && place.1), "{places:?}\n{text}");
+    }
 
     #[test]
     fn columns_are_as_wide_as_their_widest_cell() {

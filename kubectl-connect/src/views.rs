@@ -61,6 +61,9 @@ pub struct ShareView {
     /// The code, while it can be joined with, for users who may read its Secret.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub code: Option<Shown>,
+    /// The word that joins wherever its hub is: the code, with the hub before it where that is not the default.
+    #[serde(skip)]
+    pub token: Option<Shown>,
     /// What a teammate types, while it works, for users who may read the Secret.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub join_command: Option<Shown>,
@@ -199,6 +202,7 @@ impl ShareView {
             waits_for: obstacle.map(Obstacle::from),
             notes: notes.into_iter().map(Obstacle::from).collect(),
             code: code.map(|code| Shown(Clean::new(code.code.expose_secret()))),
+            token: code.map(|code| Shown(Clean::new(code.token().expose_secret()))),
             join_command: code.map(|code| Shown(Clean::new(code.join_command.expose_secret()))),
             creation_time: share.creation_timestamp().map(|Time(time)| time),
             expiration_time: expires_at,

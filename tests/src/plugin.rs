@@ -10,7 +10,7 @@ use crate::toolchain::product;
 pub struct Shared {
     /// All of it.
     pub output: Output,
-    /// The code in the box.
+    /// The code, as hubs have it.
     pub code: String,
     /// The words after `kubectl` of the command that the teammate is told to type.
     pub join: Vec<String>,
@@ -39,7 +39,9 @@ pub async fn expose(kubectl: &Kubectl, service: &str) -> Result<Output> {
 pub async fn share(kubectl: &Kubectl, words: &[&str]) -> Result<Shared> {
     let output = kubectl.run(["connect", "share"].iter().chain(words)).await?.success()?;
     let said = format!("{}\n{}", output.stdout, output.stderr);
-    let code = after(&said, "Share Code:").with_context(|| format!("no code: {}", output.report()))?;
+    let token = after(&said, "Share Code:").with_context(|| format!("no code: {}", output.report()))?;
+    // A hub that is not the default stands before it.
+    let code = token.rsplit('#').next().unwrap_or(&token).to_owned();
     let join = join_words(&said).with_context(|| format!("no join command: {}", output.report()))?;
     Ok(Shared { output, code, join })
 }

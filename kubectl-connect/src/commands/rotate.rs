@@ -1,5 +1,7 @@
 //! `rotate`: a new code for the same share. The old one is refused, and whoever joined with it is cut off.
 
+use std::time::Duration;
+
 use connect_crds::{EnvironmentShare, ROTATE_ANNOTATION, ROTATED_ANNOTATION};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
@@ -12,9 +14,10 @@ use crate::cluster::codes::{self, Access};
 use crate::cluster::failure::{Call, Kind};
 use crate::cluster::shares::{self, call};
 use crate::cluster::wait::{self, Step, Waited};
-use crate::cluster::{Cluster, FIELD_MANAGER, clock};
+use crate::cluster::{Cluster, FIELD_MANAGER};
 use crate::failure::{Failure, Outcome};
 use crate::printer::Printer;
+use crate::progress::Spinner;
 use crate::settings::change::RotateSettings;
 use crate::settings::format::Format;
 use crate::settings::{Wait, duration};
@@ -51,7 +54,10 @@ pub async fn run(settings: &RotateSettings, cluster: &Cluster, printer: Printer)
         return Ok(());
     }
     let spinner = printer.spinner("Waiting for the new code");
-    await_code(cluster, &share, &wish, limit).await?;
+    tokio::select! {
+        done = await_code(cluster, &share, &wish, limit) => done?,
+        () = tell_why(cluster, &name, limit, &spinner) => {}
+    }
     drop(spinner);
     show(cluster, &name, *format, printer).await?;
     if let Some(line) = were_connected(&share) {
@@ -65,18 +71,28 @@ pub async fn run(settings: &RotateSettings, cluster: &Cluster, printer: Printer)
 fn were_connected(share: &EnvironmentShare) -> Option<String> {
     let count = share.status.as_ref()?.joins.as_ref()?.connected.filter(|count| *count > 0)?;
     Some(match count {
-        1 => "  1 teammate was connected with the old code, and needs the new one.\n".to_owned(),
-        count => format!("  {count} teammates were connected with the old code, and need the new one.\n"),
+        1 => "  When last counted, 1 teammate was connected with the old code, and needs the new one.\n"
+            .to_owned(),
+        count => format!(
+            "  When last counted, {count} teammates were connected with the old code, and need the new one.\n"
+        ),
     })
 }
 
+/// Says beside the spinner what stands in the way; never ends. The code is waited for by its Secret, which does not say.
+async fn tell_why(cluster: &Cluster, name: &str, limit: Duration, spinner: &Spinner) {
+    let observe = |share: Option<&EnvironmentShare>| {
+        spinner.because(Blocking::of(share));
+        Step::<()>::Wait
+    };
+    let watch = call("watch", cluster, Some(name));
+    // Whoever may not watch shares waits without a reason.
+    let _ = wait::watch(cluster, shares::api(cluster), &watch, name, limit, observe).await;
+    std::future::pending::<()>().await;
+}
+
 /// Until the Secret says that its code answers this wish.
-async fn await_code(
-    cluster: &Cluster,
-    share: &EnvironmentShare,
-    wish: &str,
-    limit: std::time::Duration,
-) -> Outcome<()> {
+async fn await_code(cluster: &Cluster, share: &EnvironmentShare, wish: &str, limit: Duration) -> Outcome<()> {
     let secret = share.code_secret_name();
     let api: Api<Secret> = Api::namespaced(cluster.client(), cluster.namespace());
     let watch =
@@ -103,7 +119,7 @@ async fn await_code(
 async fn show(cluster: &Cluster, name: &str, format: Format, printer: Printer) -> Outcome<()> {
     let share = cluster.ask(&call("get", cluster, Some(name)), shares::api(cluster).get(name)).await?;
     let access = codes::read_one(cluster, &share).await?;
-    let now = clock::now(cluster, std::slice::from_ref(&share)).await;
+    let now = cluster.now();
     let view = ShareView::new(&share, &access, now);
     let text = match format {
         Format::Human => format!(

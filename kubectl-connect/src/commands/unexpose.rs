@@ -12,11 +12,13 @@ use crate::cluster::shares;
 use crate::cluster::wait::{self, Step, Waited};
 use crate::failure::{Failure, Outcome};
 use crate::printer::Printer;
+use crate::progress::Spinner;
 use crate::sanitize::Clean;
 use crate::settings::expose::UnexposeSettings;
 use crate::settings::format::Format;
 use crate::settings::{DryRun, Wait, duration};
 use crate::views::document;
+use crate::views::verdict::Blocking;
 
 /// Removes the route and waits until the operator has let go of it.
 pub async fn run(settings: &UnexposeSettings, cluster: &Cluster, printer: Printer) -> Outcome<()> {
@@ -34,8 +36,8 @@ pub async fn run(settings: &UnexposeSettings, cluster: &Cluster, printer: Printe
         cluster.ask_maybe(&named, api.delete(&name, &params)).await?;
     }
     if let (Wait::Until(limit), None) = (*wait, dry_run) {
-        let _spinner = printer.spinner("Waiting until the operator has cut its connections");
-        await_absence(cluster, api.clone(), &Call { verb: "watch", ..named }, &name, limit).await?;
+        let spinner = printer.spinner("Waiting until the operator has cut its connections");
+        await_absence(cluster, api.clone(), &Call { verb: "watch", ..named }, limit, &spinner).await?;
     }
     let text = match (format, dry_run) {
         (Format::Human, None) => format!("[ok] \"{}\" is no longer exposed.\n", Clean::new(route)),
@@ -67,8 +69,10 @@ fn in_words(connected: &[(String, i32)]) -> Option<String> {
     let names = connected.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ");
     match count {
         0 => None,
-        1 => Some(format!("  1 teammate is connected to a share that had it: {names}\n")),
-        count => Some(format!("  {count} teammates are connected to shares that had it: {names}\n")),
+        1 => Some(format!("  When last counted, 1 teammate was connected to a share that had it: {names}\n")),
+        count => Some(format!(
+            "  When last counted, {count} teammates were connected to shares that had it: {names}\n"
+        )),
     }
 }
 
@@ -76,12 +80,14 @@ async fn await_absence(
     cluster: &Cluster,
     api: Api<ServiceExpose>,
     call: &Call<'_>,
-    name: &str,
     limit: Duration,
+    spinner: &Spinner,
 ) -> Outcome<()> {
-    let gone = wait::watch(cluster, api, call, name, limit, |object| match object {
-        None => Step::Done(()),
-        Some(_) => Step::Wait,
+    let name = call.name.unwrap_or_default();
+    let gone = wait::watch(cluster, api, call, name, limit, |object: Option<&ServiceExpose>| {
+        let Some(object) = object else { return Step::Done(()) };
+        spinner.because(object.status.as_ref().and_then(|status| Blocking::first(&status.conditions)));
+        Step::Wait
     });
     let Waited::DeadlinePassed(_) = gone.await? else { return Ok(()) };
     let limit = duration::print(limit);

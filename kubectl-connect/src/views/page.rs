@@ -18,9 +18,10 @@ pub fn created(share: &ShareView, now: Timestamp, draw_box: bool) -> String {
 
 /// Code, join command, routes and end of a share; what stands in its way where it cannot be joined.
 pub fn joinable(share: &ShareView, now: Timestamp, draw_box: bool) -> String {
-    let mut text = match (&share.code, &share.join_command) {
-        (Some(code), Some(join)) => {
-            let boxed = output::boxed(&format!("Share Code: {code}"), draw_box);
+    let mut text = match (&share.token, &share.join_command) {
+        // What stands in the box is what people copy, and so it names a hub that is not the default.
+        (Some(token), Some(join)) => {
+            let boxed = output::boxed(&format!("Share Code: {token}"), draw_box);
             format!("{boxed}\n  Your teammate can join with:\n\n    {join}\n\n")
         }
         _ => format!("  Share: {}\n\n", share.name),
@@ -167,10 +168,37 @@ mod tests {
             rendered(None, &[("api", 8080)], &granted("abc123", " --hub https://hub.example.com"), false);
         assert_eq!(
             text,
-            "[ok] Environment share created!\n\n  Share Code: abc123\n\n  Your teammate can join with:\n\n    \
+            "[ok] Environment share created!\n\n  Share Code: https://hub.example.com/#abc123\n\n  \
+             Your teammate can join with:\n\n    \
              kubectl connect join abc123 --hub https://hub.example.com\n\n  Routes being shared:\n    \
              • api → localhost:8080\n\n  Expires in 24 hours (Mon Jan 15 2024 10:30:00 GMT)\n"
         );
+    }
+
+    #[test]
+    fn the_box_holds_what_joins_and_grows_with_it() {
+        let boxed = |hub: &str| {
+            let text = rendered(None, &[], &granted("abc123", hub), true);
+            text.lines().skip(2).take(3).map(str::to_owned).collect::<Vec<_>>()
+        };
+        for (hub, shown) in [
+            ("", "abc123"),
+            (" --hub https://hub.example.com", "https://hub.example.com/#abc123"),
+            (
+                " --hub https://private-connect.platform.example.com/teams/payments",
+                "https://private-connect.platform.example.com/teams/payments/#abc123",
+            ),
+            (" --hub http://hub.team.svc:3001 --through-cluster", "http://hub.team.svc:3001/#abc123"),
+        ] {
+            let [top, line, bottom] = boxed(hub).try_into().expect("three lines");
+            assert!(line.starts_with(&format!("  │  Share Code: {shown} ")) && line.ends_with('│'), "{line}");
+            assert!(
+                top.chars().count() == line.chars().count() && line.chars().count() == bottom.chars().count()
+            );
+            assert!(line.chars().count() >= 53);
+            let token = connect_hub::join_token::JoinToken::parse(shown).expect("it joins");
+            assert_eq!(token.hub.is_some(), !hub.is_empty(), "the hub is named where it is not the default");
+        }
     }
 
     #[test]

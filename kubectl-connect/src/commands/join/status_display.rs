@@ -5,7 +5,7 @@
 use connect_hub::join::{BoundRoute, Traffic};
 
 use crate::sanitize::Clean;
-use crate::screen::screen_width;
+use crate::screen::{self, screen_width};
 
 /// Widths of the columns for names and for addresses; longer ones push the rest to the right.
 const NAME_WIDTH: usize = 16;
@@ -44,7 +44,7 @@ impl StatusDisplay {
 
     /// As [`Self::take_away`], from a screen of this width: lines that were drawn on a wider one stand in several rows now.
     fn take_away_from(&mut self, columns: usize) -> String {
-        let rows = |line: &String| line.chars().count().div_ceil(columns.max(1)).max(1);
+        let rows = |line: &String| screen::columns(line).div_ceil(columns.max(1)).max(1);
         match std::mem::take(&mut self.shown).iter().map(rows).sum::<usize>() {
             0 => String::new(),
             // So many lines up, then clear to the end of the screen.
@@ -62,13 +62,14 @@ fn line(route: &BoundRoute, traffic: Traffic, host: &str, columns: usize) -> Str
     let Traffic { open, total, received, sent } = traffic;
     let name = Clean::new(&route.name);
     let address = format!("{host}:{}", route.port);
+    let name = screen::padded(name.as_str(), NAME_WIDTH);
     let line = format!(
-        "  {name:<NAME_WIDTH$} {address:<ADDRESS_WIDTH$} {open} open of {total}  ↓ {}  ↑ {}",
+        "  {name} {address:<ADDRESS_WIDTH$} {open} open of {total}  ↓ {}  ↑ {}",
         bytes(received),
         bytes(sent)
     );
     // The last column stays free: writing to it wraps on some terminals.
-    line.chars().take(columns.saturating_sub(1)).collect()
+    screen::fitting(&line, columns.saturating_sub(1)).to_owned()
 }
 
 /// `0 B`, `999 B`, `1.2 KiB`, `3.4 GiB`.

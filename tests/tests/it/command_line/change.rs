@@ -62,7 +62,8 @@ async fn a_new_code_makes_the_old_one_void() -> Result<()> {
     let uid = world.shares().await?.get("demo").await?.metadata.uid;
     eventually("the join is counted", SOON, || async {
         let joins = world.shares().await?.get("demo").await?.status.and_then(|status| status.joins);
-        ensure!(joins.as_ref().is_some_and(|joins| joins.count == 1), "{joins:?}");
+        let counted = joins.as_ref().map(|joins| (joins.count, joins.connected));
+        ensure!(counted == Some((1, Some(1))), "{joins:?}");
         Ok(())
     })
     .await?;
@@ -74,7 +75,7 @@ async fn a_new_code_makes_the_old_one_void() -> Result<()> {
         str![[r#"
 [ok] Share demo has a new code; the old one is refused
 
-  Share Code: abc123
+  Share Code: HUB/#abc123
 
   Your teammate can join with:
 
@@ -85,6 +86,7 @@ async fn a_new_code_makes_the_old_one_void() -> Result<()> {
 
   Expires in 24 hours ([..] GMT)
 ---
+  When last counted, 1 teammate was connected with the old code, and needs the new one.
 exit 0
 
 "#]],

@@ -25,7 +25,7 @@ async fn the_first_share() -> Result<()> {
 
 [ok] Environment share created!
 
-  Share Code: abc123
+  Share Code: HUB/#abc123
 
   Your teammate can join with:
 
@@ -63,7 +63,7 @@ async fn a_person_at_a_terminal_sees_the_box() -> Result<()> {
     let share = world.only_share().await?.metadata.name.context("a name")?;
     let code = world.code(&share, "code").await?;
     let border = "─".repeat(49);
-    let title = format!("Share Code: {code}");
+    let title = format!("Share Code: {}/#{code}", world.operator.hub_url());
     let box_of_the_page = format!("  ┌{border}┐\n  │  {title:<47}│\n  └{border}┘\n");
     ensure!(shown.contains(&box_of_the_page), "no box: {shown}");
     ensure!(shown.contains("Waiting until the share can be joined"), "no spinner: {shown}");
@@ -86,7 +86,7 @@ async fn a_named_share() -> Result<()> {
 
 [ok] Environment share created!
 
-  Share Code: xyz789
+  Share Code: HUB/#xyz789
 
   Your teammate can join with:
 
@@ -217,7 +217,7 @@ async fn nothing_to_share() -> Result<()> {
 
 [ok] Environment share created!
 
-  Share Code: abc123
+  Share Code: HUB/#abc123
 
   Your teammate can join with:
 

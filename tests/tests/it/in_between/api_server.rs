@@ -11,7 +11,7 @@ use super::{LOGIN, OUTSIDE, Proxies, said, written};
 use crate::world::World;
 
 /// The administrator's kubeconfig for the API server at this port, with this in its cluster.
-fn kubeconfig(world: &World, name: &str, port: u16, more: Value) -> Result<PathBuf> {
+fn kubeconfig(world: &World, name: &str, port: u16, more: &Value) -> Result<PathBuf> {
     let text = std::fs::read_to_string(world.cluster.kubeconfig())?;
     let mut config: Value = serde_json::from_str(&text)?;
     let cluster = config["clusters"][0]["cluster"].as_object_mut().context("a cluster")?;
@@ -38,7 +38,7 @@ async fn verbs_reach_an_api_server_that_only_proxies_reach() -> Result<()> {
         ("NO_PROXY", "*"),
     ];
     for (row, proxy) in proxies.urls(LOGIN).iter().enumerate() {
-        let path = kubeconfig(&world, &format!("{row}.yaml"), port, json!({"proxy-url": proxy}))?;
+        let path = kubeconfig(&world, &format!("{row}.yaml"), port, &json!({"proxy-url": proxy}))?;
         let kubectl = plugin::with_plugin(&world.namespace.kubectl().as_user(path)).await?;
         let name = format!("route-{row}");
         let share = format!("share-{row}");
@@ -55,7 +55,7 @@ async fn verbs_reach_an_api_server_that_only_proxies_reach() -> Result<()> {
             done.success().with_context(|| format!("{proxy}: {words:?}"))?;
         }
     }
-    let straight = kubeconfig(&world, "straight.yaml", port, json!({}))?;
+    let straight = kubeconfig(&world, "straight.yaml", port, &json!({}))?;
     let kubectl = plugin::with_plugin(&world.namespace.kubectl().as_user(straight)).await?;
     said(&kubectl, &["status"], &[]).await?.fails_with(1).map(drop)
 }
@@ -87,7 +87,7 @@ async fn a_proxy_of_the_kubeconfig_that_refuses_is_named() -> Result<()> {
     .enumerate()
     {
         let name = format!("refused-{row}.yaml");
-        let path = kubeconfig(&world, &name, server.port(), json!({"proxy-url": proxy}))?;
+        let path = kubeconfig(&world, &name, server.port(), &json!({"proxy-url": proxy}))?;
         let kubectl = plugin::with_plugin(&world.namespace.kubectl().as_user(path)).await?;
         let failed = said(&kubectl, &["status"], &environment).await?.fails_with(1)?;
         ensure!(
