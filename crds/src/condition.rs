@@ -20,6 +20,8 @@ pub mod kind {
     pub const READY: &str = "Ready";
     /// EnvironmentShare: the snapshot still equals what its selection would give today.
     pub const ROUTES_CURRENT: &str = "RoutesCurrent";
+    /// EnvironmentShare: connections did not know the secret of its code; present only while True.
+    pub const SECRET_MISMATCH: &str = "SecretMismatch";
     /// A human is needed; present only while True.
     pub const STALLED: &str = "Stalled";
 }
@@ -76,6 +78,8 @@ pub mod reason {
     pub const UP_TO_DATE: &str = "UpToDate";
     /// RoutesCurrent: the selection would give other routes today.
     pub const SNAPSHOT_OUTDATED: &str = "SnapshotOutdated";
+    /// SecretMismatch: so often within a minute that it is no slip.
+    pub const REPEATED: &str = "Repeated";
     /// Stalled: the hub does not accept our key or token.
     pub const INVALID_CREDENTIALS: &str = "InvalidCredentials";
     /// Stalled: the hub's plan allows no more services.

@@ -58,6 +58,7 @@ const CODE_SECRET_SUFFIX: &str = "-share-code";
     ),
     printcolumn(name = "Code Changes", type_ = "string", json_path = ".status.codeChangeTime", priority = 1),
     printcolumn(name = "Hub", type_ = "string", json_path = ".spec.hubRef.name", priority = 1),
+    printcolumn(name = "Encryption", type_ = "string", json_path = ".status.encryption", priority = 1),
     printcolumn(name = "Secret", type_ = "string", json_path = ".status.codeSecretName", priority = 1)
 )]
 #[x_kube(validation = Rule::new("!(has(self.expires) && has(self.expirationTime))").message("set either expires or expirationTime, not both"))]
@@ -111,6 +112,14 @@ pub struct EnvironmentShareSpec {
     #[schemars(length(max = 1000), extend("x-kubernetes-validations" = [{"rule": "size(self) <= 253 && self.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')", "message": "codeSecretName must be the name of a Secret: 1 to 253 lower-case letters, digits, '-' and '.', with a letter or digit at both ends"}]))]
     pub code_secret_name: Option<String>,
 
+    /// What is asked of whoever connects. Verified: to know the part of the code that no hub is told, so that a hub can neither read
+    /// along nor let in anybody; who has only the code as the hub knows it is refused. Preferred: who has the whole code is
+    /// verified, and who has only what the hub knows is let in, so that other programs than kubectl connect can join. Holds for
+    /// connections from then on. Default: Verified at hubs of this project; at others, which may not pass on what it needs, the code has no
+    /// such part and nobody is verified.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encryption: Option<Encryption>,
+
     /// A Secret of this namespace with the keys url and apiKey of the hub to use. Default: the operator's hub.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hub_ref: Option<HubRef>,
@@ -139,6 +148,26 @@ pub struct RouteSelection {
     /// with the reason NoRoutes, until something is selected.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub allow_empty: bool,
+}
+
+/// What is asked of whoever connects to a share.
+#[derive(JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Encryption {
+    /// To know the part of the code that no hub is told.
+    Verified,
+    /// That, or nothing but the code as the hub knows it.
+    Preferred,
+}
+
+/// What holds for whoever connects to a share.
+#[derive(JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum HeldEncryption {
+    /// The part of the code that no hub is told must be known.
+    Verified,
+    /// Who has the whole code is verified; who has only what the hub knows is let in.
+    Preferred,
+    /// The code has no part that no hub is told: the share was made before there were any, or its hub may not pass on what it needs.
+    Unverified,
 }
 
 /// Whether a share's routes follow the ServiceExposes after it has become joinable.
@@ -176,10 +205,14 @@ pub struct EnvironmentShareStatus {
     /// How often, when and by whom the code was used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub joins: Option<Joins>,
+    /// What holds for whoever connects: Verified, Preferred, or Unverified where the code has no part that no hub is told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encryption: Option<HeldEncryption>,
     /// Name of the Secret that holds the code.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code_secret_name: Option<String>,
-    /// What the share says about itself: Accepted, ResolvedRefs, Active, Ready, and Stalled while a human is needed.
+    /// What the share says about itself: Accepted, ResolvedRefs, Active, Ready, SecretMismatch while connections do not know
+    /// the code's secret, and Stalled while a human is needed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,

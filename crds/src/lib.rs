@@ -18,8 +18,8 @@ pub mod service_port;
 pub mod share_marker;
 
 pub use environment_share::{
-    EnvironmentShare, EnvironmentShareSpec, EnvironmentShareStatus, JoinRecord, Joins, Membership,
-    RouteSelection, RouteStatus,
+    Encryption, EnvironmentShare, EnvironmentShareSpec, EnvironmentShareStatus, HeldEncryption, JoinRecord,
+    Joins, Membership, RouteSelection, RouteStatus,
 };
 pub use expiry::{Expiry, InvalidExpiry};
 pub use port::{LocalPort, PortRef};
@@ -69,8 +69,10 @@ pub const EMBEDDED_HUB_SECRET: &str = "private-connect-embedded-hub";
 
 /// Keys in a share's code Secret and in a hub Secret.
 pub mod secret_key {
-    /// The share code.
+    /// The share code as its hub knows it.
     pub const CODE: &str = "code";
+    /// What belongs behind it, and no hub is told; absent in shares of hubs that may not pass it on.
+    pub const SECRET: &str = "secret";
     /// The command a teammate types.
     pub const JOIN_COMMAND: &str = "joinCommand";
     /// When the share ends, RFC 3339 in UTC.

@@ -824,7 +824,7 @@ _kubectl__connect() {
             return 0
             ;;
         kubectl__subcmd__connect__subcmd__share)
-            opts="-l -A -w -o -n -h --name --expires --until --max-joins --ttl --service --selector --hub --config --list --all-namespaces --watch --revoke --dry-run --output --show-code --timeout --wait --no-wait --namespace --context --cluster --user --kubeconfig --as --as-group --request-timeout --help"
+            opts="-l -A -w -o -n -h --name --expires --until --max-joins --encryption --ttl --service --selector --hub --config --list --all-namespaces --watch --revoke --dry-run --output --show-code --timeout --wait --no-wait --namespace --context --cluster --user --kubeconfig --as --as-group --request-timeout --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -844,6 +844,10 @@ _kubectl__connect() {
                     ;;
                 --max-joins)
                     COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --encryption)
+                    COMPREPLY=($(compgen -W "verified preferred" -- "${cur}"))
                     return 0
                     ;;
                 --ttl)

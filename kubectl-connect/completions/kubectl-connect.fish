@@ -53,6 +53,8 @@ complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand share" -
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand share" -l expires -d 'How long the share lives, such as 1h, 4h, 24h or 7d. Default: 24h' -r
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand share" -l until -d 'When the share ends, instead of --expires: 18:00, "tomorrow 18:00" or "2026-12-01 18:00" in local time, or with a zone' -r
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand share" -l max-joins -d 'Refuse the code after so many joins. Default: no limit' -r
+complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand share" -l encryption -d 'Whether teammates must know the part of the code that no hub is told: verified, or preferred to let in programs that know only the rest. Default: verified, where the hub passes on what that needs' -r -f -a "verified\t''
+preferred\t''"
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand share" -l ttl -d 'Delete the share so long after its end, such as 0s, 30m or 7d. Default: it stays' -r
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand share" -l service -d 'Share this Service without exposing it first; can be repeated. The port may be left out when there is only one' -r
 complete -c kubectl-connect -n "__fish_kubectl_connect_using_subcommand share" -s l -l selector -d 'Share the Services with these labels without exposing them first. With --list: the shares with these labels' -r

@@ -56,6 +56,7 @@ Register-ArgumentCompleter -Native -CommandName 'kubectl-connect' -ScriptBlock {
             [CompletionResult]::new('--expires', '--expires', [CompletionResultType]::ParameterName, 'How long the share lives, such as 1h, 4h, 24h or 7d. Default: 24h')
             [CompletionResult]::new('--until', '--until', [CompletionResultType]::ParameterName, 'When the share ends, instead of --expires: 18:00, "tomorrow 18:00" or "2026-12-01 18:00" in local time, or with a zone')
             [CompletionResult]::new('--max-joins', '--max-joins', [CompletionResultType]::ParameterName, 'Refuse the code after so many joins. Default: no limit')
+            [CompletionResult]::new('--encryption', '--encryption', [CompletionResultType]::ParameterName, 'Whether teammates must know the part of the code that no hub is told: verified, or preferred to let in programs that know only the rest. Default: verified, where the hub passes on what that needs')
             [CompletionResult]::new('--ttl', '--ttl', [CompletionResultType]::ParameterName, 'Delete the share so long after its end, such as 0s, 30m or 7d. Default: it stays')
             [CompletionResult]::new('--service', '--service', [CompletionResultType]::ParameterName, 'Share this Service without exposing it first; can be repeated. The port may be left out when there is only one')
             [CompletionResult]::new('-l', '-l', [CompletionResultType]::ParameterName, 'Share the Services with these labels without exposing them first. With --list: the shares with these labels')

@@ -11,8 +11,8 @@ use secrecy::SecretString;
 
 pub use join::{HubArgs, JoinArgs, LoginArgs, LogoutArgs};
 pub use share::{
-    DeleteArgs, DoctorArgs, DryRunArg, DryRunArgs, ExtendArgs, OutputArg, OutputArgs, ReportArg, RevokeArgs,
-    RotateArgs, ShareArgs, StatusArgs,
+    DeleteArgs, DoctorArgs, DryRunArg, DryRunArgs, EncryptionArg, ExtendArgs, OutputArg, OutputArgs,
+    ReportArg, RevokeArgs, RotateArgs, ShareArgs, StatusArgs,
 };
 
 /// Shown under the help of every command, so that scripts can rely on it.

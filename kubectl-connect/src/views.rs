@@ -20,8 +20,8 @@ mod states;
 pub mod table;
 pub mod verdict;
 
-use connect_crds::EnvironmentShare;
 use connect_crds::condition::reason;
+use connect_crds::{EnvironmentShare, HeldEncryption};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
@@ -58,12 +58,18 @@ pub struct ShareView {
     /// What its owner should know although it is joinable or over, such as that the snapshot is outdated.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<Obstacle>,
-    /// The code, while it can be joined with, for users who may read its Secret.
+    /// The whole code, while it can be joined with, for users who may read its Secret.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub code: Option<Shown>,
     /// The word that joins wherever its hub is: the code, with the hub before it where that is not the default.
     #[serde(skip)]
     pub token: Option<Shown>,
+    /// The code as its hub knows it, for other programs that join, where they are let in though nobody verifies them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unverified_code: Option<Shown>,
+    /// What is asked of whoever connects: `Verified`, `Preferred` or `Unverified`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub encryption: Option<HeldEncryption>,
     /// What a teammate types, while it works, for users who may read the Secret.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub join_command: Option<Shown>,
@@ -201,8 +207,12 @@ impl ShareView {
             joinable: is_joinable,
             waits_for: obstacle.map(Obstacle::from),
             notes: notes.into_iter().map(Obstacle::from).collect(),
-            code: code.map(|code| Shown(Clean::new(code.code.expose_secret()))),
+            code: code.map(|code| Shown(Clean::new(code.full().expose_secret()))),
             token: code.map(|code| Shown(Clean::new(code.token().expose_secret()))),
+            unverified_code: code
+                .filter(|code| code.secret.is_some() && status.encryption == Some(HeldEncryption::Preferred))
+                .map(|code| Shown(Clean::new(code.code.expose_secret()))),
+            encryption: status.encryption,
             join_command: code.map(|code| Shown(Clean::new(code.join_command.expose_secret()))),
             creation_time: share.creation_timestamp().map(|Time(time)| time),
             expiration_time: expires_at,
@@ -230,6 +240,15 @@ impl ShareView {
     pub fn code_change(&self) -> Option<String> {
         let change = self.code_change_time?;
         Some(format!("The code changes on {}, because the hub cannot keep it longer.", output::date(change)))
+    }
+
+    /// What is asked of whoever connects, in one word.
+    pub fn encryption_word(&self) -> Option<&'static str> {
+        self.encryption.map(|encryption| match encryption {
+            HeldEncryption::Verified => "Verified",
+            HeldEncryption::Preferred => "Preferred",
+            HeldEncryption::Unverified => "Unverified",
+        })
     }
 
     /// `2/3`: how many routes work; of a share that is over only how many it had.
@@ -326,6 +345,7 @@ pub mod test_support {
     pub fn granted(code: &str, hub: &str) -> Access {
         Access::Granted(Code {
             code: code.into(),
+            secret: None,
             join_command: format!("kubectl connect join {code}{hub}").into(),
             rotation: None,
         })

@@ -23,7 +23,7 @@ use tokio_util::task::TaskTracker;
 pub use connection::HubConnection;
 pub use directory::{KnownService, hub_share_name, signature_of};
 pub use problem::{HubProblem, HubState};
-pub use shared::service_key;
+pub use shared::{Use, service_key};
 
 use crate::allowed_hubs::AllowedHubs;
 use crate::cluster::call_opt;
@@ -46,6 +46,8 @@ pub enum HubChange {
     Replaced,
     /// The data plane ended one share, because its time is up.
     Expired(ShareKey),
+    /// Somebody connected to a share, or to a service in common, without knowing its secret.
+    Mismatch(ShareKey),
 }
 
 /// Where the operator keeps what it knows of itself.

@@ -91,6 +91,11 @@ pub async fn follow_hubs(hubs: Arc<Hubs>, triggers: Triggers, stores: Stores) {
                     triggers.share(Trigger::One(share)).await;
                 }
             }
+            Ok(HubChange::Mismatch(key)) => match object_of(&key) {
+                Some(share) => triggers.share(Trigger::One(share)).await,
+                // A service that shares have in common.
+                None => triggers.share(Trigger::All).await,
+            },
             Ok(HubChange::Replaced) => {}
             Ok(HubChange::Hub) | Err(tokio::sync::broadcast::error::RecvError::Lagged(_)) => {
                 triggers.all().await;

@@ -62,6 +62,14 @@ pub async fn revoke(kubectl: &Kubectl, code: &str) -> Result<Output> {
     kubectl.run(["connect", "share", "--revoke", code]).await?.success()
 }
 
+/// `kubectl connect rotate NAME`.
+///
+/// # Errors
+/// It fails; the message holds what it printed.
+pub async fn rotate(kubectl: &Kubectl, name: &str) -> Result<Output> {
+    kubectl.run(["connect", "rotate", name]).await?.success()
+}
+
 /// The first word after this label.
 fn after(text: &str, label: &str) -> Option<String> {
     let (_, rest) = text.split_once(label)?;

@@ -23,6 +23,7 @@ const METHODS: [&str; 4] = ["GET /", "POST /", "PATCH /", "DELETE /"];
 pub struct RecordingProxy {
     url: String,
     requests: Arc<Mutex<Vec<String>>>,
+    heard: Arc<Mutex<Vec<u8>>>,
     accepting: JoinHandle<()>,
 }
 
@@ -36,20 +37,26 @@ impl RecordingProxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.context("no free port")?;
         let url = format!("http://{}", listener.local_addr().context("it has an address")?);
         let requests = Arc::<Mutex<Vec<String>>>::default();
-        let noted = requests.clone();
+        let heard = Arc::<Mutex<Vec<u8>>>::default();
+        let (noted, kept) = (requests.clone(), heard.clone());
         let accepting = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                let (hub, noted) = (hub.clone(), noted.clone());
+                let (hub, noted, kept) = (hub.clone(), noted.clone(), kept.clone());
                 // A connection that breaks is the business of its two ends.
-                tokio::spawn(async move { relay(client, &hub, &noted).await.ok() });
+                tokio::spawn(async move { relay(client, &hub, &noted, &kept).await.ok() });
             }
         });
-        Ok(Self { url, requests, accepting })
+        Ok(Self { url, requests, heard, accepting })
     }
 
     /// Where it listens.
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// Everything that was said to the hub so far, connections one among the other: HTTP as it is, WebSockets masked.
+    pub fn heard(&self) -> Vec<u8> {
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// What was asked of the hub's API so far, in order, with `:id` for whatever names one thing.
@@ -64,7 +71,12 @@ impl Drop for RecordingProxy {
     }
 }
 
-async fn relay(mut client: TcpStream, hub: &str, noted: &Mutex<Vec<String>>) -> std::io::Result<()> {
+async fn relay(
+    mut client: TcpStream,
+    hub: &str,
+    noted: &Mutex<Vec<String>>,
+    kept: &Mutex<Vec<u8>>,
+) -> std::io::Result<()> {
     let mut hub = TcpStream::connect(hub).await?;
     let ((mut from_client, mut to_client), (mut from_hub, mut to_hub)) = (client.split(), hub.split());
     let asked = async {
@@ -75,6 +87,7 @@ async fn relay(mut client: TcpStream, hub: &str, noted: &Mutex<Vec<String>>) -> 
                 return to_hub.shutdown().await;
             }
             note(&chunk[..read], &mut line, noted);
+            kept.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(&chunk[..read]);
             to_hub.write_all(&chunk[..read]).await?;
         }
     };

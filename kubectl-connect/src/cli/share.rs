@@ -63,6 +63,13 @@ pub struct DryRunArgs {
     pub dry_run: DryRunArg,
 }
 
+/// What is asked of whoever joins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum EncryptionArg {
+    Verified,
+    Preferred,
+}
+
 /// What is asked without being done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum DryRunArg {
@@ -86,6 +93,10 @@ pub struct ShareArgs {
     /// Refuse the code after so many joins. Default: no limit
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(i32).range(1..=1_000_000))]
     pub max_joins: Option<i32>,
+    /// Whether teammates must know the part of the code that no hub is told: verified, or preferred to let in programs that know
+    /// only the rest. Default: verified, where the hub passes on what that needs
+    #[arg(long, value_enum, ignore_case = true, value_name = "LEVEL")]
+    pub encryption: Option<EncryptionArg>,
     /// Delete the share so long after its end, such as 0s, 30m or 7d. Default: it stays
     #[arg(long, value_name = "DURATION")]
     pub ttl: Option<String>,

@@ -36,8 +36,10 @@ pub fn are_shown(format: Format) -> bool {
 /// What a share's Secret says.
 #[derive(Clone, Debug)]
 pub struct Code {
-    /// The code.
+    /// The code as its hub knows it.
     pub code: SecretString,
+    /// What belongs behind it, and no hub is told.
+    pub secret: Option<SecretString>,
     /// What a teammate types.
     pub join_command: SecretString,
     /// The wish for a new code that this code answers.
@@ -77,21 +79,29 @@ impl Code {
         }
         Some(Self {
             code: text(secret_key::CODE)?,
+            secret: text(secret_key::SECRET),
             join_command: text(secret_key::JOIN_COMMAND)?,
             rotation: secret.annotations().get(ROTATED_ANNOTATION).cloned(),
         })
     }
 
+    /// The code that teammates are given, with what no hub is told.
+    pub fn full(&self) -> SecretString {
+        join_token::full_code(self.code.expose_secret(), self.secret.as_ref())
+    }
+
     /// The word that joins the share wherever its hub is, as the command has it.
     pub fn token(&self) -> SecretString {
         let token = JoinToken::parse(self.join_command.expose_secret()).ok();
-        let printed = token.and_then(|token| Some(JoinToken::print(token.code.expose_secret(), &token.hub?)));
-        printed.map_or_else(|| self.code.clone(), SecretString::from)
+        let printed =
+            token.and_then(|token| Some(JoinToken::print(self.full().expose_secret(), &token.hub?)));
+        printed.map_or_else(|| self.full(), SecretString::from)
     }
 
-    /// Whether this is the code that was typed; hubs write codes in lower case.
+    /// Whether this is the code that was typed, whole or as its hub knows it; hubs write codes in lower case.
     pub fn is(&self, typed: &SecretString) -> bool {
-        self.code.expose_secret().eq_ignore_ascii_case(typed.expose_secret())
+        let is = |code: &SecretString| code.expose_secret().eq_ignore_ascii_case(typed.expose_secret());
+        is(&self.code) || is(&self.full())
     }
 
     /// Whether this is the code that was pasted, with what chats and mails put around and into it.
@@ -117,8 +127,12 @@ impl Codes {
     #[cfg(test)]
     pub fn of_test<const N: usize>(codes: [((&str, &str), &str); N]) -> Self {
         let known = codes.into_iter().map(|((namespace, name), code)| {
-            let code =
-                Code { code: code.into(), join_command: "kubectl connect join".into(), rotation: None };
+            let code = Code {
+                code: code.into(),
+                secret: None,
+                join_command: "kubectl connect join".into(),
+                rotation: None,
+            };
             ((namespace.to_owned(), name.to_owned()), code)
         });
         Self { known: known.collect(), forbidden: BTreeSet::new() }
@@ -249,6 +263,10 @@ mod tests {
             ..code.clone()
         };
         assert_eq!(elsewhere.token().expose_secret(), "https://hub.example.com/#abc123");
+        let whole = Code { secret: Some("abcdefghjkmnpqrs".into()), ..code.clone() };
+        assert_eq!(whole.token().expose_secret(), "abc123+abcd-efgh-jkmn-pqrs");
+        assert!(whole.is(&"abc123".into()) && whole.is(&"ABC123+abcd-efgh-jkmn-pqrs".into()));
+        assert!(whole.is_in(&"'abc123+abcdefghjkmnpqrs'".into()) && !whole.is(&"abc123+abcd".into()));
         assert!(code.is(&"ABC123".into()) && !code.is(&"abc124".into()));
         assert!(
             code.is_in(&"'abc-123'.".into()) && !code.is_in(&"abc-124".into()) && !code.is(&"abc-123".into())

@@ -160,6 +160,7 @@ async fn enter(settings: &JoinSettings, output: Output) -> Outcome<Joined> {
         tls,
         identity,
         share_id: share.id,
+        code_key: settings.code_key.clone(),
         ends_at: share.expires_at,
         routes: local_routes(&share, settings),
         bind: settings.bind.clone(),
@@ -283,6 +284,7 @@ mod tests {
     fn settings(ports: &[(&str, u16)]) -> JoinSettings {
         JoinSettings {
             code: "abc123".into(),
+            code_key: None,
             hub: connect_hub::url::HubUrl::parse("https://hub.example.com", Default::default())
                 .expect("valid"),
             hub_is_assumed: false,

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use connect_hub::code_key::CodeKey;
 use connect_hub::join_token::JoinToken;
 use connect_hub::url::{HubUrl, InsecureHttp};
 use secrecy::SecretString;
@@ -23,6 +24,8 @@ const MAX_LABEL: usize = 100;
 pub struct JoinSettings {
     /// The code, as hubs write it.
     pub code: SecretString,
+    /// What the part of the code gives that no hub is told.
+    pub code_key: Option<CodeKey>,
     /// The hub.
     pub hub: HubUrl,
     /// Whether nobody has named that hub, so that the share may be at another one.
@@ -106,10 +109,9 @@ fn join_from(
         None => MeantKey::of(environment, usual.as_ref()).and_then(|key| key.meant_for(&hub)).or(saved_key),
     };
     let ports = parse_ports(&ports)?;
-    if let Some(route) = ports.keys().find(|route| !only.is_empty() && !only.contains(route)) {
-        return Err(Failure::new(format!("--port names the route {route}, which --only leaves out")));
-    }
+    no_port_in_vain(&ports, &only)?;
     Ok(JoinSettings {
+        code_key: token.code_key(),
         code: token.code,
         hub,
         hub_is_assumed: is_assumed,
@@ -123,6 +125,14 @@ fn join_from(
         purpose: parse_purpose(print_env, exec, command)?,
         warning,
     })
+}
+
+/// A port is asked for a route that is joined.
+fn no_port_in_vain(ports: &BTreeMap<String, u16>, only: &[String]) -> Outcome<()> {
+    match ports.keys().find(|route| !only.is_empty() && !only.contains(route)) {
+        Some(route) => Err(Failure::new(format!("--port names the route {route}, which --only leaves out"))),
+        None => Ok(()),
+    }
 }
 
 fn parse_purpose(print_env: bool, exec: bool, command: Vec<OsString>) -> Outcome<Purpose> {

@@ -1,6 +1,6 @@
 //! What `share` works with: one of creating, listing and revoking.
 
-use connect_crds::Expiry;
+use connect_crds::{Encryption, Expiry};
 use connect_hub::url::{HubUrl, InsecureHttp};
 use jiff::Timestamp;
 use secrecy::ExposeSecret;
@@ -9,7 +9,7 @@ use super::change::RevokeSettings;
 use super::expose::ServiceTarget;
 use super::format::{self, Format};
 use super::{DEFAULT_WAIT, DryRun, Environment, Wait, config_file, home, until};
-use crate::cli::ShareArgs;
+use crate::cli::{EncryptionArg, ShareArgs};
 use crate::failure::{Failure, Outcome};
 use crate::output;
 
@@ -75,6 +75,8 @@ pub struct CreateSettings {
     pub end: End,
     /// How often the code may be used.
     pub max_joins: Option<i32>,
+    /// What is asked of whoever joins.
+    pub encryption: Option<Encryption>,
     /// How many seconds after its end it is deleted.
     pub ttl_seconds: Option<i32>,
     /// What is shared.
@@ -142,6 +144,7 @@ fn check_verb(args: &ShareArgs) -> Outcome<()> {
         ("--expires", args.expires.is_some()),
         ("--until", args.until.is_some()),
         ("--max-joins", args.max_joins.is_some()),
+        ("--encryption", args.encryption.is_some()),
         ("--ttl", args.ttl.is_some()),
         ("--dry-run", super::dry_run(dry_run).is_some()),
         ("--selector", revoke.is_some() && args.selector.is_some()),
@@ -191,7 +194,22 @@ fn create(
     };
     let dry_run = super::dry_run(&args.dry_run);
     let (name, max_joins) = (friendly_name(args.name)?, args.max_joins);
-    Ok(CreateSettings { name, end, max_joins, ttl_seconds, selection, hub, dry_run, format, wait })
+    let encryption = args.encryption.map(|level| match level {
+        EncryptionArg::Verified => Encryption::Verified,
+        EncryptionArg::Preferred => Encryption::Preferred,
+    });
+    Ok(CreateSettings {
+        name,
+        end,
+        max_joins,
+        encryption,
+        ttl_seconds,
+        selection,
+        hub,
+        dry_run,
+        format,
+        wait,
+    })
 }
 
 /// How long an ended share stays, in seconds.
@@ -276,6 +294,7 @@ mod tests {
                 name: None,
                 end: End::After(Expiry::default()),
                 max_joins: None,
+                encryption: None,
                 ttl_seconds: None,
                 selection: Selection::Exposed,
                 hub: None,
@@ -299,6 +318,7 @@ mod tests {
         let until = created(&["--until", "2099-12-01T18:00:00Z", "--max-joins", "3", "--ttl", "7d"]);
         assert_eq!(until.end, End::At("2099-12-01T18:00:00Z".parse().expect("a time")));
         assert_eq!((until.max_joins, until.ttl_seconds), (Some(3), Some(604_800)));
+        assert_eq!(created(&["--encryption", "Preferred"]).encryption, Some(Encryption::Preferred));
         for (text, seconds) in [("0s", 0), ("0", 0), ("30m", 1_800), ("12h", 43_200), ("365d", MAX_TTL)] {
             assert_eq!(created(&["--ttl", text]).ttl_seconds, Some(seconds), "{text}");
         }

@@ -31,6 +31,13 @@ fn facts(share: &ShareView, now: Timestamp) -> String {
     facts.push(("State", share.state.to_string()));
     facts.extend(share.code.as_ref().map(|code| ("Code", code.to_string())));
     facts.extend(share.join_command.as_ref().map(|join| ("Join with", join.to_string())));
+    facts.extend(
+        share
+            .unverified_code
+            .as_ref()
+            .map(|code| ("Other programs", format!("{code} (unverified: the hub could read along)"))),
+    );
+    facts.extend(share.encryption_word().map(|word| ("Encryption", word.to_owned())));
     facts.extend(end(share, now));
     facts.extend(share.code_change_time.map(|change| {
         let when = format!("in {} ({})", output::rest_in_words(change, now), output::date(change));

@@ -66,7 +66,9 @@ fn routes(share: &ShareView) -> String {
 fn join_command(share: &ShareView, show_code: bool) -> String {
     match (&share.join_command, &share.code) {
         (Some(command), Some(_)) if show_code => command.to_string(),
-        (Some(command), Some(code)) => command.as_str().replacen(code.as_str(), PLACEHOLDER, 1),
+        (Some(command), Some(code)) if command.as_str().contains(code.as_str()) => {
+            command.as_str().replacen(code.as_str(), PLACEHOLDER, 1)
+        }
         _ => format!("kubectl connect join {PLACEHOLDER}"),
     }
 }

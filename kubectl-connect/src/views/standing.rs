@@ -104,6 +104,7 @@ impl Standing {
         }
         let mut notes: Vec<Blocking> =
             Blocking::named(conditions, kind::STALLED, "True").into_iter().collect();
+        notes.extend(Blocking::named(conditions, kind::SECRET_MISMATCH, "True"));
         notes.extend(Blocking::named(conditions, kind::ROUTES_CURRENT, "False"));
         if matches!(access, Access::Absent) {
             let words =

@@ -79,7 +79,7 @@ fn head(columns: Columns) -> Vec<String> {
         heads.insert(0, "NAMESPACE");
     }
     if columns.wide {
-        heads.extend(["CODE", "FRIENDLY NAME", "MESSAGE"]);
+        heads.extend(["ENCRYPTION", "CODE", "FRIENDLY NAME", "MESSAGE"]);
     }
     heads.into_iter().map(str::to_owned).collect()
 }
@@ -102,6 +102,7 @@ fn row(share: &ShareView, columns: Columns, now: Timestamp) -> Vec<String> {
         cells.insert(0, share.namespace.to_string());
     }
     if columns.wide {
+        cells.push(text(share.encryption_word().map(str::to_owned)));
         cells.push(text(share.code.as_ref().map(ToString::to_string)));
         cells.push(text(share.display_name.as_ref().map(ToString::to_string)));
         cells.push(text(share.remark().or_else(|| share.code_change())));
@@ -135,8 +136,8 @@ mod tests {
         );
         assert_eq!(
             table(&views, Columns { namespace: true, wide: true }, now()),
-            "NAMESPACE   NAME          STATE      ROUTES   JOINS   EXPIRES   AGE   CODE     FRIENDLY NAME   MESSAGE\n\
-             staging     share-x7k2p   Joinable   1/1      2       2d        30m   abc123   demo            <none>\n"
+            "NAMESPACE   NAME          STATE      ROUTES   JOINS   EXPIRES   AGE   ENCRYPTION   CODE     FRIENDLY NAME   MESSAGE\n\
+             staging     share-x7k2p   Joinable   1/1      2       2d        30m   <none>       abc123   demo            <none>\n"
         );
     }
 }

@@ -162,6 +162,9 @@ impl Blocking {
             reason::JOIN_LIMIT_REACHED => {
                 "Raise spec.maxJoins, or give the share a new code: kubectl connect rotate NAME"
             }
+            reason::REPEATED => {
+                "Give the share a new code: kubectl connect rotate NAME. If it comes again, distrust the hub."
+            }
             reason::SNAPSHOT_OUTDATED => "Create another share for today's routes: kubectl connect share",
             reason::HUB_UNREACHABLE => {
                 "Make sure the hub is running and accessible. See also: kubectl connect doctor"

@@ -68,6 +68,9 @@ pub struct Open {
     /// The joiner's half of the key agreement; without it the bytes are not encrypted between the ends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub public_key: Option<String>,
+    /// That the joiner knows the secret of the code.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proof: Option<String>,
 }
 
 /// The exposer has reached the service.
@@ -77,6 +80,9 @@ pub struct Ready {
     /// The exposer's half of the key agreement.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub public_key: Option<String>,
+    /// That the exposer knows the secret that the joiner has proven to know.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proof: Option<String>,
 }
 
 /// Why a stream cannot be had.
@@ -154,7 +160,8 @@ mod tests {
 
     #[test]
     fn messages_are_what_the_hub_reads() {
-        let open = Open { connection_id: "c".into(), service_id: Uuid::nil(), public_key: Some("k".into()) };
+        let public_key = Some("k".into());
+        let open = Open { connection_id: "c".into(), service_id: Uuid::nil(), public_key, proof: None };
         let frame = message(Kind::Open, &open);
         let text =
             r#"{"connectionId":"c","serviceId":"00000000-0000-0000-0000-000000000000","publicKey":"k"}"#;

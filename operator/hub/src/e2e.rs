@@ -2,12 +2,15 @@
 //!
 //! Both ends make a key pair for this one connection and send the public half through the hub. What they agree on
 //! gives one AES-256-GCM key per direction; every packet carries the next number of its direction, so a packet that
-//! was changed, repeated, dropped or moved is refused. The keys are not bound to an identity: a hub that replaces both
-//! public keys can read along. See decision 0011 for what that means.
+//! was changed, repeated, dropped or moved is refused. Where the share's code has a secret, both ends prove that they know it
+//! and the keys are bound to it, so that a hub which replaces public keys is found out ([`bond`]). Without one the keys are
+//! bound to no identity, and such a hub can read along: see decisions 0011 and 0026.
 //!
 //! ```text
 //! packet   nonce: 4 zero bytes, 8 bytes counter | cipher text | 16 bytes tag
 //! ```
+
+mod bond;
 
 use std::fmt;
 
@@ -19,6 +22,8 @@ use ring::{digest, hkdf};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use x25519_dalek::{PublicKey, StaticSecret};
+
+pub(crate) use self::bond::{Answer, Bond};
 
 /// What a packet is longer than its plain text: nonce and tag.
 pub(crate) const OVERHEAD_BYTES: usize = NONCE_LEN + TAG_BYTES;
@@ -74,6 +79,9 @@ pub(crate) enum Handshake {
     Init {
         /// Base64 of the DER form.
         pubkey: String,
+        /// That the joiner knows the code's secret.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        proof: Option<String>,
     },
     /// The exposer's answer, after which it encrypts.
     Accept {
@@ -82,7 +90,28 @@ pub(crate) enum Handshake {
         /// When the share ends: hubs that know whole hours only cannot tell.
         #[serde(rename = "endsAt", default, skip_serializing_if = "Option::is_none")]
         ends_at: Option<Timestamp>,
+        /// That the exposer knows the secret that the joiner has proven to know.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        proof: Option<String>,
     },
+    /// The exposer's answer to whom it will not have; it then closes the connection.
+    Refuse {
+        /// Why.
+        reason: Refused,
+    },
+}
+
+/// Why an exposer will not have a joiner.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Refused {
+    /// It proves nothing, and must.
+    Unverified,
+    /// What it proves to know is no secret of a code that leads here.
+    Mismatch,
+    /// For another reason.
+    #[serde(other)]
+    Other,
 }
 
 /// Why a connection cannot be encrypted, or cannot go on.
@@ -100,6 +129,17 @@ pub(crate) enum E2eError {
     /// The packet was changed on the way, or made with another key.
     #[error("an encrypted packet was changed on the way")]
     Tampered,
+    /// The other end encrypts, and does not show that it knows the secret.
+    #[error(
+        "the other end does not say that it knows this code's secret: it is older than the code, or the hub took the words away"
+    )]
+    Unbound,
+    /// The other end shows that it does not know the secret.
+    #[error("the other end does not know this code's secret: wrong code, or the hub replaced the keys")]
+    Mismatch,
+    /// The joiner has no secret, and the share wants one.
+    #[error("this share takes the full code only, with the part behind the +")]
+    Unverified,
 }
 
 // === impl Offer ===
@@ -124,18 +164,26 @@ impl Offer {
         connection_id: &str,
         side: Side,
     ) -> Result<(Sealer, Opener), E2eError> {
-        let shared = self.0.diffie_hellman(&public_key(peer_public_key)?);
-        if !shared.was_contributory() {
-            return Err(E2eError::PublicKey);
-        }
-        let keys = keys(shared.as_bytes(), connection_id);
+        let shared = self.shared(&public_key(peer_public_key)?)?;
+        let keys = keys(&shared, connection_id);
         let (to_exposer, to_joiner) = keys.split_at(KEY_BYTES);
-        let (ours, theirs) = match side {
-            Side::Joiner => (to_exposer, to_joiner),
-            Side::Exposer => (to_joiner, to_exposer),
-        };
-        Ok((Sealer(Direction::new(ours)), Opener(Direction::new(theirs))))
+        Ok(directions(to_exposer, to_joiner, side))
     }
+
+    /// What both ends have in common, and nobody else.
+    fn shared(&self, peer: &PublicKey) -> Result<[u8; KEY_BYTES], E2eError> {
+        let shared = self.0.diffie_hellman(peer);
+        shared.was_contributory().then(|| shared.to_bytes()).ok_or(E2eError::PublicKey)
+    }
+}
+
+/// The two directions as seen by `side`.
+fn directions(to_exposer: &[u8], to_joiner: &[u8], side: Side) -> (Sealer, Opener) {
+    let (ours, theirs) = match side {
+        Side::Joiner => (to_exposer, to_joiner),
+        Side::Exposer => (to_joiner, to_exposer),
+    };
+    (Sealer(Direction::new(ours)), Opener(Direction::new(theirs)))
 }
 
 fn public_key(text: &str) -> Result<PublicKey, E2eError> {

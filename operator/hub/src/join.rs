@@ -31,6 +31,7 @@ pub use self::traffic::Traffic;
 use crate::agent::{self, AgentError};
 use crate::client::Client;
 use crate::clock::{Clock, SystemClock};
+use crate::code_key::CodeKey;
 pub use crate::data::Transport;
 use crate::dial::{DialError, Obstacle};
 use crate::identity::Identity;
@@ -60,6 +61,8 @@ pub struct JoinConfig {
     pub identity: Identity,
     /// The share's id, on hubs that give one.
     pub share_id: Option<Uuid>,
+    /// What the code's secret gives, when it has one: connections are then with an end that knows it, or not at all.
+    pub code_key: Option<CodeKey>,
     /// When the share ends.
     pub ends_at: Timestamp,
     /// What to listen for.
@@ -243,7 +246,7 @@ impl Join {
         transport: Transport,
     ) -> Result<Self, JoinError> {
         let Timing { clock, recheck_interval } = timing;
-        let JoinConfig { url, tls, identity, share_id, ends_at, routes, bind, recheck } = config;
+        let JoinConfig { url, tls, identity, share_id, code_key, ends_at, routes, bind, recheck } = config;
         let deadline = Deadline::new(Arc::clone(&clock), ends_at);
         let told_end = Deadline::new(clock, ends_at);
         if deadline.has_passed() {
@@ -260,7 +263,14 @@ impl Join {
         let hub = Hub { url, tls, identity, transport };
         let runner = Runner::new(
             hub,
-            Share { id: share_id, deadline, told_end, peers: Arc::default(), events_tx: events_tx.clone() },
+            Share {
+                id: share_id,
+                code_key,
+                deadline,
+                told_end,
+                peers: Arc::default(),
+                events_tx: events_tx.clone(),
+            },
             recheck.map(|recheck| (recheck, recheck_interval)),
             events_tx,
             stop.clone(),

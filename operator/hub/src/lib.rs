@@ -19,6 +19,7 @@ pub mod backoff;
 mod budget;
 pub mod client;
 pub mod clock;
+pub mod code_key;
 mod data;
 pub mod descriptors;
 pub mod dial;

@@ -26,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 pub(crate) use self::agreement::{Agreed, NotAgreed, Peer, answer, offer};
 pub(crate) use self::events::{AtEnd, ConnectionEvents, EXPOSER, JOINER};
 pub(crate) use self::recorded::Recorded;
-use crate::e2e::{Opener, Sealer};
+use crate::e2e::{E2eError, Opener, Sealer};
 use crate::error::Cause;
 use crate::permission::{Guarded, Pass};
 use crate::routes::Traffic;
@@ -38,6 +38,9 @@ pub(crate) const LINGER: Duration = Duration::from_secs(2);
 
 /// Steps after which a direction lets others have their turn, however much it has: a quarter of a megabyte.
 const TURN: u32 = 4;
+
+/// A packet was changed, repeated or left out on the way, or made with another key.
+pub(crate) const NOT_NEXT: Malformed = Malformed("a packet that is not the next one");
 
 /// How a connection went.
 #[derive(Debug)]
@@ -94,6 +97,16 @@ pub(crate) struct Meter<'a> {
 // === impl PumpEnd ===
 
 impl PumpEnd {
+    /// What was wrong with the encryption, if that ended the connection.
+    pub(crate) fn of_encryption(&self) -> Option<E2eError> {
+        match self {
+            Self::NotAgreed(NotAgreed::Unusable(error)) => Some(*error),
+            Self::Broken(error) => error.get_ref()?.downcast_ref::<E2eError>().copied(),
+            Self::Malformed(NOT_NEXT) => Some(E2eError::Tampered),
+            _ => None,
+        }
+    }
+
     /// Counts an end that says something about the service or the hub.
     pub(crate) fn count(&self, stats: &Stats) {
         match self {

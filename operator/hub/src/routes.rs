@@ -6,6 +6,7 @@
 //! connections with it. The timer of all ends is one task; it lives as long as the last clone of [`Routes`].
 
 mod connection_guard;
+mod mismatches;
 mod share_state;
 mod table;
 #[cfg(test)]
@@ -26,9 +27,12 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 pub(crate) use self::connection_guard::ConnectionGuard;
+use self::mismatches::Alarm;
+pub use self::mismatches::Mismatches;
 use self::table::{Entry, Table};
 pub use self::traffic::{Carried, Traffic};
 use crate::clock::Clock;
+use crate::code_key::Verification;
 
 /// Ends that a slow listener may lag behind; after a lag it asks [`Routes::ended_reason`] for each share it cares for.
 const ENDED_QUEUE: usize = 1024;
@@ -111,6 +115,8 @@ struct Shared {
     table: Mutex<Table>,
     /// Timer, `end` --share that is over--> whoever asked.
     ended_tx: broadcast::Sender<ShareEnded>,
+    /// Connections --share whose secret one end did not know--> whoever asked.
+    mismatched_tx: broadcast::Sender<ShareKey>,
     /// `set`, `remove` --a new number--> sessions, which expose again.
     exposed_tx: watch::Sender<u64>,
     /// `set_end` --wake up--> timer.
@@ -127,6 +133,7 @@ impl Routes {
             clock,
             table: Mutex::default(),
             ended_tx: broadcast::channel(ENDED_QUEUE).0,
+            mismatched_tx: broadcast::channel(ENDED_QUEUE).0,
             exposed_tx: watch::channel(0).0,
             wake: Arc::clone(&wake),
         });
@@ -166,6 +173,29 @@ impl Routes {
         drop(table);
         entry.cut.cancel();
         self.shared.tell_exposed();
+    }
+
+    /// Says what is asked of whoever connects to a share from now on. What was counted of mismatches belongs to the old secrets.
+    pub fn set_verification(&self, share: &ShareKey, verification: Verification) {
+        let mut table = self.shared.lock();
+        let entry = table.shares.entry(share.clone()).or_default();
+        if entry.verification.keys != verification.keys {
+            entry.mismatches = Arc::default();
+        }
+        entry.verification = Arc::new(verification);
+    }
+
+    /// Connections of a share that knew another secret than its own, or none of those that lead there.
+    pub fn mismatches(&self, share: &ShareKey) -> Mismatches {
+        let counted = self.shared.lock().shares.get(share).map(|entry| Arc::clone(&entry.mismatches));
+        counted
+            .map(|counted| counted.lock().unwrap_or_else(PoisonError::into_inner).seen())
+            .unwrap_or_default()
+    }
+
+    /// Shares with a mismatch from now on: told at the first of a share, and when they repeat.
+    pub fn mismatched(&self) -> broadcast::Receiver<ShareKey> {
+        self.shared.mismatched_tx.subscribe()
     }
 
     /// Sets or moves the end of a share. A share that has ended stays ended until [`Routes::forget`].
@@ -254,13 +284,20 @@ impl Routes {
         let table = self.shared.lock();
         let dial = table.authorize(service_id, now)?;
         let Some(entry) = table.services.get(&service_id) else { return Err(Refusal::UnknownService) };
-        let state = entry.route.share.as_ref().and_then(|share| table.shares.get(share));
-        let state = state.map(|share| Arc::clone(&share.state));
+        let share = entry.route.share.as_ref().and_then(|share| Some((share, table.shares.get(share)?)));
+        let alarm = share.map(|(key, share)| Alarm {
+            share: key.clone(),
+            clock: Arc::clone(&self.shared.clock),
+            counted: Arc::clone(&share.mismatches),
+            mismatched_tx: self.shared.mismatched_tx.clone(),
+        });
+        let verification = share.map(|(_, share)| Arc::clone(&share.verification)).unwrap_or_default();
         let guard = ConnectionGuard::new(
             Arc::clone(&self.shared.clock),
-            state,
+            share.map(|(_, share)| Arc::clone(&share.state)),
             entry.cut.clone(),
             Arc::clone(&entry.traffic),
+            (verification, alarm),
         );
         Ok((dial, guard))
     }

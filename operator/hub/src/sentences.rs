@@ -2,7 +2,7 @@
 //! which is not one of the sentences that hubs are known to say stays in the log.
 
 /// How these sentences begin.
-const KNOWN: [&str; 46] = [
+const KNOWN: [&str; 48] = [
     // The HTTP API.
     "Agent ID already exists in another workspace",
     "Agent ID is registered with another token",
@@ -46,10 +46,12 @@ const KNOWN: [&str; 46] = [
     // What an operator of ours says through it.
     "terminals are not offered",
     "the hub hung up",
+    "the other end does not know this code's secret",
     "the service did not answer in time",
     "the service has no address",
     "the service refused the connection",
     "the share has ended",
+    "this share takes the full code only",
     "too many connections",
     "unknown service",
 ];

@@ -19,6 +19,10 @@ pub enum RefusedDial {
     ConnectFailed,
     /// No target answered in time.
     ConnectTimedOut,
+    /// The joiner shows no secret, and the share wants one.
+    Unverified,
+    /// The joiner does not know the secret of any code that leads there, or the hub replaced its key.
+    SecretMismatch,
 }
 
 /// Counters of one tunnel.
@@ -27,6 +31,7 @@ pub struct Stats {
     pub(crate) open: AtomicU64,
     pub(crate) opened: AtomicU64,
     pub(crate) encrypted: AtomicU64,
+    pub(crate) unopened: AtomicU64,
     pub(crate) bytes_in: AtomicU64,
     pub(crate) bytes_out: AtomicU64,
     pub(crate) reconnects: AtomicU64,
@@ -40,7 +45,7 @@ pub struct Stats {
 
 impl RefusedDial {
     /// All of them, in the order of the counters.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 9] = [
         Self::UnknownService,
         Self::ShareEnded,
         Self::NoTarget,
@@ -48,6 +53,8 @@ impl RefusedDial {
         Self::Limit,
         Self::ConnectFailed,
         Self::ConnectTimedOut,
+        Self::Unverified,
+        Self::SecretMismatch,
     ];
 
     /// What the hub, and through it the teammate, is told. Nothing about the cluster.
@@ -60,6 +67,10 @@ impl RefusedDial {
             Self::Limit => "too many connections",
             Self::ConnectFailed => "the service refused the connection",
             Self::ConnectTimedOut => "the service did not answer in time",
+            Self::Unverified => "this share takes the full code only, with the part behind the +",
+            Self::SecretMismatch => {
+                "the other end does not know this code's secret: wrong code, or the hub replaced the keys"
+            }
         }
     }
 
@@ -73,6 +84,8 @@ impl RefusedDial {
             Self::Limit => "Limit",
             Self::ConnectFailed => "ConnectFailed",
             Self::ConnectTimedOut => "ConnectTimedOut",
+            Self::Unverified => "Unverified",
+            Self::SecretMismatch => "SecretMismatch",
         }
     }
 }
@@ -93,6 +106,11 @@ impl Stats {
     /// Connections encrypted from end to end so far.
     pub fn encrypted_connections(&self) -> u64 {
         self.encrypted.load(Ordering::Relaxed)
+    }
+
+    /// Packets that did not open so far: changed, repeated, left out, or made with another key.
+    pub fn unopened_packets(&self) -> u64 {
+        self.unopened.load(Ordering::Relaxed)
     }
 
     /// Bytes written to Services so far.

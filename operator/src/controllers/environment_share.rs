@@ -14,6 +14,7 @@ mod cleanup;
 mod code_secret;
 mod dereference;
 mod drain;
+mod encryption;
 mod plan;
 mod report;
 mod reuse;

@@ -27,9 +27,14 @@ impl std::fmt::Debug for TunnelCollector {
 type Count = fn(&Stats) -> u64;
 
 /// What the tunnels of all hubs have counted: a counter's name, its help text, and where it stands.
-const COUNTERS: [(&str, &str, Count); 8] = [
+const COUNTERS: [(&str, &str, Count); 9] = [
     ("connections", "Connections carried", Stats::total_connections),
     ("encrypted_connections", "Connections encrypted from end to end", Stats::encrypted_connections),
+    (
+        "unopened_packets",
+        "Encrypted packets that did not open: changed or left out on the way",
+        Stats::unopened_packets,
+    ),
     ("received_bytes", "Bytes from teammates to Services", Stats::bytes_in),
     ("sent_bytes", "Bytes from Services to teammates", Stats::bytes_out),
     ("tunnel_reconnects", "Times that a tunnel to a hub was opened again", Stats::reconnects),

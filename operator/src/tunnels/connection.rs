@@ -6,8 +6,10 @@
 
 mod entry;
 mod expirations;
+mod secrets;
 mod upkeep;
 
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
@@ -54,6 +56,9 @@ pub struct HubConnection {
     shared: Mutex<SharedServices>,
     reused: Mutex<ReusedServices>,
     commons: tokio::sync::Mutex<()>,
+    drawn: Mutex<secrets::Drawn>,
+    /// Shares of which it was told that somebody did not know their secret.
+    told_mismatches: Mutex<HashSet<ShareKey>>,
     /// HubConnection --changes--> controllers
     changes_tx: broadcast::Sender<HubChange>,
     backoff: RetryDelays,
@@ -100,6 +105,8 @@ impl HubConnection {
             shared: Mutex::default(),
             reused: Mutex::default(),
             commons: tokio::sync::Mutex::default(),
+            drawn: Mutex::default(),
+            told_mismatches: Mutex::default(),
             changes_tx,
             backoff: RetryDelays::default(),
             deletes_services: AtomicBool::new(true),

@@ -167,7 +167,8 @@ impl<'a> Lab<'a> {
             Ok(is) => outcome = Some(is),
             Err(error) => violations.push(format!("{error:#}")),
         }
-        violations.extend(outcome::leaks(&fixture, &supervisor, &outcome::codes(&hub)).await?);
+        let codes = &outcome::codes(&hub) | &outcome::secrets(&api);
+        violations.extend(outcome::leaks(&fixture, &supervisor, &codes).await?);
         if violations.is_empty() {
             violations.extend(outcome::rest(&fixture, &supervisor, &api).await?);
         }

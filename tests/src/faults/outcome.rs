@@ -8,11 +8,13 @@ use std::path::Path;
 use anyhow::{Context as _, Result, ensure};
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use connect_crds::{EnvironmentShare, ServiceExpose, secret_key};
+use connect_hub::join_token::full_code;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Secret, Service};
 use k8s_openapi::api::events::v1::Event;
 use kube::ResourceExt;
 use kube::api::{ListParams, Patch, PatchParams};
+use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 
 use super::relay::{Relay, Seen};
@@ -191,6 +193,20 @@ pub fn codes(hub: &Relay) -> BTreeSet<String> {
     told.map(str::to_owned).collect()
 }
 
+/// What belongs behind the codes: every secret that the operator ever wrote into a Secret, as it is and as people are given it.
+pub fn secrets(api: &Relay) -> BTreeSet<String> {
+    let written = api.seen();
+    let values = written.iter().filter_map(|seen| seen.asked["data"][secret_key::SECRET].as_str());
+    let texts = values.filter_map(|value| String::from_utf8(BASE64_STANDARD.decode(value).ok()?).ok());
+    // Of a write that is only tried out there are dashes.
+    let real = texts.filter(|text| connect_hub::code_key::is_secret(text));
+    let both = |text: String| {
+        let full = full_code("", Some(&SecretString::from(text.clone())));
+        [text, full.expose_secret().trim_start_matches('+').to_owned()]
+    };
+    real.flat_map(both).collect()
+}
+
 /// What must be true of any run, faults or not.
 ///
 /// # Errors
@@ -215,6 +231,15 @@ pub async fn invariants(fixture: &Fixture, api: &Relay, hub: &Relay) -> Result<V
         }
     }
     found.extend(order(&api.seen()));
+    let mut secrets = secrets(api);
+    secrets.insert(fixture.code(OPEN, secret_key::SECRET).await?);
+    let told = |seen: &Seen| {
+        let text = format!("{} {} {}", seen.place, seen.asked, seen.answer);
+        secrets.iter().any(|secret| text.contains(secret.as_str()))
+    };
+    if hub.seen().iter().any(told) {
+        found.push("I5: the hub was told a secret".to_owned());
+    }
     Ok(found)
 }
 

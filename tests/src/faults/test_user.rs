@@ -5,6 +5,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use connect_crds::secret_key;
 use connect_hub::client::{Client, ClientOptions};
+use connect_hub::code_key::CodeKey;
 use connect_hub::join::{Join, JoinConfig, LocalRoute};
 use connect_hub::tls::client_config;
 use connect_hub::url::{HubUrl, InsecureHttp};
@@ -75,9 +76,10 @@ impl TestUser {
 /// It does not come about in time.
 pub(super) async fn join(fixture: &Fixture, share: &str) -> Result<Join> {
     let code = eventually("the share has a code", SOON, || fixture.code(share, secret_key::CODE)).await?;
+    let secret = fixture.code(share, secret_key::SECRET).await.ok();
     let (url, tls) = (HubUrl::parse(&fixture.real_hub, InsecureHttp::Refused)?, client_config(None)?);
     let client = Client::new(url.clone(), ClientOptions { api_key: None, tls: tls.clone() })?;
-    let joined = client.join(&SecretString::from(code), "test_user", None).await?;
+    let joined = client.join(&SecretString::from(code.clone()), "test_user", None).await?;
     let route = joined.share.routes.first().context("it has a route")?;
     let route = LocalRoute {
         name: route.service_name.clone(),
@@ -90,6 +92,7 @@ pub(super) async fn join(fixture: &Fixture, share: &str) -> Result<Join> {
         tls,
         identity: joined.agent.context("the hub made somebody of us")?.identity,
         share_id: joined.share.id,
+        code_key: secret.map(|secret| CodeKey::new(&code, &SecretString::from(secret))),
         // Later than any share ends: a test user who would not go.
         ends_at: Timestamp::now() + SignedDuration::from_hours(200),
         routes: vec![route],

@@ -9,6 +9,7 @@ mod bad_input;
 mod capped;
 mod chart;
 mod clock;
+mod codes;
 mod command_line;
 mod completing;
 mod counts;

@@ -6,6 +6,7 @@ use std::path::Path;
 use anyhow::{Context as _, Result, ensure};
 use connect_crds::EnvironmentShare;
 use connect_crds::condition;
+use connect_hub::join_token::full_code;
 use connect_tests::control_plane::{self, ControlPlane, Kubectl};
 use connect_tests::hub::Hub;
 use connect_tests::namespace::Namespace;
@@ -18,6 +19,7 @@ use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::api::events::v1::Event;
 use kube::Api;
 use kube::api::ListParams;
+use secrecy::{ExposeSecret, SecretString};
 
 /// The HTTP service that most tests share.
 pub const API: &str = "api";
@@ -203,6 +205,13 @@ impl World {
         let data = secrets.get(&format!("{share}-share-code")).await?.data.unwrap_or_default();
         let value = data.get(key).with_context(|| format!("the Secret has no {key}"))?;
         String::from_utf8(value.0.clone()).context("it is no text")
+    }
+
+    /// The code of a share as people are given it.
+    pub async fn full_code(&self, share: &str) -> Result<String> {
+        let (handle, secret) = (self.code(share, "code").await?, self.code(share, "secret").await.ok());
+        let full = full_code(&handle, secret.map(SecretString::from).as_ref());
+        Ok(full.expose_secret().to_owned())
     }
 
     /// Deletes a share and waits until it is gone.

@@ -104,6 +104,7 @@ mod tests {
     fn settings(ports: &[&str], only: &[&str]) -> JoinSettings {
         JoinSettings {
             code: "abc123".into(),
+            code_key: None,
             hub: HubUrl::parse("https://hub.example.com", InsecureHttp::Refused).expect("valid"),
             hub_is_assumed: false,
             api_key: None,

@@ -208,6 +208,7 @@ fn object(
         expires,
         expiration_time,
         max_joins: settings.max_joins,
+        encryption: settings.encryption,
         ttl_seconds_after_finished: settings.ttl_seconds,
         hub_ref,
         ..EnvironmentShareSpec::default()
@@ -273,6 +274,7 @@ mod tests {
             name: None,
             end: End::After("14d".parse().expect("valid")),
             max_joins: None,
+            encryption: None,
             ttl_seconds: None,
             selection: Selection::Exposed,
             hub: None,

@@ -2,7 +2,8 @@
 
 use connect_frames::frame::{HEADER_BYTES, Header, Kind, MAX_FIN_BYTES, MAX_PAYLOAD_BYTES, Malformed};
 
-use crate::e2e::{NONCE_BYTES, OVERHEAD_BYTES, Offer, Opener, Sealer, Side};
+use crate::e2e::{NONCE_BYTES, OVERHEAD_BYTES, Opener, Sealer};
+use crate::pump::NOT_NEXT;
 
 /// Where the plain text of a frame begins, whether it is sealed or not.
 pub(super) const TEXT_AT: usize = HEADER_BYTES + NONCE_BYTES;
@@ -31,24 +32,10 @@ pub(super) struct Unseal(Option<Opener>);
 // === impl Keys ===
 
 impl Keys {
-    /// Agrees by both halves; without our own there are no keys. A half that is missing or unfit ends the stream:
-    /// whoever wanted encryption gets no plain text.
-    pub(super) fn agree(
-        ours: Option<Offer>,
-        theirs: Option<&str>,
-        connection_id: &str,
-        side: Side,
-    ) -> Result<Self, Malformed> {
-        let (sealer, opener) = match (ours, theirs) {
-            (None, _) => (None, None),
-            (Some(_), None) => return Err(Malformed("no key")),
-            (Some(ours), Some(theirs)) => {
-                let agreed = ours.agree(theirs, connection_id, side);
-                let (sealer, opener) = agreed.map_err(|_| Malformed("a key that is none"))?;
-                (Some(sealer), Some(opener))
-            }
-        };
-        Ok(Self { seal: Seal(sealer), unseal: Unseal(opener) })
+    /// Those that the ends agreed on, or none.
+    pub(super) fn new(agreed: Option<(Sealer, Opener)>) -> Self {
+        let (sealer, opener) = agreed.unzip();
+        Self { seal: Seal(sealer), unseal: Unseal(opener) }
     }
 }
 
@@ -76,9 +63,7 @@ impl Unseal {
     /// The text of a payload.
     pub(super) fn text<'a>(&mut self, payload: &'a mut [u8]) -> Result<&'a [u8], Malformed> {
         match &mut self.0 {
-            Some(opener) => {
-                Ok(opener.open(payload).map_err(|_| Malformed("a packet that is not the next one"))?)
-            }
+            Some(opener) => Ok(opener.open(payload).map_err(|_| NOT_NEXT)?),
             None => Ok(payload),
         }
     }
@@ -89,17 +74,17 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::e2e::{Offer, Side};
 
     fn pair(encrypted: bool) -> (Keys, Keys) {
         let (joiner, exposer) = (Offer::generate(), Offer::generate());
         let (to_exposer, to_joiner) = (joiner.public_key(), exposer.public_key());
         if !encrypted {
-            let plain = |side| Keys::agree(None, None, "id", side).expect("nothing to agree on");
-            return (plain(Side::Joiner), plain(Side::Exposer));
+            return (Keys::new(None), Keys::new(None));
         }
-        let joiner = Keys::agree(Some(joiner), Some(&to_joiner), "id", Side::Joiner).expect("keys");
-        let exposer = Keys::agree(Some(exposer), Some(&to_exposer), "id", Side::Exposer).expect("keys");
-        (joiner, exposer)
+        let joiner = joiner.agree(&to_joiner, "id", Side::Joiner).expect("keys");
+        let exposer = exposer.agree(&to_exposer, "id", Side::Exposer).expect("keys");
+        (Keys::new(Some(joiner)), Keys::new(Some(exposer)))
     }
 
     fn framed(seal: &mut Seal, text: &[u8]) -> Vec<u8> {
@@ -139,11 +124,5 @@ mod tests {
         let (mut joiner, _) = pair(true);
         let frame = framed(&mut joiner.seal, &vec![1; MAX_TEXT_BYTES]);
         assert_eq!(frame.len(), HEADER_BYTES + MAX_PAYLOAD_BYTES);
-    }
-
-    #[test]
-    fn whoever_wants_keys_gets_no_plain_text() {
-        assert!(Keys::agree(Some(Offer::generate()), None, "id", Side::Joiner).is_err());
-        assert!(Keys::agree(Some(Offer::generate()), Some("key"), "id", Side::Joiner).is_err());
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use connect_frames::frame::{Kind, Malformed, Open, Ready, Refused, RefusedCode};
+use connect_frames::frame::{Kind, Open, Ready, Refused, RefusedCode};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
@@ -16,7 +16,7 @@ use super::keys::Keys;
 use super::stream;
 use crate::backoff::Backoff;
 use crate::budget::Limits;
-use crate::e2e::{Offer, Side};
+use crate::e2e::{Answer, E2eError};
 use crate::error::chain;
 use crate::links::Links;
 use crate::links::link::{self, OpenConnection};
@@ -181,24 +181,25 @@ impl Offering {
     }
 
     async fn answer(&self, connection: &mut Connection, open: Open) -> Answered {
-        let Open { connection_id, service_id, public_key } = open;
+        let Open { connection_id, service_id, .. } = &open;
         let counted = Counted::new(&self.wanted.0);
         let admitted = if counted.streams() + self.links.len() > self.limits.connections {
             Err(RefusedDial::Limit)
         } else {
-            self.routes.admit(service_id).map_err(RefusedDial::from)
+            self.routes.admit(*service_id).map_err(RefusedDial::from)
         };
         let (dial, guard) = match admitted {
             Ok(admitted) => admitted,
-            Err(why) => return self.refuse(connection, &connection_id, why).await,
+            Err(why) => return self.refuse(connection, connection_id, why).await,
+        };
+        // Before the service hears of it.
+        let (keys, ready) = match agree(&open, &guard) {
+            Ok(agreed) => agreed,
+            Err(error) => return self.refuse_keys(connection, connection_id, error, &guard).await,
         };
         let service = match reach(connection, &dial, &guard).await {
             Ok(service) => service,
-            Err(why) => return self.refuse(connection, &connection_id, why).await,
-        };
-        let Ok((keys, ready)) = agree(public_key.as_deref(), &connection_id) else {
-            count(&self.stats.malformed, 1);
-            return Answered::Stop;
+            Err(why) => return self.refuse(connection, connection_id, why).await,
         };
         if connection.send(Kind::Ready, &ready).await.is_err() {
             return Answered::Stop;
@@ -208,11 +209,37 @@ impl Offering {
         let outcome = stream::run(service, connection, keys, guard.pass(), open.meter()).await;
         debug!(link = connection_id, service = dial.name, %outcome, "stream ended");
         outcome.count(&self.stats);
+        if let Some(error) = outcome.of_encryption() {
+            guard.judge(error, &self.stats);
+        }
         if matches!(outcome, PumpEnd::Done) { Answered::GoOn } else { Answered::Stop }
+    }
+
+    async fn refuse_keys(
+        &self,
+        connection: &mut Connection,
+        link: &str,
+        error: E2eError,
+        guard: &ConnectionGuard,
+    ) -> Answered {
+        guard.judge(error, &self.stats);
+        let why = match error {
+            E2eError::Unverified => RefusedDial::Unverified,
+            E2eError::Mismatch => RefusedDial::SecretMismatch,
+            _ => {
+                count(&self.stats.malformed, 1);
+                return Answered::Stop;
+            }
+        };
+        self.say_no(connection, link, why).await
     }
 
     async fn refuse(&self, connection: &mut Connection, link: &str, why: RefusedDial) -> Answered {
         self.stats.count_refused(why);
+        self.say_no(connection, link, why).await
+    }
+
+    async fn say_no(&self, connection: &mut Connection, link: &str, why: RefusedDial) -> Answered {
         debug!(link, reason = why.reason(), "stream refused");
         let refused = Refused { code: RefusedCode::Refused, message: why.message().to_owned() };
         match connection.send(Kind::Refused, &refused).await {
@@ -222,11 +249,17 @@ impl Offering {
     }
 }
 
-/// Our half of the key agreement, when the joiner sent its own.
-fn agree(public_key: Option<&str>, connection_id: &str) -> Result<(Keys, Ready), Malformed> {
-    let offer = public_key.map(|_| Offer::generate());
-    let ready = Ready { public_key: offer.as_ref().map(Offer::public_key) };
-    Ok((Keys::agree(offer, public_key, connection_id, Side::Exposer)?, ready))
+/// Our half of the key agreement, when the joiner sent its own. Who sent none is served in plain, unless it must prove something.
+fn agree(open: &Open, guard: &ConnectionGuard) -> Result<(Keys, Ready), E2eError> {
+    let Open { connection_id, service_id, public_key, proof } = open;
+    let Some(public_key) = public_key else {
+        let is_free = !guard.verification().required && proof.is_none();
+        return is_free.then(|| (Keys::new(None), Ready::default())).ok_or(E2eError::Unverified);
+    };
+    let answer =
+        Answer::to(guard.verification(), (*service_id, connection_id), public_key, proof.as_deref())?;
+    let Answer { keys, public_key, proof } = answer;
+    Ok((Keys::new(Some(keys)), Ready { public_key: Some(public_key), proof }))
 }
 
 /// Connects to the service; when that takes long, the joiner hears that somebody is at it.

@@ -18,7 +18,8 @@ use super::keys::Keys;
 use super::reader::ReadError;
 use super::stream;
 use crate::backoff::Backoff;
-use crate::e2e::{Offer, Side};
+use crate::code_key::CodeKey;
+use crate::e2e::{Bond, E2eError, Offer, Side};
 use crate::error::chain;
 use crate::permission::Pass;
 use crate::pump::{Meter, PumpEnd};
@@ -54,6 +55,8 @@ pub(crate) struct Reaching(Arc<Shared>);
 struct Shared {
     connector: Connector,
     transport: Transport,
+    /// What the code's secret gives; with it there are bound connections or none.
+    code_key: Option<CodeKey>,
     state: Mutex<State>,
     /// `open` --one was taken--> `keep_ahead`.
     taken: Notify,
@@ -100,16 +103,19 @@ pub(crate) enum NotReached {
 /// What came of asking for a stream.
 enum Asked {
     Ready(Box<Keys>),
+    /// The other end is there, and is not one to speak with.
+    Unfit(E2eError),
     Refused(Refused),
 }
 
 // === impl Reaching ===
 
 impl Reaching {
-    pub(crate) fn new(connector: Connector, transport: Transport) -> Self {
+    pub(crate) fn new(connector: Connector, transport: Transport, code_key: Option<CodeKey>) -> Self {
         Self(Arc::new(Shared {
             connector,
             transport,
+            code_key,
             state: Mutex::default(),
             taken: Notify::new(),
             first: tokio::sync::Mutex::default(),
@@ -130,6 +136,7 @@ impl Reaching {
                 Ok(Ok(Asked::Ready(keys))) => {
                     return Ok(Opened { shared: Arc::clone(shared), service_id, connection, keys: *keys });
                 }
+                Ok(Ok(Asked::Unfit(error))) => return Err(NotReached::Refused(error.to_string())),
                 Ok(Ok(Asked::Refused(Refused { code, message }))) => {
                     return Err(shared.refused(connection, service_id, code, &message));
                 }
@@ -278,23 +285,40 @@ impl Shared {
     }
 
     async fn ask(&self, connection: &mut Connection, service_id: Uuid) -> Result<Asked, ReadError> {
-        let offer = self.transport.encryption.then(Offer::generate);
+        let encrypts = self.transport.encryption || self.code_key.is_some();
+        let offer = encrypts.then(Offer::generate);
         let connection_id = Uuid::new_v4().to_string();
+        let proof =
+            offer.as_ref().and_then(|offer| Some(self.bond(service_id, &connection_id)?.joiner_proof(offer)));
         let public_key = offer.as_ref().map(Offer::public_key);
-        let open = Open { connection_id, service_id, public_key };
+        let open = Open { connection_id, service_id, public_key, proof };
         connection.send(Kind::Open, &open).await.map_err(ReadError::Broken)?;
         connection.heard(FIRST_SIGN).await?;
         self.lock().proven = true;
         let (kind, payload) = connection.next().await?;
         match kind {
             Kind::Ready => {
-                let Ready { public_key } = frame::parse(payload)?;
-                let keys = Keys::agree(offer, public_key.as_deref(), &open.connection_id, Side::Joiner)?;
-                Ok(Asked::Ready(Box::new(keys)))
+                let agreed = self.agree(offer, &open, &frame::parse(payload)?);
+                Ok(agreed.map_or_else(Asked::Unfit, |keys| Asked::Ready(Box::new(keys))))
             }
             Kind::Refused => Ok(Asked::Refused(frame::parse(payload)?)),
             Kind::Open | Kind::Data | Kind::Fin | Kind::Ping => Err(Malformed("a frame out of turn").into()),
         }
+    }
+
+    fn bond<'a>(&'a self, service_id: Uuid, connection_id: &'a str) -> Option<Bond<'a>> {
+        self.code_key.as_ref().map(|key| Bond { key, service_id, connection_id })
+    }
+
+    /// The keys by both halves; without our own there are none. Whoever wanted encryption gets no plain text.
+    fn agree(&self, offer: Option<Offer>, open: &Open, ready: &Ready) -> Result<Keys, E2eError> {
+        let Some(offer) = offer else { return Ok(Keys::new(None)) };
+        let public_key = ready.public_key.as_deref().ok_or(E2eError::Handshake)?;
+        let keys = match self.bond(open.service_id, &open.connection_id) {
+            Some(bond) => bond.conclude(&offer, public_key, ready.proof.as_deref())?,
+            None => offer.agree(public_key, &open.connection_id, Side::Joiner)?,
+        };
+        Ok(Keys::new(Some(keys)))
     }
 
     /// A stream was refused in order, so its connection is as good as before.

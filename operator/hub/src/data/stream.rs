@@ -196,7 +196,6 @@ mod tests {
     use tokio::net::{TcpListener, TcpSocket};
 
     use super::*;
-    use crate::e2e::Side;
     use crate::permission::tests::Taker;
 
     async fn tcp() -> (TcpStream, TcpStream) {
@@ -220,13 +219,9 @@ mod tests {
         (near.expect("connects"), far.expect("connects").0)
     }
 
-    fn plain(side: Side) -> Keys {
-        Keys::agree(None, None, "c", side).expect("plain")
-    }
-
     /// What a joiner sends, and what it counts; the clock is paused.
     async fn carry_out(local: &mut TcpStream, hub: DuplexStream, pass: &Pass, sent: &AtomicUsize) -> PumpEnd {
-        let (mut seal, sent_all) = (plain(Side::Joiner).seal, AtomicBool::new(false));
+        let (mut seal, sent_all) = (Keys::new(None).seal, AtomicBool::new(false));
         let (quiet, spoke) = (std::pin::pin!(sleep(PING_EVERY)), Instant::now());
         let (read, writer) = (local.split().0, Guarded::new(hub, pass));
         let outward = Outward { read, writer, seal: &mut seal, pass, quiet, spoke, sent_all: &sent_all };
@@ -285,7 +280,7 @@ mod tests {
         let (mut hub, near) = tokio::io::duplex(4 * MAX_TEXT_BYTES);
         let (taker, sent_all) = (Taker::default(), AtomicBool::new(false));
         let pass = taker.pass();
-        let (mut seal, mut unseal) = (plain(Side::Exposer).seal, plain(Side::Joiner).unseal);
+        let (mut seal, mut unseal) = (Keys::new(None).seal, Keys::new(None).unseal);
         let mut buffer = Buffer::take();
         hub.write_all(seal.frame(Kind::Data, &mut buffer, MAX_TEXT_BYTES)).await.expect("is taken");
         drop(hub);

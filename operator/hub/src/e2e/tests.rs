@@ -4,11 +4,11 @@ use proptest::prelude::*;
 
 use super::*;
 
-const CONNECTION_ID: &str = "11111111-2222-4333-8444-555555555555";
-const JOINER_PRIVATE: &str = "77076d0a7318a57d3c16c17251b26645df4c2f92ebc099b0e6ea2a7d3e2a2a2a";
-const EXPOSER_PRIVATE: &str = "5dab087e624a8a4b79e17f8b83800ee66f3bb1292618b6fd1c2f8b27ff88e0eb";
-const JOINER_PUBLIC: &str = "MCowBQYDK2VuAyEAq5AvAmz/+ozly9BDuBxvZsygzR3gb2E+AmcduMDSI3o=";
-const EXPOSER_PUBLIC: &str = "MCowBQYDK2VuAyEA3p7bfXt9wbTTW2HC7OQ1Nz+DQ8hbeGdNrfx+FG+IK08=";
+pub(super) const CONNECTION_ID: &str = "11111111-2222-4333-8444-555555555555";
+pub(super) const JOINER_PRIVATE: &str = "77076d0a7318a57d3c16c17251b26645df4c2f92ebc099b0e6ea2a7d3e2a2a2a";
+pub(super) const EXPOSER_PRIVATE: &str = "5dab087e624a8a4b79e17f8b83800ee66f3bb1292618b6fd1c2f8b27ff88e0eb";
+pub(super) const JOINER_PUBLIC: &str = "MCowBQYDK2VuAyEAq5AvAmz/+ozly9BDuBxvZsygzR3gb2E+AmcduMDSI3o=";
+pub(super) const EXPOSER_PUBLIC: &str = "MCowBQYDK2VuAyEA3p7bfXt9wbTTW2HC7OQ1Nz+DQ8hbeGdNrfx+FG+IK08=";
 const SHARED: &str = "7c88984457115590bd59310e643ee5880c5a4216be3d2e59ffaf4e4c6f1ce00e";
 const KEY_TO_EXPOSER: &str = "1353cf5502f9dabb4e3ce73803df7980be0f57d1683ba3a071b3316407cde602";
 const KEY_TO_JOINER: &str = "fad22601868aad40cb7eb0f164893871a1dad24903d2d8dccb3ad2efc55c45d8";
@@ -18,7 +18,7 @@ const TO_EXPOSER: [(&[u8], &str); 2] = [
 ];
 const TO_JOINER: [(&[u8], &str); 1] = [(b"HELLO", "AAAAAAAAAAAAAAAAAwvo2X8mtdWr389vdS/l5dpwIIbn")];
 
-fn hex(text: &str) -> [u8; KEY_BYTES] {
+pub(super) fn hex(text: &str) -> [u8; KEY_BYTES] {
     let bytes = (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16));
     bytes.collect::<Result<Vec<_>, _>>().expect("hex").try_into().expect("32 bytes")
 }
@@ -34,7 +34,7 @@ fn ends() -> [(Sealer, Opener); 2] {
     [joiner.expect("good keys"), exposer.expect("good keys")]
 }
 
-fn sealed(sealer: &mut Sealer, text: &[u8]) -> Vec<u8> {
+pub(super) fn sealed(sealer: &mut Sealer, text: &[u8]) -> Vec<u8> {
     let mut packet = [&[0; NONCE_LEN], text, &[0; TAG_BYTES]].concat();
     sealer.seal(&mut packet);
     packet
@@ -111,13 +111,13 @@ fn public_keys_that_are_none_are_refused() {
 
 #[test]
 fn a_handshake_is_read_and_written_as_the_contract_has_it() {
-    let init = Handshake::Init { pubkey: JOINER_PUBLIC.to_owned() };
+    let init = Handshake::Init { pubkey: JOINER_PUBLIC.to_owned(), proof: None };
     assert_eq!(init.to_payload(), format!(r#"{{"type":"init","pubkey":"{JOINER_PUBLIC}"}}"#));
     assert_eq!(Handshake::read(&init.to_payload()), Ok(init));
     let accept = format!(r#"{{"pubkey":"{EXPOSER_PUBLIC}","type":"accept","later":1}}"#);
     assert_eq!(
         Handshake::read(&accept),
-        Ok(Handshake::Accept { pubkey: EXPOSER_PUBLIC.to_owned(), ends_at: None })
+        Ok(Handshake::Accept { pubkey: EXPOSER_PUBLIC.to_owned(), ends_at: None, proof: None })
     );
     for bad in ["", "{}", "null", r#"{"type":"init"}"#, r#"{"type":"end","pubkey":""}"#] {
         assert_eq!(Handshake::read(bad), Err(E2eError::Handshake), "{bad}");
@@ -173,17 +173,17 @@ proptest! {
 
     #[test]
     fn any_text_is_read_as_a_handshake_or_refused(text in "\\PC*") {
-        if let Ok(Handshake::Init { pubkey } | Handshake::Accept { pubkey, .. }) = Handshake::read(&text) {
+        if let Ok(Handshake::Init { pubkey, .. } | Handshake::Accept { pubkey, .. }) = Handshake::read(&text) {
             prop_assert!(Offer::generate().agree(&pubkey, CONNECTION_ID, Side::Exposer).is_err());
         }
     }
 
     #[test]
     fn any_key_in_a_handshake_is_usable_or_refused(pubkey in "\\PC{0,80}|[A-Za-z0-9+/]{59}=") {
-        let handshake = Handshake::Init { pubkey };
+        let handshake = Handshake::Init { pubkey, proof: None };
         let read = Handshake::read(&handshake.to_payload());
         prop_assert_eq!(read.as_ref(), Ok(&handshake));
-        let Handshake::Init { pubkey } = handshake else { unreachable!("made above") };
+        let Handshake::Init { pubkey, .. } = handshake else { unreachable!("made above") };
         prop_assert!(Offer::generate().agree(&pubkey, CONNECTION_ID, Side::Exposer).is_err());
     }
 }

@@ -209,7 +209,7 @@ async fn agree(
     peer: Peer,
 ) -> Result<(Option<Keys>, Option<Timestamp>), String> {
     let peer = live.peers.known(service_id, peer);
-    match pump::offer(events, inbox, peer).await {
+    match pump::offer(events, inbox, peer, (service_id, live.code_key.as_ref())).await {
         Ok(Agreed::Sealed(keys, ends_at)) => {
             live.peers.encrypts(service_id);
             Ok((Some(keys), ends_at))

@@ -14,6 +14,7 @@ use super::{JoinEnd, JoinEvent, Transport};
 use crate::agent::{self, AgentError, Socket};
 use crate::budget::{Budget, InboxTx};
 use crate::budget::{Limits, Memory};
+use crate::code_key::CodeKey;
 use crate::data::Reaching;
 use crate::links::Links;
 use crate::links::link::Refuser;
@@ -30,6 +31,7 @@ pub(super) struct Live {
     pub(super) half_close: bool,
     pub(super) tells_ends: bool,
     pub(super) peers: Arc<Peers>,
+    pub(super) code_key: Option<CodeKey>,
     /// The fast path, on a hub that has it.
     pub(super) data: Option<Reaching>,
     /// Cancelled when the socket is gone.
@@ -40,6 +42,8 @@ pub(super) struct Live {
 pub(super) struct Share {
     /// On hubs that give one.
     pub(super) id: Option<Uuid>,
+    /// What its code's secret gives.
+    pub(super) code_key: Option<CodeKey>,
     pub(super) deadline: Deadline,
     /// The same by the word of the agent at the other end, which knows it where the hub knows whole hours only.
     pub(super) told_end: Deadline,
@@ -73,9 +77,10 @@ pub(super) async fn run(
         half_close: welcome.features.has(HALF_CLOSE),
         tells_ends: welcome.features.has(SHARE_EVENTS),
         peers: Arc::clone(&share.peers),
+        code_key: share.code_key.clone(),
         data: data
             .filter(|_| transport.data_connections)
-            .map(|connector| Reaching::new(connector, transport)),
+            .map(|connector| Reaching::new(connector, transport, share.code_key.clone())),
         gone: gone.clone(),
     });
     let _withdraw = Withdraw { current, _gone: gone.drop_guard() };

@@ -61,6 +61,72 @@ fn other_hubs_are_read_as_they_are_written() {
     assert!(line.is_ok_and(|token| token.allows_insecure && !token.through_cluster));
 }
 
+/// A full code, and what it is when it has come through a chat.
+const FULL: &str = "k7mwx2pq9d+abcd-efgh-jkmn-pqrs";
+
+#[test]
+fn a_full_code_is_cut_at_the_first_plus_whatever_people_put_into_it() {
+    assert_eq!(full_code("k7mwx2pq9d", Some(&"abcdefghjkmnpqrs".into())).expose_secret(), FULL);
+    assert_eq!(full_code("k7mwx2pq9d", None).expose_secret(), "k7mwx2pq9d");
+    let link = "https://hub.example.com/#";
+    for text in [
+        FULL.to_owned(),
+        FULL.to_uppercase(),
+        format!("  '{FULL}'."),
+        format!("Share Code: {FULL}"),
+        "k7mw-x2pq-9d + abcdefghjkmnpqrs".to_owned(),
+        "k7mw x2pq 9d+abcd efgh\njkmn pqrs".to_owned(),
+        "k7mwx2pq9d\u{2013}+\u{200b}abcd\u{2014}efgh-jkmn-pqrs".to_owned(),
+        format!("{link}{FULL}"),
+        format!("({link}{FULL}),"),
+        format!("{link}k7mwx2pq9d%2Babcd-efgh-jkmn-pqrs"),
+        format!("{link}{FULL}").replace("efgh-", "efgh-\n"),
+        format!("https://hub.example.com/join?code={FULL}"),
+        format!("kubectl connect join {FULL}"),
+        format!("kubectl connect join '{link}{FULL}' --only api"),
+        format!("kubectl connect join '{link}{FULL}'").replace("jkmn-", "jkmn-\n  "),
+        format!("kubectl connect join {FULL} --hub https://hub.example.com -- make test"),
+    ] {
+        let token = JoinToken::parse(&text).expect(&text);
+        assert_eq!(token.code.expose_secret(), "k7mwx2pq9d", "{text}");
+        assert_eq!(token.secret.as_ref().expect(&text).expose_secret(), "abcdefghjkmnpqrs", "{text}");
+        assert_eq!(token.code_key(), Some(CodeKey::new("k7mwx2pq9d", &"abcdefghjkmnpqrs".into())));
+        assert!(is_code(&text, "k7mwx2pq9d"));
+        assert!(!format!("{token:?}").contains("abcdefgh"));
+    }
+    assert_eq!(JoinToken::parse("k7mwx2pq9d").expect("a code").code_key(), None);
+}
+
+#[test]
+fn half_a_code_is_told_from_a_code_before_a_hub_hears_of_it() {
+    for (text, error) in [
+        ("k7mwx2pq9d+", InvalidToken::Secret),
+        ("k7mwx2pq9d+abcd-efgh-jkmn", InvalidToken::Secret),
+        ("k7mwx2pq9d+abcd-efgh-jkmn-pqrs-tuvw", InvalidToken::Secret),
+        ("k7mwx2pq9d+abcd-efgh-jkmn-pqr0", InvalidToken::Secret),
+        ("k7mwx2pq9d+abcd+efgh-jkmn-pqrs", InvalidToken::Secret),
+        ("https://hub.example.com/#k7mwx2pq9d+abcd", InvalidToken::Secret),
+        ("+abcd-efgh-jkmn-pqrs", InvalidToken::Empty),
+        ("abcd-efgh-jkmn-pqrs", InvalidToken::NoHandle),
+        ("https://hub.example.com/#abcdefghjkmnpqrs", InvalidToken::NoHandle),
+    ] {
+        let said = JoinToken::parse(text).expect_err(text);
+        assert_eq!(said, error, "{text}");
+        assert!(!said.to_string().contains("abcd"));
+    }
+}
+
+/// What every version before full codes did with a text before it asked a hub: blanks, dashes and marks away, and then letters and
+/// digits only.
+#[test]
+fn earlier_versions_refuse_a_full_code_before_they_ask_a_hub() {
+    for text in [FULL.to_owned(), format!("https://hub.example.com/#{FULL}")] {
+        let last = text.rsplit(['#', '/', '=']).next().expect("a part");
+        let code: String = last.chars().filter(|&letter| !visible::is_noise(letter)).collect();
+        assert!(!code.bytes().all(|byte| byte.is_ascii_alphanumeric()), "{code}");
+    }
+}
+
 #[test]
 fn what_has_no_code_is_one_sentence() {
     for (text, error) in [
@@ -107,6 +173,7 @@ fn a_printed_command_can_be_typed_wherever_the_hub_is() {
     ] {
         assert_eq!(join_command("abc123", &hub(address)), command);
     }
+    assert_eq!(join_command(FULL, &hub(HubUrl::DEFAULT)), format!("kubectl connect join {FULL}"));
 }
 
 #[test]
@@ -173,7 +240,7 @@ proptest! {
 
     #[test]
     fn what_is_printed_is_read_whatever_stands_around_it(
-        code in "[a-z0-9]{4,12}", address in addresses(), (before, behind) in around(),
+        code in "[a-z0-9]{4,12}", secret in "[a-hjkmnp-z2-9]{16}", address in addresses(), (before, behind) in around(),
     ) {
         let hub = hub(&address);
         let expected = (code.clone(), hub.to_string());
@@ -182,7 +249,16 @@ proptest! {
         prop_assert_eq!(read(&format!("{before}{}{behind}", join_command(&code, &hub))), Ok(expected.clone()));
         let flags = format!("{before}kubectl connect join {code} --hub {hub}{behind}");
         prop_assert_eq!(read(&flags), Ok(expected));
-        prop_assert_eq!(read(&format!("{before}{code}{behind}")), Ok((code, String::new())));
+        prop_assert_eq!(read(&format!("{before}{code}{behind}")), Ok((code.clone(), String::new())));
+        let full = full_code(&code, Some(&secret.clone().into()));
+        let full = full.expose_secret();
+        let command = join_command(full, &hub);
+        for text in [full.to_owned(), JoinToken::print(full, &hub), command] {
+            let token = JoinToken::parse(&format!("{before}{text}{behind}")).expect("a token");
+            prop_assert_eq!(token.code.expose_secret(), &code);
+            let found = token.secret.expect("whole");
+            prop_assert_eq!(found.expose_secret(), &secret);
+        }
     }
 
     #[test]
@@ -191,7 +267,7 @@ proptest! {
     ) {
         let text: String = parts.iter().map(|(part, between)| format!("{part}{between}")).collect();
         let code: String = parts.iter().map(|(part, _)| part.to_ascii_lowercase()).collect();
-        prop_assume!(parts[0].0 != "join");
+        prop_assume!(parts[0].0 != "join" && code.len() < 16);
         prop_assert_eq!(read(&text), Ok((code, String::new())));
     }
 }

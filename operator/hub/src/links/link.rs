@@ -9,6 +9,7 @@ use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 use tracing::debug;
+use uuid::Uuid;
 
 use crate::budget::InboxRx;
 use crate::protocol::{About, DialError};
@@ -57,7 +58,7 @@ impl Link {
         let open = OpenConnection::new(&stats, &guard);
         let at_end = if half_close { AtEnd::Finish } else { AtEnd::Close };
         let events = ConnectionEvents::new(emitter, EXPOSER, connection_id, at_end);
-        let outcome = match agree(&events, &mut inbox, &stream, &guard, peer).await {
+        let outcome = match agree(&events, &mut inbox, &stream, (&guard, dial.service_id), peer).await {
             Ok(keys) => {
                 count(&stats.encrypted, u64::from(keys.is_some()));
                 let socket = Recorded { inbox, events: &events, keys, detach: Some(detach) };
@@ -67,6 +68,9 @@ impl Link {
         };
         debug!(link = events.connection_id(), service = dial.name, %outcome, "connection ended");
         outcome.count(&stats);
+        if let Some(error) = outcome.of_encryption() {
+            guard.judge(error, &stats);
+        }
         drop(open);
         drop(guard);
         if !matches!(outcome, PumpEnd::Done) {
@@ -80,15 +84,16 @@ async fn agree(
     events: &ConnectionEvents,
     inbox: &mut InboxRx,
     stream: &TcpStream,
-    guard: &ConnectionGuard,
+    (guard, service_id): (&ConnectionGuard, Uuid),
     peer: Peer,
 ) -> Result<Option<Keys>, PumpEnd> {
     let given_up = inbox.given_up();
+    let asked = (service_id, guard.verification(), guard.ends_at());
     tokio::select! {
         biased;
         () = guard.cut() => Err(PumpEnd::Forbidden),
         () = given_up.cancelled() => Err(PumpEnd::GivenUp),
-        agreed = pump::answer(events, inbox, stream, peer, guard.ends_at()) => agreed.map_err(PumpEnd::NotAgreed),
+        agreed = pump::answer(events, inbox, stream, peer, asked) => agreed.map_err(PumpEnd::NotAgreed),
     }
 }
 

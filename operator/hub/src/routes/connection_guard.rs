@@ -6,10 +6,14 @@ use std::sync::atomic::Ordering;
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
+use super::mismatches::Alarm;
 use super::share_state::ShareState;
 use super::traffic::Traffic;
 use crate::clock::Clock;
+use crate::code_key::Verification;
+use crate::e2e::E2eError;
 use crate::permission::{Pass, Permission};
+use crate::stats::{RefusedDial, Stats, count};
 
 /// Held by a connection for as long as it is open.
 #[derive(Debug)]
@@ -17,6 +21,8 @@ pub(crate) struct ConnectionGuard {
     pass: Pass,
     state: Option<Arc<ShareState>>,
     traffic: Arc<Traffic>,
+    verification: Arc<Verification>,
+    alarm: Option<Alarm>,
 }
 
 /// Lets bytes pass while the route is there and its share is open.
@@ -34,14 +40,40 @@ impl ConnectionGuard {
         state: Option<Arc<ShareState>>,
         cut: CancellationToken,
         traffic: Arc<Traffic>,
+        (verification, alarm): (Arc<Verification>, Option<Alarm>),
     ) -> Self {
         traffic.open.fetch_add(1, Ordering::AcqRel);
-        Self { pass: Pass::new(WhileOpen { clock, state: state.clone(), cut }), state, traffic }
+        Self {
+            pass: Pass::new(WhileOpen { clock, state: state.clone(), cut }),
+            state,
+            traffic,
+            verification,
+            alarm,
+        }
     }
 
     /// When its share ends, as it stands now.
     pub(crate) fn ends_at(&self) -> Option<Timestamp> {
         self.state.as_ref()?.ends_at()
+    }
+
+    /// What the joiner has to prove.
+    pub(crate) fn verification(&self) -> &Verification {
+        &self.verification
+    }
+
+    /// Counts what was wrong with the connection's encryption, and tells the share where its secret was not known.
+    pub(crate) fn judge(&self, error: E2eError, stats: &Stats) {
+        match error {
+            E2eError::Unverified => stats.count_refused(RefusedDial::Unverified),
+            E2eError::Mismatch => stats.count_refused(RefusedDial::SecretMismatch),
+            E2eError::Tampered | E2eError::OutOfOrder => count(&stats.unopened, 1),
+            E2eError::Handshake | E2eError::PublicKey | E2eError::Unbound => {}
+        }
+        let is_alarming = matches!(error, E2eError::Mismatch | E2eError::Tampered | E2eError::OutOfOrder);
+        if let Some(alarm) = self.alarm.as_ref().filter(|_| is_alarming) {
+            alarm.ring();
+        }
     }
 
     /// Where the route's connections are counted.

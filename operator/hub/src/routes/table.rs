@@ -1,16 +1,18 @@
 //! The routes and shares themselves, and what is decided about them without a clock, a task or a lock.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use connect_frames::expirations::Expirations;
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use super::mismatches::Counted;
 use super::share_state::ShareState;
 use super::traffic::Traffic;
 use super::{Dial, EndReason, Refusal, Route, ShareKey};
+use crate::code_key::Verification;
 
 #[derive(Default)]
 pub(super) struct Table {
@@ -30,6 +32,8 @@ pub(super) struct Entry {
 pub(super) struct ShareEntry {
     pub(super) state: Arc<ShareState>,
     pub(super) services: HashSet<Uuid>,
+    pub(super) verification: Arc<Verification>,
+    pub(super) mismatches: Arc<Mutex<Counted>>,
 }
 
 // === impl Table ===

@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use connect_hub::code_key::{CodeKey, Verification};
 use connect_hub::identity::Identity;
-use connect_hub::join::{Join, JoinEvent};
-use connect_hub::tunnel::{Route, Routes, SystemClock, Tunnel, TunnelConfig};
+use connect_hub::join::{Join, JoinConfig, JoinEvent};
+use connect_hub::tunnel::{Route, Routes, ShareKey, SystemClock, Tunnel, TunnelConfig};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -26,47 +27,59 @@ const FEATURES: [&str; 3] = ["half-close", "share-events", "e2e"];
 /// A public key that is one: the joiner's of the vectors in `operator/hub/src/e2e/tests.rs`.
 const PUBLIC_KEY: &str = "MCowBQYDK2VuAyEAq5AvAmz/+ozly9BDuBxvZsygzR3gb2E+AmcduMDSI3o=";
 
+/// The share of the service between the two.
+pub const SHARE: &str = "share";
+
 /// Both ends, and the test between them.
-struct Middle {
-    exposer: RawAgent,
-    joiner: RawAgent,
-    tunnel: Tunnel,
-    join: Join,
+pub struct Middle {
+    pub exposer: RawAgent,
+    pub joiner: RawAgent,
+    pub tunnel: Tunnel,
+    pub routes: Routes,
+    pub join: Join,
     service: Manual,
     service_id: Uuid,
     _hubs: [RawHub; 2],
 }
 
 /// One connection that is ready at both ends.
-struct Connection {
-    id: Value,
-    client: TcpStream,
-    at_service: TcpStream,
+pub struct Connection {
+    pub id: Value,
+    pub client: TcpStream,
+    pub at_service: TcpStream,
 }
 
 impl Middle {
     async fn start() -> Self {
+        Self::start_with(None, Verification::default()).await
+    }
+
+    /// A joiner whose code has this secret, and an exposer who asks for this.
+    pub async fn start_with(code_key: Option<CodeKey>, verification: Verification) -> Self {
         let hubs = [RawHub::start().await, RawHub::start().await];
         let service = Manual::start().await;
         let service_id = Uuid::new_v4();
         let routes = Routes::new(Arc::new(SystemClock));
+        let share = ShareKey(SHARE.into());
+        routes.set_verification(&share, verification);
+        routes.set_end(&share, jiff::Timestamp::MAX);
         let (name, protocol, targets) = ("api".into(), "tcp".into(), vec![service.address]);
-        routes.set(service_id, Route { share: None, name, tunnel_port: None, protocol, targets });
+        routes.set(service_id, Route { share: Some(share), name, tunnel_port: None, protocol, targets });
         let limits = connect_hub::tunnel::Limits::default();
         let memory = connect_hub::tunnel::Memory::default();
         let config = TunnelConfig { url: url(&hubs[0].url), tls: tls(), limits, memory };
-        let tunnel = Tunnel::start(config, fixed(Identity::generate()), routes);
+        let tunnel = Tunnel::start(config, fixed(Identity::generate()), routes.clone());
         let mut exposer = hubs[0].accept(&FEATURES).await;
         connected(&tunnel).await;
         exposer.expect("expose").await;
-        let (join, joiner) =
-            tokio::join!(Join::start(local_join(&hubs[1].url, service_id)), hubs[1].accept(&FEATURES));
+        let config = JoinConfig { code_key, ..local_join(&hubs[1].url, service_id) };
+        let (join, joiner) = tokio::join!(Join::start(config), hubs[1].accept(&FEATURES));
         let join = join.expect("joined");
-        Self { exposer, joiner, tunnel, join, service, service_id, _hubs: hubs }
+        Self { exposer, joiner, tunnel, routes, join, service, service_id, _hubs: hubs }
     }
 
     /// Opens a connection; `told` is what each end is told about the other.
-    async fn open(&mut self, told: Option<bool>) -> Connection {
+    pub async fn open(&mut self, told: Option<bool>) -> Connection {
         let client = dial(&self.join, 0).await;
         self.joiner.peer_e2e = told;
         let id = self.joiner.expect("reach_connect").await["connectionId"].clone();
@@ -94,7 +107,7 @@ impl Middle {
     }
 
     /// The packet that the joiner sends for these bytes of its client.
-    async fn packet_of_client(&mut self, connection: &mut Connection, text: &[u8]) -> Value {
+    pub async fn packet_of_client(&mut self, connection: &mut Connection, text: &[u8]) -> Value {
         connection.client.write_all(text).await.expect("written");
         chunk(self.joiner.event().await, "reach_data")
     }
@@ -121,11 +134,11 @@ fn chunk((name, payload): (String, Value), expected: &str) -> Value {
     payload
 }
 
-fn data(id: &Value, text: &[u8]) -> Value {
+pub fn data(id: &Value, text: &[u8]) -> Value {
     json!({"connectionId": id, "data": STANDARD.encode(text)})
 }
 
-fn decoded(packet: &Value) -> Vec<u8> {
+pub fn decoded(packet: &Value) -> Vec<u8> {
     STANDARD.decode(packet["data"].as_str().expect("text")).expect("base64")
 }
 

@@ -13,3 +13,4 @@ mod recordings;
 mod resume;
 mod robust;
 mod support;
+mod verified;

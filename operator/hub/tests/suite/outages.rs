@@ -195,6 +195,7 @@ async fn a_join_with_unknown_credentials_is_refused_and_one_that_loses_them_ends
         tls: tls(),
         identity: Identity::generate(),
         share_id: None,
+        code_key: None,
         ends_at: jiff::Timestamp::now() + jiff::SignedDuration::from_hours(1),
         routes: Vec::new(),
         bind: Vec::new(),

@@ -107,6 +107,7 @@ pub async fn join_over(hub: &TestHub, share: &Share, transport: Transport) -> Jo
         tls: Arc::clone(&hub.trust),
         identity: joined.agent.expect("an identity").identity,
         share_id: joined.share.id,
+        code_key: None,
         ends_at: joined.share.expires_at,
         routes: routes.collect(),
         bind: vec![IpAddr::V4(Ipv4Addr::LOCALHOST)],

@@ -13,18 +13,20 @@ mod unwritten;
 
 use std::time::Duration;
 
-use connect_crds::EnvironmentShare;
 use connect_crds::condition::reason;
+use connect_crds::{EnvironmentShare, HeldEncryption};
 use connect_hub::client::{People, ShareRow};
+use k8s_openapi::api::core::v1::Secret;
 use secrecy::{ExposeSecret, SecretString};
 use uuid::Uuid;
 
 use self::secret::{Write, write_secret};
-use self::services::{follow_services, free_services, hold_services, register_services};
+use self::services::{ask_for, follow_services, free_services, hold_services, register_services};
 use self::share::{Settled, ShareSettlement};
 use self::unwritten::{good_until, retry_by, without_secret};
 use super::code_secret;
 use super::dereference::Found;
+use super::encryption::{asked, held, secret_for};
 use super::plan::{Plan, hub_problem};
 use super::validate::{Over, Validated};
 use crate::context::Context;
@@ -80,6 +82,9 @@ pub async fn apply(
 /// Stands for the code in a Secret that is only tried out. As long as codes are; no hub makes one of these letters.
 const NO_CODE: &str = "----------";
 
+/// Stands for its secret, and is as long.
+const NO_SECRET: &str = "----------------";
+
 /// The beginning, and every look after it.
 async fn open(
     share: &EnvironmentShare,
@@ -95,17 +100,16 @@ async fn open(
     let Some((client, agent)) = hub.entered() else {
         return Ok(Done::Undecided { shared: false, row: None });
     };
-    let manifest = |code: &SecretString, services: &[Uuid]| {
-        let names = valid.routes.iter().map(|route| route.name.clone());
-        let routes: Vec<_> = names.zip(services.iter().copied()).collect();
-        code_secret::manifest(share, code, hub.public_url(), ends_at, &routes, found.isolation)
-    };
     let stored = found.stored_secret.as_deref();
     let keeper =
         || ShareSettlement { share, valid, found, ends_at, services: &[], hub, context, client, agent };
     if keeper().makes_a_code() {
         // Before the hub is told: a code that cannot be kept is not made.
-        let trial = manifest(&SecretString::from(NO_CODE), &vec![Uuid::nil(); valid.routes.len()]);
+        let trial = manifest(
+            &keeper(),
+            (&NO_CODE.into(), Some(&NO_SECRET.into())),
+            &vec![Uuid::nil(); valid.routes.len()],
+        );
         if let Err(unwritten) = write_secret(share, stored, &trial, Write::Trial, context).await? {
             return Ok(without_secret(&keeper(), unwritten, context).await);
         }
@@ -130,13 +134,26 @@ async fn open(
         Settled::Limit => return Ok(Done::Kept { row: found.rows.first().cloned() }),
         Settled::Ended(over) => return Ok(ended_at_hub(share, hub, over)),
     };
-    let wanted = manifest(&row.code, &services);
+    let secret = secret_for(share, found, hub, &row.code, valid.rotates);
+    let wanted = manifest(&keeper(), (&row.code, secret.as_ref()), &services);
     if !stored.is_some_and(|stored| code_secret::is_current(stored, &wanted))
         && let Err(unwritten) = write_secret(share, stored, &wanted, Write::Real, context).await?
     {
         return Ok(without_secret(&keeper(), unwritten, context).await);
     }
-    Ok(opened(valid, found, row, cut, context))
+    Ok(opened(&keeper(), row, secret.as_ref(), cut, context))
+}
+
+/// The Secret for this code, whose routes lead to these services.
+fn manifest(
+    keeper: &ShareSettlement<'_>,
+    code: (&SecretString, Option<&SecretString>),
+    services: &[Uuid],
+) -> Secret {
+    let ShareSettlement { share, valid, found, ends_at, hub, .. } = *keeper;
+    let names = valid.routes.iter().map(|route| route.name.clone());
+    let routes: Vec<_> = names.zip(services.iter().copied()).collect();
+    code_secret::manifest(share, code, hub.public_url(), ends_at, &routes, found.isolation)
 }
 
 /// The hub says that the share is over; what is open is cut.
@@ -146,17 +163,26 @@ fn ended_at_hub(share: &EnvironmentShare, hub: &HubConnection, over: Over) -> Do
 }
 
 /// The share is at the hub and its code in the Secret.
-fn opened(valid: &Validated, found: &Found, row: ShareRow, cut: Option<People>, context: &Context) -> Done {
-    let code_changed =
-        found.code.as_ref().is_some_and(|had| had.code.expose_secret() != row.code.expose_secret());
-    let due = match (&found.hub, valid.ends_at) {
-        (Ok((hub, _)), Some(ends_at)) => renewal_due(&row, ends_at, hub),
-        _ => None,
-    };
-    let look_again = due.map(|due| {
+fn opened(
+    keeper: &ShareSettlement<'_>,
+    row: ShareRow,
+    secret: Option<&SecretString>,
+    cut: Option<People>,
+    context: &Context,
+) -> Done {
+    let ShareSettlement { share, valid, found, ends_at, hub, .. } = *keeper;
+    // From here on people may have the code.
+    let code = secret.map(|secret| (row.code.expose_secret(), secret));
+    ask_for(share, valid, found, hub, asked(share, hub, code));
+    let encryption = held(share, hub, secret.is_some());
+    let code_changed = found.code.as_ref().is_some_and(|had| {
+        let demands_more = encryption == HeldEncryption::Verified && had.secret.is_none();
+        had.code.expose_secret() != row.code.expose_secret() || demands_more
+    });
+    let look_again = renewal_due(&row, ends_at, hub).map(|due| {
         Duration::try_from(due.duration_since(context.now())).unwrap_or(Duration::ZERO) + RENEWAL_SLACK
     });
-    Done::Open { row, code_changed, rotated: valid.rotates, cut, look_again }
+    Done::Open { row, encryption, code_changed, rotated: valid.rotates, cut, look_again }
 }
 
 fn failed(keeper: &ShareSettlement<'_>, error: &connect_hub::Error, context: &Context) -> Failed {

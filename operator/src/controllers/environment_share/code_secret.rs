@@ -6,7 +6,8 @@
 use connect_crds::{
     EnvironmentShare, ROTATE_ANNOTATION, ROTATED_ANNOTATION, SHARE_CODE_SECRET_TYPE, secret_key,
 };
-use connect_hub::join_token::join_command;
+use connect_hub::code_key::is_secret;
+use connect_hub::join_token::{full_code, join_command};
 use connect_hub::url::HubUrl;
 use jiff::Timestamp;
 use k8s_openapi::ByteString;
@@ -41,8 +42,12 @@ const MAX_LABEL_VALUE: usize = 63;
 /// What a share's Secret says.
 #[derive(Clone, Debug)]
 pub struct CodeSecret {
-    /// The code.
+    /// The code as its hub knows it.
     pub code: SecretString,
+    /// What belongs behind it, and no hub is told.
+    pub secret: Option<SecretString>,
+    /// Whether something else stands in the secret's place.
+    pub is_spoilt: bool,
     /// The hub a teammate connects to.
     pub hub_url: Option<String>,
     /// Names of the shared routes.
@@ -67,8 +72,11 @@ pub fn read(secret: &Secret, share: &EnvironmentShare) -> Option<CodeSecret> {
     let routes = secret.annotations().get(ROUTES_ANNOTATION).map(String::as_str).unwrap_or_default();
     let services = secret.annotations().get(SERVICES_ANNOTATION);
     let is_shared = secret.annotations().get(ISOLATION_ANNOTATION).is_some_and(|value| value == SHARED);
+    let behind = text(secret, secret_key::SECRET);
     Some(CodeSecret {
         code: SecretString::from(text(secret, secret_key::CODE)?),
+        is_spoilt: behind.as_ref().is_some_and(|text| !is_secret(text)),
+        secret: behind.filter(|text| is_secret(text)).map(SecretString::from),
         hub_url: text(secret, secret_key::HUB_URL),
         routes: routes.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect(),
         services: services.map(|ids| ids.split(',').filter_map(|id| id.parse().ok()).collect()),
@@ -86,7 +94,7 @@ pub fn wanted_rotation(share: &EnvironmentShare) -> Option<&String> {
 /// The Secret as it should be.
 pub fn manifest(
     share: &EnvironmentShare,
-    code: &SecretString,
+    (code, secret): (&SecretString, Option<&SecretString>),
     hub: &HubUrl,
     ends_at: Timestamp,
     routes: &[(String, Uuid)],
@@ -94,12 +102,15 @@ pub fn manifest(
 ) -> Secret {
     let name = share.name_any();
     let code = code.expose_secret();
+    let full = full_code(code, secret);
     let data = [
         (secret_key::CODE, code.to_owned()),
-        (secret_key::JOIN_COMMAND, join_command(code, hub)),
+        (secret_key::JOIN_COMMAND, join_command(full.expose_secret(), hub)),
         (secret_key::EXPIRATION_TIME, connect_crds::condition::whole_second(ends_at).to_string()),
         (secret_key::HUB_URL, hub.to_string()),
     ];
+    let secret = secret.map(|secret| (secret_key::SECRET, secret.expose_secret().to_owned()));
+    let data = data.into_iter().chain(secret);
     let mut labels = std::collections::BTreeMap::from([(
         "app.kubernetes.io/managed-by".to_owned(),
         FIELD_MANAGER.to_owned(),
@@ -129,9 +140,7 @@ pub fn manifest(
             ..ObjectMeta::default()
         },
         type_: Some(SHARE_CODE_SECRET_TYPE.to_owned()),
-        data: Some(
-            data.into_iter().map(|(key, value)| (key.to_owned(), ByteString(value.into_bytes()))).collect(),
-        ),
+        data: Some(data.map(|(key, value)| (key.to_owned(), ByteString(value.into_bytes()))).collect()),
         ..Secret::default()
     }
 }
@@ -171,13 +180,13 @@ mod tests {
         let code = SecretString::from("k7mwx2pq9d");
         let (one, other) = (Uuid::from_u128(1), Uuid::from_u128(2));
         let routes = [("api".to_owned(), one), ("postgres".to_owned(), other)];
-        let written = manifest(&share(), &code, &hub, end, &routes, ShareIsolation::Route);
+        let written = manifest(&share(), (&code, None), &hub, end, &routes, ShareIsolation::Route);
         let read_back = read(&written, &share()).expect("complete");
         assert_eq!(read_back.code.expose_secret(), "k7mwx2pq9d");
         assert_eq!(read_back.routes, ["api", "postgres"]);
         assert_eq!(read_back.services, Some(vec![one, other]));
         assert_eq!(read_back.isolation, ShareIsolation::Route);
-        let common = manifest(&share(), &code, &hub, end, &routes, ShareIsolation::Shared);
+        let common = manifest(&share(), (&code, None), &hub, end, &routes, ShareIsolation::Shared);
         assert_eq!(read(&common, &share()).expect("complete").isolation, ShareIsolation::Shared);
         assert_eq!(read_back.hub_url.as_deref(), Some("https://hub.example.com"));
         assert!(is_current(&written, &written));
@@ -187,13 +196,30 @@ mod tests {
         );
         assert_eq!(text(&written, secret_key::EXPIRATION_TIME).expect("set"), "2027-01-15T08:00:00Z");
         assert!(!format!("{read_back:?}").contains("k7mwx2pq9d"));
+        assert!(read_back.secret.is_none());
+    }
+
+    #[test]
+    fn the_secret_of_a_code_has_a_key_of_its_own_and_is_in_the_command() {
+        let hub = HubUrl::parse("https://hub.example.com", InsecureHttp::Refused).expect("a URL");
+        let code = (&SecretString::from("k7mwx2pq9d"), Some(&SecretString::from("abcdefghjkmnpqrs")));
+        let written = manifest(&share(), code, &hub, Timestamp::MAX, &[], ShareIsolation::Route);
+        let of = |key| text(&written, key).expect("set");
+        assert_eq!(of(secret_key::CODE), "k7mwx2pq9d");
+        assert_eq!(of(secret_key::SECRET), "abcdefghjkmnpqrs");
+        assert_eq!(
+            of(secret_key::JOIN_COMMAND),
+            "kubectl connect join 'https://hub.example.com/#k7mwx2pq9d+abcd-efgh-jkmn-pqrs'"
+        );
+        let read_back = read(&written, &share()).expect("complete");
+        assert_eq!(read_back.secret.expect("kept").expose_secret(), "abcdefghjkmnpqrs");
     }
 
     #[test]
     fn another_objects_secret_is_not_ours() {
         let mut secret = manifest(
             &share(),
-            &SecretString::from("k7mwx2pq9d"),
+            (&SecretString::from("k7mwx2pq9d"), None),
             &HubUrl::parse(HubUrl::DEFAULT, InsecureHttp::Refused).expect("a URL"),
             Timestamp::MAX,
             &[],

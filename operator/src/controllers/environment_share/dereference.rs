@@ -7,6 +7,7 @@ use std::sync::Arc;
 use connect_crds::condition::Verdict;
 use connect_crds::{EnvironmentShare, Maker, ServiceExpose, ShareMarker};
 use connect_hub::client::ShareRow;
+use connect_hub::tunnel::routes::Mismatches;
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
 use kube::runtime::reflector::ObjectRef;
@@ -21,7 +22,7 @@ use crate::credentials::HubSecretProblem;
 use crate::error::Error;
 use crate::names::{is_common_name, is_service_of, share_key};
 use crate::target::{Problem, Target};
-use crate::tunnels::{HubConnection, HubState, KnownService, signature_of};
+use crate::tunnels::{HubConnection, HubState, KnownService, service_key, signature_of};
 
 /// What the spec names, as it is now.
 pub struct Found {
@@ -45,6 +46,8 @@ pub struct Found {
     pub reused: Vec<Reused>,
     /// Whether another live share may use services in common of which nobody knows yet: after a start.
     pub has_unknown_shares: bool,
+    /// Connections whose ends did not know the same secret, to the share or to the services that it has in common with others.
+    pub mismatches: Mismatches,
     /// What the installed definition lacks.
     pub outdated: Option<Verdict>,
 }
@@ -84,10 +87,8 @@ pub async fn dereference(share: &EnvironmentShare, context: &Context) -> Result<
     };
     let Services { isolation, services, reused, has_unknown_shares } =
         services_of(share, hub.as_ref().ok(), maker.as_ref(), code.as_ref(), context);
-    let hub = hub.map(|hub| {
-        let state = hub.state();
-        (hub, state)
-    });
+    let mismatches = hub.as_ref().map(|hub| mismatches(share, isolation, &services, hub)).unwrap_or_default();
+    let hub = hub.map(|hub| (hub.state(), hub)).map(|(state, hub)| (hub, state));
     let outdated = context.common.definitions.stalled::<EnvironmentShare>();
     Ok(Found {
         hub,
@@ -100,6 +101,7 @@ pub async fn dereference(share: &EnvironmentShare, context: &Context) -> Result<
         services,
         reused,
         has_unknown_shares,
+        mismatches,
         outdated,
     })
 }
@@ -150,6 +152,26 @@ fn services_of(
         }
     }
     Services { isolation, services, reused, has_unknown_shares: false }
+}
+
+/// What was counted of connections that did not know the secret.
+fn mismatches(
+    share: &EnvironmentShare,
+    isolation: ShareIsolation,
+    services: &[(String, KnownService)],
+    hub: &HubConnection,
+) -> Mismatches {
+    match isolation {
+        ShareIsolation::Route => hub.routes().mismatches(&share_key(share)),
+        ShareIsolation::Shared => {
+            let of = |(name, _): &(String, KnownService)| hub.routes().mismatches(&service_key(name));
+            let both = |one: Mismatches, other: Mismatches| Mismatches {
+                count: one.count + other.count,
+                repeated: one.repeated || other.repeated,
+            };
+            services.iter().map(of).fold(Mismatches::default(), both)
+        }
+    }
 }
 
 /// The shares at the hub that are this object's. A marker in its old form does not say that for certain: there the code in the

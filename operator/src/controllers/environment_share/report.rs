@@ -1,6 +1,6 @@
 //! Says in status and Events how it stands with a share: computed purely, written only when it differs.
 
-use connect_crds::condition::{Verdict, find, kind, merge, reason, whole_second};
+use connect_crds::condition::{Verdict, find, is_true, kind, merge, reason, whole_second};
 use connect_crds::{
     EnvironmentShare, EnvironmentShareStatus, JoinRecord, Joins, Membership, Protocol, RouteStatus,
 };
@@ -14,7 +14,7 @@ use super::validate::{EXPOSE_FIRST, Over, Validated};
 use crate::context::{Context, Notice};
 use crate::controllers::{Unwritten, write_status};
 use crate::error::Error;
-use crate::names::is_service_of;
+use crate::names::{is_service_of, share_key};
 use crate::tunnels::HubProblem;
 
 /// Joins shown in status, newest first.
@@ -41,6 +41,11 @@ pub async fn report(
     }
     for notice in notices(&old, &new, done) {
         context.tell(share, notice).await;
+    }
+    if let Ok((hub, _)) = &found.hub
+        && hub.tells_of_mismatch(&share_key(share), found.mismatches.count)
+    {
+        context.tell(share, mismatch_notice()).await;
     }
     Ok(())
 }
@@ -70,10 +75,11 @@ pub fn status(
             done,
             over.is_none(),
         ),
+        encryption: done.encryption().or(old.encryption).filter(|_| done.is_shared() && over.is_none()),
         code_secret_name: (done.is_shared() && over.is_none()).then(|| share.code_secret_name()),
         conditions: merge(
             &old.conditions,
-            verdicts(share, valid, found, done, now),
+            verdicts(share, valid, found, (done, &old.conditions), now),
             share.metadata.generation,
             now,
         ),
@@ -169,7 +175,7 @@ fn verdicts(
     share: &EnvironmentShare,
     valid: &Validated,
     found: &Found,
-    done: &Done,
+    (done, old): (&Done, &[Condition]),
     now: Timestamp,
 ) -> Vec<Verdict> {
     let accepted = accepted(valid, found, done);
@@ -195,10 +201,30 @@ fn verdicts(
             ),
         });
     }
+    verdicts.extend(mismatched(valid, found, done, old));
     let of_hub = done.problem().and_then(HubProblem::stalled);
     let of_cluster = || done.unwritten().and_then(Unwritten::stalled);
     verdicts.extend(of_hub.or_else(of_cluster).or_else(|| found.outdated.clone()));
     verdicts
+}
+
+/// That the secret was not known again and again; said until the code is another one, because nothing else ends the doubt.
+fn mismatched(valid: &Validated, found: &Found, done: &Done, old: &[Condition]) -> Option<Verdict> {
+    let is_new = done.has_new_code() || done.is_rotated();
+    let is_said = is_true(old, kind::SECRET_MISMATCH);
+    let holds = !is_new && valid.over.is_none() && (found.mismatches.repeated || is_said);
+    let message = "5 connections within a minute did not know the secret of the share's code: somebody tries wrong codes, or the hub replaces keys to read along; nothing was carried for them. A new code ends this: kubectl connect rotate";
+    holds.then(|| Verdict::yes(kind::SECRET_MISMATCH, reason::REPEATED, message))
+}
+
+/// The first connection that did not know the secret.
+fn mismatch_notice() -> Notice {
+    Notice {
+        warning: true,
+        reason: kind::SECRET_MISMATCH,
+        action: "Join",
+        note: "a connection was refused that did not know the secret of the share's code: a wrong code, or the hub replaced its keys".to_owned(),
+    }
 }
 
 fn accepted(valid: &Validated, found: &Found, done: &Done) -> Verdict {

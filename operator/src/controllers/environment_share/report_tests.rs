@@ -3,8 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use connect_crds::HeldEncryption;
 use connect_crds::condition::is_true;
 use connect_hub::client::{Join, People};
+use connect_hub::tunnel::routes::Mismatches;
 use secrecy::SecretString;
 
 use super::*;
@@ -59,6 +61,8 @@ fn found(
 ) -> Found {
     let code = snapshot.map(|routes| CodeSecret {
         code: SecretString::from("k7mwx2pq9d"),
+        secret: None,
+        is_spoilt: false,
         hub_url: None,
         routes: routes.iter().map(|&name| name.to_owned()).collect(),
         services: None,
@@ -79,6 +83,7 @@ fn found(
         services: Vec::new(),
         reused: Vec::new(),
         has_unknown_shares: false,
+        mismatches: Mismatches::default(),
         outdated: None,
     }
 }
@@ -374,7 +379,14 @@ fn the_code_is_in_no_word_of_status_or_events() {
     let found = found(vec![exposed("api", 80)], Some(&["api"]));
     let share = share("{}");
     let row = row(1, &["a"]);
-    let done = Done::Open { row, code_changed: true, rotated: false, cut: None, look_again: None };
+    let done = Done::Open {
+        row,
+        encryption: HeldEncryption::Verified,
+        code_changed: true,
+        rotated: false,
+        cut: None,
+        look_again: None,
+    };
     let valid = validate(&share, &found, at(NOW));
     let new = status(&share, &valid, &found, &done, at(NOW));
     let told = format!(
@@ -442,6 +454,39 @@ fn a_hub_that_refuses_a_change_leaves_what_it_had() {
         ("True", "teammates can join until 2027-01-15T08:01:00Z")
     );
     assert_eq!(find(&new.conditions, kind::READY).expect("said").reason, reason::HUB_REJECTED);
+}
+
+#[test]
+fn that_the_secret_was_not_known_is_said_until_there_is_another_code() {
+    let open = |code_changed| Done::Open {
+        row: row(0, &[]),
+        encryption: HeldEncryption::Verified,
+        code_changed,
+        rotated: false,
+        cut: None,
+        look_again: None,
+    };
+    let mut share = share("{}");
+    let mut found = found(vec![exposed("api", 80)], Some(&["api"]));
+    let valid = validate(&share, &found, at(NOW));
+    let mut look = |found: &Found, done: &Done| {
+        let new = status(&share, &valid, found, done, at(NOW));
+        let says = is_true(&new.conditions, kind::SECRET_MISMATCH);
+        assert_eq!(new.encryption, Some(HeldEncryption::Verified));
+        share.status = Some(new);
+        says
+    };
+    for (count, repeated, code_changed, says) in [
+        (0, false, false, false),
+        (4, false, false, false),
+        (5, true, false, true),
+        (0, false, false, true), // another process, which has counted nothing
+        (0, false, true, false),
+        (0, false, false, false),
+    ] {
+        found.mismatches = Mismatches { count, repeated };
+        assert_eq!(look(&found, &open(code_changed)), says, "{count} {repeated} {code_changed}");
+    }
 }
 
 #[test]

@@ -1,20 +1,19 @@
 //! The end of a share at the data plane, whether it has services of its own or has them in common with others.
 
-use std::collections::BTreeSet;
 use std::sync::{MutexGuard, PoisonError};
 
 use connect_hub::tunnel::routes::{EndReason, ShareKey};
-use jiff::Timestamp;
 use tokio::sync::MutexGuard as AsyncMutexGuard;
 
 use super::HubConnection;
-use crate::tunnels::shared::{SharedServices, service_key};
+use crate::tunnels::shared::{SharedServices, Use, service_key};
 
 impl HubConnection {
     /// Refuses a share's dials and cuts its connections, now. Services that it has in common with others go on while one of
     /// these is left.
     pub fn end_share(&self, share: &ShareKey, why: EndReason) {
         self.routes.end(share, why);
+        self.secrets().remove(share);
         let mut shared = self.shared();
         for service in shared.leaves(share) {
             self.follow_users(&shared, &service);
@@ -28,10 +27,10 @@ impl HubConnection {
         self.gives_back(share);
     }
 
-    /// Notes which services a share has in common with others, and until when.
-    pub fn uses_in_common(&self, share: &ShareKey, ends_at: Option<Timestamp>, services: BTreeSet<String>) {
+    /// Notes which services a share has in common with others, until when, and what it asks of who connects.
+    pub fn uses_in_common(&self, share: &ShareKey, used: Use) {
         let mut shared = self.shared();
-        for service in shared.uses(share, ends_at, services) {
+        for service in shared.uses(share, used) {
             self.follow_users(&shared, &service);
         }
     }
@@ -63,6 +62,7 @@ impl HubConnection {
                 if self.routes.ended_reason(&key).is_some() {
                     self.routes.forget(&key);
                 }
+                self.routes.set_verification(&key, shared.verification(service));
                 self.routes.set_end(&key, end);
             }
             None => self.routes.end(&key, EndReason::Withdrawn),

@@ -80,6 +80,7 @@ impl HubConnection {
         tunnel_state.mark_changed();
         let mut events = tunnel.events();
         let mut ended = self.routes.ended();
+        let mut mismatched = self.routes.mismatched();
         let mut refresh =
             tokio::time::interval_at(Instant::now() + quick(REFRESH_EVERY), quick(REFRESH_EVERY));
         refresh.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -99,6 +100,10 @@ impl HubConnection {
                 }
                 end = ended.recv() => {
                     self.pass_on(end);
+                    continue;
+                }
+                mismatch = mismatched.recv() => {
+                    self.tell(mismatch.map_or(HubChange::Hub, HubChange::Mismatch));
                     continue;
                 }
                 () = repair.is_due() => {

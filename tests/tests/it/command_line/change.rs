@@ -69,7 +69,7 @@ async fn a_new_code_makes_the_old_one_void() -> Result<()> {
     .await?;
 
     let rotated = connect(&world, &["rotate", "demo"]).await?;
-    let code = world.code("demo", "code").await?;
+    let code = world.full_code("demo").await?;
     Names::of(&world).and(&code, "abc123").check(
         &rotated,
         str![[r#"

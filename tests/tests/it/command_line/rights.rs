@@ -51,6 +51,7 @@ Name:          demo
 Friendly name: staging
 Namespace:     NAMESPACE
 State:         Joinable
+Encryption:    Verified
 Expires:       in 24 hours ([..] GMT)
 
 Routes:

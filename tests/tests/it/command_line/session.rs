@@ -19,7 +19,7 @@ async fn the_session_in_the_readme_is_one_that_was_had() -> Result<()> {
     session.runs("expose", "api:8080 --protocol http").await?;
     session.runs("share", "--name demo --expires 4h").await?;
     let share = world.only_share().await?.metadata.name.context("a name")?;
-    let code = world.code(&share, "code").await?;
+    let (code, full) = (world.code(&share, "code").await?, world.full_code(&share).await?);
     let join = world.join_words(&share).await?;
     let token = join.get(2).context("a join command names its code")?;
     session.runs("join", &format!("{token} -- sh -c 'curl -sS -d hello $CONNECT_API_URL/echo'")).await?;
@@ -36,6 +36,7 @@ async fn the_session_in_the_readme_is_one_that_was_had() -> Result<()> {
         .replace(" (8080 is taken)", "")
         .replace(&port, "8080")
         .replace(&share, "demo-x7k2p")
+        .replace(&full, "k7mwx2pq9d+abcd-efgh-jkmn-pqrs")
         .replace(&code, "k7mwx2pq9d")
         .replace(world.operator.hub_url(), "https://hub.example.com");
     drop(server);

@@ -26,7 +26,7 @@ async fn a_share_from_its_first_join_to_its_end() -> Result<()> {
         Ok(())
     })
     .await?;
-    let code = world.code("demo", "code").await?;
+    let code = world.full_code("demo").await?;
     let names = Names::of(&world).and(&code, "abc123");
     names.check(
         &connect(&world, &["status", "demo"]).await?,
@@ -37,6 +37,7 @@ Namespace:     NAMESPACE
 State:         Joinable
 Code:          abc123
 Join with:     kubectl connect join 'HUB/#abc123'
+Encryption:    Verified
 Expires:       in 4 hours ([..] GMT)
 
 Routes:
@@ -69,7 +70,7 @@ exit 0
     names.check(
         &connect(&world, &["status", "-o", "wide"]).await?,
         str![[r#"
-NAME   STATE      ROUTES   JOINS   EXPIRES   AGE   CODE         FRIENDLY NAME   MESSAGE
+NAME   STATE      ROUTES   JOINS   EXPIRES   AGE   ENCRYPTION   CODE[..]FRIENDLY NAME   MESSAGE
 demo   Joinable   1/1      2       4h        [..]s[..]abc123[..]PR-1234         SnapshotOutdated: not in the snapshot: later; [..]
 ---
 exit 0
@@ -147,7 +148,7 @@ async fn every_form_says_the_same() -> Result<()> {
     expose(&world, &[("postgres", 5432)]).await?;
     world.apply_share("demo", serde_json::json!({"displayName": "PR|1234"})).await?;
     world.share_says("demo", "Active", "True", "Joinable").await?;
-    let code = world.code("demo", "code").await?;
+    let code = world.full_code("demo").await?;
     let names = Names::of(&world).and(&code, "abc123");
     let json = json(&world, &["share", "--list", "-o", "json"]).await?;
     assert_eq!(json["shares"][0]["name"], "demo");
@@ -158,6 +159,7 @@ async fn every_form_says_the_same() -> Result<()> {
 code: abc123
 creationTime: [..]
 displayName: PR|1234
+encryption: Verified
 expirationTime: [..]
 joinCommand: kubectl connect join 'HUB/#abc123'
 joinable: true
@@ -248,7 +250,7 @@ async fn what_changes_is_shown_as_it_comes() -> Result<()> {
     let mut list = watch("watch-list", &["share", "--list", "-w"])?;
     let has = |text: &'static str| move |said: &str| said.contains(text).then_some(());
     table.printed("the share is in the table", PATIENTLY, has("Joinable")).await?;
-    one.printed("the share is shown", PATIENTLY, has("State:     Joinable")).await?;
+    one.printed("the share is shown", PATIENTLY, has("State:      Joinable")).await?;
     list.printed("the share is in the list", PATIENTLY, has("(demo)")).await?;
     connect(&world, &["revoke", "demo"]).await?.success()?;
     table.printed("its end is in the table", PATIENTLY, has("Revoked")).await?;

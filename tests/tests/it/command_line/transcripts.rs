@@ -40,7 +40,7 @@ exit 0
     world.delete_share(&share).await?;
     let output = connect(&world, &[&words, ["--show-code"].as_slice()].concat()).await?;
     let share = world.only_share().await?.metadata.name.unwrap_or_default();
-    let code = world.code(&share, "code").await?;
+    let code = world.full_code(&share).await?;
     Names::of(&world).and(&share, "SHARE").and(&code, "abc123").check(
         &output,
         str![[r#"

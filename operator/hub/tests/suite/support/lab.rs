@@ -188,6 +188,7 @@ impl Lab {
             tls: tls(),
             identity: self.hub.identity().await,
             share_id: None,
+            code_key: None,
             ends_at: Timestamp::now() + 1.hour(),
             routes,
             bind: Vec::new(),

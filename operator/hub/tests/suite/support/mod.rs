@@ -82,6 +82,7 @@ pub fn local_join(hub: &str, service_id: Uuid) -> JoinConfig {
         tls: tls(),
         identity: Identity::generate(),
         share_id: None,
+        code_key: None,
         ends_at: Timestamp::now() + 1.hour(),
         routes: vec![route],
         bind: Vec::new(),

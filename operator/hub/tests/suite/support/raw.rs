@@ -21,6 +21,8 @@ pub struct RawAgent {
     socket: WebSocketStream<TcpStream>,
     /// Whether a wish for a connection is answered with what the other end can: `None` as the vendor's hub does.
     pub peer_e2e: Option<bool>,
+    /// Every text frame that came, one after the other.
+    pub heard: String,
 }
 
 /// The open packet of the vendor's hub.
@@ -38,7 +40,7 @@ impl RawHub {
     pub async fn accept_silently(&self) -> RawAgent {
         let (stream, _) = within("an agent", self.listener.accept()).await.expect("accepted");
         let socket = within("a websocket", tokio_tungstenite::accept_async(stream)).await.expect("websocket");
-        RawAgent { socket, peer_e2e: Some(false) }
+        RawAgent { socket, peer_e2e: Some(false), heard: String::new() }
     }
 
     /// The next agent, welcomed; `features` is what the hub says it can do.
@@ -76,7 +78,10 @@ impl RawAgent {
         within("a frame of the agent", async {
             loop {
                 match self.socket.next().await {
-                    Some(Ok(Message::Text(text))) => return Some(text.to_string()),
+                    Some(Ok(Message::Text(text))) => {
+                        self.heard.push_str(&text);
+                        return Some(text.to_string());
+                    }
                     Some(Ok(Message::Close(_)) | Err(_)) | None => return None,
                     Some(Ok(_)) => {}
                 }

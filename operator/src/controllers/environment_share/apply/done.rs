@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use connect_crds::HeldEncryption;
 use connect_hub::client::{People, ShareRow};
 use jiff::Timestamp;
 
@@ -39,6 +40,8 @@ pub enum Done {
     Open {
         /// The hub's row of the share.
         row: ShareRow,
+        /// What is asked of whoever connects.
+        encryption: HeldEncryption,
         /// The code in the Secret is another than before.
         code_changed: bool,
         /// It is another because that was asked for, so that the old one is void.
@@ -153,6 +156,11 @@ impl Done {
             Done::Failed(Failed { good_until, .. }) | Done::Unwritten { good_until, .. } => *good_until,
             _ => None,
         }
+    }
+
+    /// What is asked of whoever connects, where that was looked at.
+    pub fn encryption(&self) -> Option<HeldEncryption> {
+        if let Done::Open { encryption, .. } = self { Some(*encryption) } else { None }
     }
 
     /// How the share has ended at the hub, though the object has not.

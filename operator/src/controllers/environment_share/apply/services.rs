@@ -3,6 +3,7 @@
 use connect_crds::EnvironmentShare;
 use connect_crds::condition::reason;
 use connect_hub::client::{Client, NewService, ServiceReach};
+use connect_hub::code_key::Verification;
 use connect_hub::tunnel::routes::Route as DialRoute;
 use jiff::Timestamp;
 use kube::ResourceExt;
@@ -11,11 +12,12 @@ use uuid::Uuid;
 use crate::args::ShareIsolation;
 use crate::context::Context;
 use crate::controllers::environment_share::dereference::Found;
+use crate::controllers::environment_share::encryption::verification;
 use crate::controllers::environment_share::reuse::{Reuse, Reused};
 use crate::controllers::environment_share::validate::{Route, Validated};
 use crate::faults::point;
 use crate::names::{common_name, old_common_name, old_service_name, service_name, share_key};
-use crate::tunnels::{HubConnection, KnownService, service_key};
+use crate::tunnels::{HubConnection, KnownService, Use, service_key};
 
 /// The name of a route's service at the hub; `None` while it is not known who we are there. One that an earlier version has
 /// made is used for as long as it is ours: a share's routes lead to its id.
@@ -41,10 +43,11 @@ fn is_at_hub(share: &EnvironmentShare, found: &Found, route: &Route, name: &str)
 /// Tells the data plane the share's end and where its known services lead now. Costs no call, so it is done whatever the hub's
 /// state: a Service that was withdrawn is cut even while the hub is away.
 pub fn follow_services(share: &EnvironmentShare, valid: &Validated, found: &Found, hub: &HubConnection) {
+    // Nobody connects before it is known what he has to prove.
+    ask_for(share, valid, found, hub, verification(share, found, hub));
     if let Some(end) = valid.ends_at {
         hub.routes().set_end(&share_key(share), end);
     }
-    hold_services(share, &valid.routes, valid.ends_at, found, hub);
     for (name, known) in &found.services {
         match valid.routes.iter().find(|route| is_at_hub(share, found, route, name)) {
             Some(route) => hub.routes().set(known.id, dial_route(share, found, route, name, *known)),
@@ -55,6 +58,18 @@ pub fn follow_services(share: &EnvironmentShare, valid: &Validated, found: &Foun
     }
 }
 
+/// Tells the data plane what whoever connects has to prove, and which services the share has in common with others.
+pub fn ask_for(
+    share: &EnvironmentShare,
+    valid: &Validated,
+    found: &Found,
+    hub: &HubConnection,
+    verification: Verification,
+) {
+    hub.routes().set_verification(&share_key(share), verification.clone());
+    hold(share, &valid.routes, (valid.ends_at, verification), found, hub);
+}
+
 /// Notes which services the share has in common with others; without an end they are kept for it and not opened.
 pub fn hold_services(
     share: &EnvironmentShare,
@@ -63,9 +78,19 @@ pub fn hold_services(
     found: &Found,
     hub: &HubConnection,
 ) {
+    hold(share, routes, (ends_at, verification(share, found, hub)), found, hub);
+}
+
+fn hold(
+    share: &EnvironmentShare,
+    routes: &[Route],
+    (ends_at, verification): (Option<Timestamp>, Verification),
+    found: &Found,
+    hub: &HubConnection,
+) {
     if found.isolation == ShareIsolation::Shared && found.maker.is_some() {
         let names = routes.iter().filter_map(|route| name_at_hub(share, found, &route.name)).collect();
-        hub.uses_in_common(&share_key(share), ends_at, names);
+        hub.uses_in_common(&share_key(share), Use { ends_at, services: names, verification });
     }
 }
 
