@@ -112,11 +112,7 @@ pub struct EnvironmentShareSpec {
     #[schemars(length(max = 1000), extend("x-kubernetes-validations" = [{"rule": "size(self) <= 253 && self.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')", "message": "codeSecretName must be the name of a Secret: 1 to 253 lower-case letters, digits, '-' and '.', with a letter or digit at both ends"}]))]
     pub code_secret_name: Option<String>,
 
-    /// What is asked of whoever connects. Verified: to know the part of the code that no hub is told, so that a hub can neither read
-    /// along nor let in anybody; who has only the code as the hub knows it is refused. Preferred: who has the whole code is
-    /// verified, and who has only what the hub knows is let in, so that other programs than kubectl connect can join. Holds for
-    /// connections from then on. Default: Verified at hubs of this project; at others, which may not pass on what it needs, the code has no
-    /// such part and nobody is verified.
+    /// What is asked of whoever connects.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub encryption: Option<Encryption>,
 
@@ -150,7 +146,11 @@ pub struct RouteSelection {
     pub allow_empty: bool,
 }
 
-/// What is asked of whoever connects to a share.
+/// What is asked of whoever connects. Verified: to know the part of the code that no hub is told, so that a hub can neither read
+/// along nor let in anybody; who has only the code as the hub knows it is refused. Preferred: who has the whole code is
+/// verified, and who has only what the hub knows is let in, so that other programs than kubectl connect can join. Holds for
+/// connections from then on. Default: Verified at hubs of this project; at others, which may not pass on what it needs, the code has no
+/// such part and nobody is verified.
 #[derive(JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Encryption {
     /// To know the part of the code that no hub is told.
@@ -159,7 +159,7 @@ pub enum Encryption {
     Preferred,
 }
 
-/// What holds for whoever connects to a share.
+/// What holds for whoever connects: Verified, Preferred, or Unverified where the code has no part that no hub is told.
 #[derive(JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum HeldEncryption {
     /// The part of the code that no hub is told must be known.
@@ -205,7 +205,7 @@ pub struct EnvironmentShareStatus {
     /// How often, when and by whom the code was used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub joins: Option<Joins>,
-    /// What holds for whoever connects: Verified, Preferred, or Unverified where the code has no part that no hub is told.
+    /// What holds for whoever connects.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub encryption: Option<HeldEncryption>,
     /// Name of the Secret that holds the code.

@@ -10,7 +10,7 @@ use crate::toolchain::product;
 pub struct Shared {
     /// All of it.
     pub output: Output,
-    /// The code, as hubs have it.
+    /// The code as teammates are given it, without its hub.
     pub code: String,
     /// The words after `kubectl` of the command that the teammate is told to type.
     pub join: Vec<String>,

@@ -232,7 +232,12 @@ pub async fn invariants(fixture: &Fixture, api: &Relay, hub: &Relay) -> Result<V
     }
     found.extend(order(&api.seen()));
     let mut secrets = secrets(api);
-    secrets.insert(fixture.code(OPEN, secret_key::SECRET).await?);
+    match fixture.code(OPEN, secret_key::SECRET).await {
+        Ok(secret) => _ = secrets.insert(secret),
+        // The baseline operator draws none.
+        Err(_) if secrets.is_empty() => {}
+        Err(error) => return Err(error),
+    }
     let told = |seen: &Seen| {
         let text = format!("{} {} {}", seen.place, seen.asked, seen.answer);
         secrets.iter().any(|secret| text.contains(secret.as_str()))

@@ -116,7 +116,10 @@ async fn a_pull_request_from_its_opening_to_its_end() -> Result<()> {
         opened.starts_with("<!-- preview by private-connect -->\n### Environment share PR-7\n"),
         "{opened}"
     );
+    let full = fixture.world.full_code("pr-7").await?;
+    let (_, secret) = full.split_once('+').context("the code has a secret")?;
     ensure!(opened.contains("| api | Auto | `localhost:8080` |") && !opened.contains(&code), "{opened}");
+    ensure!(!opened.contains(secret), "{opened}");
 
     // Pushed: the same share and comment, and a later end.
     fixture.comment_after("share").await?;
@@ -144,7 +147,9 @@ async fn a_pull_request_from_its_opening_to_its_end() -> Result<()> {
     fixture.forge.learn(|known| (known.states, known.is_private) = (vec!["open"], true));
     let reopened = fixture.comment_after("share").await?;
     let (new, _) = fixture.code_and_end().await?;
-    ensure!(new != code && reopened.contains(&format!("/#{new}'")), "{reopened}");
+    let full = fixture.world.full_code("pr-7").await?;
+    ensure!(full.starts_with(&format!("{new}+")), "{full} {new}");
+    ensure!(new != code && reopened.contains(&format!("/#{full}'")), "{reopened}");
 
     // A share that somebody has revoked is made anew by the next push.
     plugin::revoke(&fixture.world.kubectl, "pr-7").await?;

@@ -62,9 +62,11 @@ async fn a_person_at_a_terminal_sees_the_box() -> Result<()> {
     let shown = String::from_utf8(output.stdout)?.replace('\r', "");
     let share = world.only_share().await?.metadata.name.context("a name")?;
     let code = world.full_code(&share).await?;
-    let border = "─".repeat(49);
     let title = format!("Share Code: {}/#{code}", world.operator.hub_url());
-    let box_of_the_page = format!("  ┌{border}┐\n  │  {title:<47}│\n  └{border}┘\n");
+    // As wide as the page's, or as what is copied as one word.
+    let width = 49.max(title.len() + 3);
+    let border = "─".repeat(width);
+    let box_of_the_page = format!("  ┌{border}┐\n  │  {title:<0$}│\n  └{border}┘\n", width - 2);
     ensure!(shown.contains(&box_of_the_page), "no box: {shown}");
     ensure!(shown.contains("Waiting until the share can be joined"), "no spinner: {shown}");
     ensure!(shown.contains("\u{1b}[32m[ok]"), "no colour: {shown}");
