@@ -5,11 +5,9 @@
 
 use std::fmt;
 
+use connect_frames::letters::{self, ALPHABET};
 use ring::{hkdf, hmac};
 use secrecy::{ExposeSecret, SecretString};
-
-/// Letters and digits that are not mistaken for each other: no i, l, o, 0 or 1.
-const ALPHABET: &[u8; 31] = b"abcdefghjkmnpqrstuvwxyz23456789";
 
 /// Characters of a secret: 31^16 are 79 bits, so that nobody tries them all, and nothing slow need be done with them.
 const SECRET_CHARS: usize = 16;
@@ -79,20 +77,17 @@ impl fmt::Debug for CodeKey {
     }
 }
 
-/// A new secret, every one equally likely: bytes that would favour some letters are thrown away.
+/// A new secret, every one equally likely.
 ///
 /// # Panics
 /// When the system has no source of randomness.
 pub fn draw_secret() -> SecretString {
-    let fair = u8::MAX - u8::MAX % ALPHABET.len() as u8;
     let mut secret = String::with_capacity(SECRET_CHARS);
     while secret.len() < SECRET_CHARS {
         let mut bytes = [0; 2 * SECRET_CHARS];
         getrandom::fill(&mut bytes).expect("the system has a source of randomness");
         let left = SECRET_CHARS - secret.len();
-        let letters = bytes.iter().filter(|byte| **byte < fair);
-        secret
-            .extend(letters.take(left).map(|byte| char::from(ALPHABET[usize::from(*byte) % ALPHABET.len()])));
+        secret.extend(letters::fair(bytes).take(left));
     }
     SecretString::from(secret)
 }

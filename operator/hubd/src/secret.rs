@@ -5,11 +5,10 @@
 
 use std::fmt;
 
+use connect_frames::letters::{self, ALPHABET};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-/// Letters and digits that are not mistaken for each other: no i, l, o, 0 or 1.
-const CODE_ALPHABET: &[u8; 31] = b"abcdefghjkmnpqrstuvwxyz23456789";
 /// 31^10 codes are 49.5 bits: with the attempt limits out of reach, and still said over a telephone.
 const CODE_LENGTH: usize = 10;
 /// What an API key begins with.
@@ -67,16 +66,12 @@ impl fmt::Debug for Ticket {
 // === impl ShareCode ===
 
 impl ShareCode {
-    /// A new code, every one equally likely: bytes that would favour some letters are thrown away.
+    /// A new code, every one equally likely.
     pub fn generate() -> Result<Self, NoRandomness> {
-        let fair = u8::MAX - u8::MAX % CODE_ALPHABET.len() as u8;
         let mut code = String::with_capacity(CODE_LENGTH);
         while code.len() < CODE_LENGTH {
-            for byte in random::<{ CODE_LENGTH * 2 }>()? {
-                if byte < fair && code.len() < CODE_LENGTH {
-                    code.push(char::from(CODE_ALPHABET[usize::from(byte) % CODE_ALPHABET.len()]));
-                }
-            }
+            let left = CODE_LENGTH - code.len();
+            code.extend(letters::fair(random::<{ CODE_LENGTH * 2 }>()?).take(left));
         }
         Ok(Self(code))
     }
@@ -84,7 +79,7 @@ impl ShareCode {
     /// What somebody typed, in any case. `None` when no code can look like that.
     pub fn parse(text: &str) -> Option<Self> {
         let code = text.trim().to_ascii_lowercase();
-        let possible = code.len() == CODE_LENGTH && code.bytes().all(|byte| CODE_ALPHABET.contains(&byte));
+        let possible = code.len() == CODE_LENGTH && code.bytes().all(|byte| ALPHABET.contains(&byte));
         possible.then_some(Self(code))
     }
 
@@ -174,8 +169,7 @@ mod tests {
             let code = ShareCode::generate().expect("random bytes");
             assert_eq!(ShareCode::parse(code.reveal()).as_ref(), Some(&code));
             for byte in code.reveal().bytes() {
-                counts[CODE_ALPHABET.iter().position(|letter| *letter == byte).expect("of the alphabet")] +=
-                    1;
+                counts[ALPHABET.iter().position(|letter| *letter == byte).expect("of the alphabet")] += 1;
             }
         }
         // 31,000 letters: 1,000 of each, standard deviation 31; a modulo of a byte would give a..h 1,090.
