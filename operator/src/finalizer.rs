@@ -12,6 +12,11 @@ use crate::cluster::{FIELD_MANAGER, call};
 use crate::context::Context;
 use crate::error::Error;
 
+/// Whether the finalizer is on the object.
+pub fn is_on(object: &impl ResourceExt) -> bool {
+    object.finalizers().iter().any(|name| name == FINALIZER)
+}
+
 /// Puts the finalizer on.
 ///
 /// # Errors

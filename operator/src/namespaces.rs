@@ -7,9 +7,8 @@
 
 use std::time::Duration;
 
-use connect_crds::FINALIZER;
 use k8s_openapi::api::core::v1::Namespace;
-use kube::{Api, ResourceExt};
+use kube::Api;
 use tokio::time::{Instant, sleep};
 
 use crate::cluster::call_opt;
@@ -17,6 +16,7 @@ use crate::context::Context;
 use crate::controllers::letting_go::{Leaving, let_all_go};
 use crate::error::chain;
 use crate::faults::quick;
+use crate::finalizer;
 
 /// How often a namespace is looked at that has something to lose. With [`HUB_PATIENCE`] it leaves a second of the five.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
@@ -53,7 +53,6 @@ pub async fn keep_watch(context: &Context, namespace: &str) {
 }
 
 fn holds_anything(context: &Context) -> bool {
-    let is_ours = |finalizers: &[String]| finalizers.iter().any(|name| name == FINALIZER);
-    context.stores.shares.find(|share| is_ours(share.finalizers())).is_some()
-        || context.stores.exposes.find(|expose| is_ours(expose.finalizers())).is_some()
+    context.stores.shares.find(finalizer::is_on).is_some()
+        || context.stores.exposes.find(finalizer::is_on).is_some()
 }

@@ -23,8 +23,7 @@ mod validate;
 use std::sync::Arc;
 use std::time::Duration;
 
-use connect_crds::{EnvironmentShare, FINALIZER};
-use kube::ResourceExt;
+use connect_crds::EnvironmentShare;
 use kube::runtime::controller::Action;
 
 pub use drain::let_go;
@@ -71,7 +70,7 @@ async fn watch_over(
     watched_over: bool,
     context: &Context,
 ) -> Result<Option<Unwritten>, Error> {
-    if !watched_over || share.finalizers().iter().any(|name| name == FINALIZER) {
+    if !watched_over || finalizer::is_on(share) {
         return Ok(None);
     }
     match finalizer::add(share, context).await {

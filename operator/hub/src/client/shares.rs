@@ -134,6 +134,13 @@ pub struct ShareRow {
     pub connected: Option<People>,
 }
 
+impl ShareRow {
+    /// Whether this is the code of the share.
+    pub fn has_code(&self, code: &SecretString) -> bool {
+        self.code.expose_secret() == code.expose_secret()
+    }
+}
+
 /// All joins of one share.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]

@@ -177,7 +177,7 @@ fn opened(
     let encryption = held(share, hub, secret.is_some());
     let code_changed = found.code.as_ref().is_some_and(|had| {
         let demands_more = encryption == HeldEncryption::Verified && had.secret.is_none();
-        had.code.expose_secret() != row.code.expose_secret() || demands_more
+        !row.has_code(&had.code) || demands_more
     });
     let look_again = renewal_due(&row, ends_at, hub).map(|due| {
         Duration::try_from(due.duration_since(context.now())).unwrap_or(Duration::ZERO) + RENEWAL_SLACK

@@ -3,7 +3,7 @@
 //! Needs as little as possible: no route, no Service, no valid spec. Connections are refused and cut first. A hub that
 //! does not answer is given up after [`GIVE_UP`]; an Event then names what may be left there.
 
-use connect_crds::{EnvironmentShare, FINALIZER, ShareMarker};
+use connect_crds::{EnvironmentShare, ShareMarker};
 use connect_hub::client::Closing;
 use connect_hub::tunnel::routes::EndReason;
 use kube::api::{DeleteParams, Preconditions};
@@ -27,14 +27,13 @@ use crate::names::share_key;
 pub async fn cleanup(share: &EnvironmentShare, context: &Context) -> Result<Action, Error> {
     let key = share_key(share);
     context.common.hubs.end_share(&key, EndReason::Withdrawn);
-    if !share.finalizers().iter().any(|name| name == FINALIZER) {
+    if !finalizer::is_on(share) {
         return Ok(Action::await_change());
     }
     let found = dereference(share, context).await?;
     if let Err(problem) = close_at_hub(share, &found, Closing::Removed).await {
         let asked = share.metadata.deletion_timestamp.as_ref().map_or(context.now(), |time| time.0);
-        let waits = context.now().duration_since(asked) < GIVE_UP;
-        if waits {
+        if context.now().duration_since(asked) < GIVE_UP {
             return Ok(Action::requeue(TRY_EVERY));
         }
         let marker = ShareMarker::of(&share.uid().unwrap_or_default());

@@ -11,7 +11,6 @@ use connect_hub::tunnel::routes::Mismatches;
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
 use kube::runtime::reflector::ObjectRef;
-use secrecy::ExposeSecret;
 
 use super::code_secret::{self, CodeSecret};
 use super::reuse::{Reuse, Reused};
@@ -62,7 +61,7 @@ impl Found {
 
     /// Whether the Secret holds the code of this share at the hub.
     pub fn is_in_the_secret(&self, row: &ShareRow) -> bool {
-        self.code.as_ref().is_some_and(|code| code.code.expose_secret() == row.code.expose_secret())
+        self.code.as_ref().is_some_and(|code| row.has_code(&code.code))
     }
 }
 
@@ -187,8 +186,7 @@ fn rows_of(
     let marker = ShareMarker::of(uid);
     let mut rows = hub.with_directory(|directory| directory.shares(&marker, maker));
     let is_certain = |row: &ShareRow| signature_of(row).is_some_and(|signature| !signature.marker.is_old());
-    let is_ours =
-        |row: &ShareRow| code.is_some_and(|code| code.code.expose_secret() == row.code.expose_secret());
+    let is_ours = |row: &ShareRow| code.is_some_and(|code| row.has_code(&code.code));
     if rows.iter().any(|row| !is_certain(row) && !is_ours(row)) {
         let is_contested = context.has_share(|other| {
             other

@@ -62,11 +62,12 @@ pub fn status(
     let over = valid.over.or(done.ended_at_hub());
     let routes = if over.is_some() { ended_routes(&old) } else { routes(valid) };
     let ready = routes.iter().filter(|route| route.ready).count();
+    let change = code_change(valid, found, done, now);
     let told = done.is_shared() || over.is_some() || !routes.is_empty();
     EnvironmentShareStatus {
         observed_generation: share.metadata.generation,
         expiration_time: valid.ends_at.map(|end| Time(whole_second(end))),
-        code_change_time: code_change(valid, found, done, now).map(Time),
+        code_change_time: change.map(Time),
         ready_routes: told.then(|| format!("{ready}/{}", routes.len())),
         routes,
         // Joins are those of the code; a new one starts from zero.
@@ -79,7 +80,7 @@ pub fn status(
         code_secret_name: (done.is_shared() && over.is_none()).then(|| share.code_secret_name()),
         conditions: merge(
             &old.conditions,
-            verdicts(share, valid, found, (done, &old.conditions), now),
+            verdicts(share, valid, found, (done, &old.conditions), change),
             share.metadata.generation,
             now,
         ),
@@ -176,11 +177,10 @@ fn verdicts(
     valid: &Validated,
     found: &Found,
     (done, old): (&Done, &[Condition]),
-    now: Timestamp,
+    change: Option<Timestamp>,
 ) -> Vec<Verdict> {
     let accepted = accepted(valid, found, done);
     let resolved = resolved(valid, found);
-    let change = code_change(valid, found, done, now);
     let active = active(share, valid, done, change, (&accepted, &resolved));
     let mut ready = ready(share, valid, found, done, &active);
     if valid.over.is_some() && share.spec.ttl_seconds_after_finished.is_some() && is_tracked(share) {

@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
-use connect_crds::{FINALIZER, Reach, ServiceExpose};
+use connect_crds::{Reach, ServiceExpose};
 use connect_hub::client::{NewService, ServiceReach};
 use connect_hub::tunnel::routes::Route;
-use kube::ResourceExt;
 use kube::runtime::controller::Action;
 
 use super::validate::Validated;
@@ -125,7 +124,7 @@ pub async fn apply(
             public_url: told_public_url(expose),
         });
     }
-    if !has_finalizer(expose)
+    if !finalizer::is_on(expose)
         && let Err(error) = finalizer::add(expose, context).await
     {
         let Unwritten { reason, message, .. } = Unwritten::of_finalizer(error)?;
@@ -206,7 +205,7 @@ pub(super) async fn withdraw(
 ) -> Result<Done, Error> {
     let told = reported_service_id(expose);
     // The finalizer is there before the hub is asked, also where status could not be written afterwards.
-    if told.is_none() && !has_finalizer(expose) {
+    if told.is_none() && !finalizer::is_on(expose) {
         return Ok(Done::Absent { problem: hub.state().problem() });
     }
     if let Some(id) = told.as_ref().and_then(|id| id.parse().ok()) {
@@ -261,7 +260,7 @@ pub async fn cleanup(
             hub.routes().remove(id);
         }
     }
-    if !has_finalizer(expose) {
+    if !finalizer::is_on(expose) {
         return Ok(Action::await_change());
     }
     if let Some(hub) = hub
@@ -290,10 +289,6 @@ pub(super) async fn abandon(
         expose.route_name()
     );
     context.tell(expose, Notice { warning: true, reason: "HubCleanupAbandoned", action, note }).await;
-}
-
-fn has_finalizer(expose: &ServiceExpose) -> bool {
-    expose.finalizers().iter().any(|name| name == FINALIZER)
 }
 
 fn reported_service_id(expose: &ServiceExpose) -> Option<String> {

@@ -13,7 +13,7 @@ impl HubConnection {
     /// these is left.
     pub fn end_share(&self, share: &ShareKey, why: EndReason) {
         self.routes.end(share, why);
-        self.secrets().remove(share);
+        self.forget_secrets(share);
         let mut shared = self.shared();
         for service in shared.leaves(share) {
             self.follow_users(&shared, &service);

@@ -38,7 +38,13 @@ impl HubConnection {
         }
     }
 
-    pub(super) fn secrets(&self) -> MutexGuard<'_, Drawn> {
+    /// Forgets what was drawn for a share and told of it.
+    pub(super) fn forget_secrets(&self, share: &ShareKey) {
+        self.secrets().remove(share);
+        self.tells_of_mismatch(share, 0);
+    }
+
+    fn secrets(&self) -> MutexGuard<'_, Drawn> {
         self.drawn.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

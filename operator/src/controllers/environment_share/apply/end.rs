@@ -1,10 +1,10 @@
 //! The end of a share: connections first, then the hub, then the Secret.
 
 use connect_crds::condition::{find, is_true, kind};
-use connect_crds::{EnvironmentShare, FINALIZER, ShareMarker};
+use connect_crds::{EnvironmentShare, ShareMarker};
 use connect_hub::client::{Client, Closing, People, Revoked, ShareRow};
 use kube::ResourceExt;
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 use uuid::Uuid;
 
 use super::Done;
@@ -18,6 +18,7 @@ use crate::controllers::environment_share::dereference::Found;
 use crate::controllers::environment_share::validate::Over;
 use crate::error::Error;
 use crate::faults::point;
+use crate::finalizer;
 use crate::names::share_key;
 use crate::tunnels::{HubConnection, HubProblem, HubState};
 
@@ -92,7 +93,7 @@ pub async fn close_at_hub(
 fn may_be_unknown(share: &EnvironmentShare) -> bool {
     let conditions = share.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
     let is_over = find(conditions, kind::ACTIVE).is_some_and(|active| active.status == "False");
-    share.finalizers().iter().any(|name| name == FINALIZER) && !(is_over && is_true(conditions, kind::READY))
+    finalizer::is_on(share) && !(is_over && is_true(conditions, kind::READY))
 }
 
 /// Makes the code in the Secret void and cuts whoever joined with it, while the share goes on with a new one. Can be repeated:
@@ -108,7 +109,7 @@ pub async fn retire_code(
 ) -> Result<Option<People>, connect_hub::Error> {
     let Some(old) = &found.code else { return Ok(None) };
     let mut rows = rows_to_close(share, found, hub).await?;
-    let is_known = |row: &ShareRow| row.code.expose_secret() == old.code.expose_secret();
+    let is_known = |row: &ShareRow| row.has_code(&old.code);
     let uid = share.uid().unwrap_or_default();
     let new_key = idempotency_key(found.maker.as_ref(), &uid, wanted_rotation(share));
     let is_new = |row: &ShareRow| row.idempotency_key.as_ref() == Some(&new_key);
@@ -132,9 +133,7 @@ async fn rows_to_close(
     found: &Found,
     hub: &HubConnection,
 ) -> Result<Vec<ShareRow>, connect_hub::Error> {
-    let is_listed = |code: &CodeSecret| {
-        found.rows.iter().any(|row| row.code.expose_secret() == code.code.expose_secret())
-    };
+    let is_listed = |code: &CodeSecret| found.rows.iter().any(|row| row.has_code(&code.code));
     let is_of_this_hub = |code: &&CodeSecret| code.hub_url.as_deref() == Some(hub.public_url().as_str());
     let Some(unlisted) = found.code.as_ref().filter(is_of_this_hub).filter(|code| !is_listed(code)) else {
         return Ok(found.rows.clone());
@@ -144,9 +143,7 @@ async fn rows_to_close(
     if let Some(maker) = &found.maker {
         let marker = ShareMarker::of(&share.uid().unwrap_or_default());
         let listed = hub.with_directory(|directory| directory.shares(&marker, maker));
-        rows.extend(
-            listed.into_iter().filter(|row| row.code.expose_secret() == unlisted.code.expose_secret()),
-        );
+        rows.extend(listed.into_iter().filter(|row| row.has_code(&unlisted.code)));
     }
     Ok(rows)
 }

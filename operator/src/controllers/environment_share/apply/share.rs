@@ -6,7 +6,6 @@ use connect_hub::client::{
 };
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
-use secrecy::ExposeSecret;
 use uuid::Uuid;
 
 use super::end::close_rows;
@@ -97,10 +96,9 @@ impl ShareSettlement<'_> {
     /// takes its place, and it is closed once that other's code is in the Secret. While the code rotates: one that an earlier
     /// try has made.
     fn row_to_keep(&self, now: Timestamp) -> Option<usize> {
-        let known = self.found.code.as_ref().map(|code| code.code.expose_secret());
         let lasting = |row: &ShareRow| renewal_due(row, self.ends_at, self.hub).is_none_or(|due| now < due);
         let rows = || self.found.rows.iter().enumerate().filter(|(_, row)| lasting(row));
-        let is_known = |row: &ShareRow| Some(row.code.expose_secret()) == known;
+        let is_known = |row: &ShareRow| self.found.is_in_the_secret(row);
         if self.valid.rotates || (self.have_moved() && !self.hub.has("update-share")) {
             return rows().find(|(_, row)| !is_known(row) && self.is_open(row)).map(|(index, _)| index);
         }
@@ -114,16 +112,15 @@ impl ShareSettlement<'_> {
         if self.valid.limit_reached && !self.hub.has("grants") {
             return false;
         }
-        let known = self.found.code.as_ref().map(|code| code.code.expose_secret());
-        let kept = self.row_to_keep(clock::now()).map(|keep| self.found.rows[keep].code.expose_secret());
-        kept.is_none() || kept != known
+        let kept = self.row_to_keep(clock::now()).map(|keep| &self.found.rows[keep]);
+        kept.is_none_or(|row| !self.found.is_in_the_secret(row))
     }
 
     /// Whether the share of this row was not closed since the row was read.
     fn is_open(&self, row: &ShareRow) -> bool {
         let Signature { maker: Some(maker), marker } = self.signature() else { return true };
         let listed = self.hub.with_directory(|directory| directory.shares(&marker, &maker));
-        listed.iter().any(|listed| listed.code.expose_secret() == row.code.expose_secret())
+        listed.iter().any(|listed| listed.has_code(&row.code))
     }
 
     /// Whether the routes at the hub lead elsewhere than they should.
@@ -226,11 +223,8 @@ impl ShareSettlement<'_> {
         let Signature { maker: Some(maker), marker } = self.signature() else { return Ok(None) };
         let mut rows = self.hub.with_directory(|directory| directory.shares(&marker, &maker));
         rows.retain(|row| signature_of(row).is_some_and(|signature| !signature.marker.is_old()));
-        let seen = |row: &ShareRow| {
-            self.found.rows.iter().any(|seen| seen.code.expose_secret() == row.code.expose_secret())
-        };
-        let known = self.found.code.as_ref().map(|code| code.code.expose_secret());
-        Ok(rows.into_iter().find(|row| !seen(row) && Some(row.code.expose_secret()) != known))
+        let seen = |row: &ShareRow| self.found.rows.iter().any(|seen| seen.has_code(&row.code));
+        Ok(rows.into_iter().find(|row| !seen(row) && !self.found.is_in_the_secret(row)))
     }
 
     /// Changes end and routes of an open share, when they differ.

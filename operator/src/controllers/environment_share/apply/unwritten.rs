@@ -7,7 +7,6 @@ use connect_crds::{EnvironmentShare, Maker, ShareMarker};
 use connect_hub::client::{Closing, ShareRow};
 use jiff::Timestamp;
 use kube::ResourceExt;
-use secrecy::ExposeSecret;
 
 use super::end::{close_rows, retire_code};
 use super::secret::delete_secret;
@@ -92,9 +91,7 @@ fn strays(keeper: &ShareSettlement<'_>) -> Vec<ShareRow> {
     let marker = ShareMarker::of(&share.uid().unwrap_or_default());
     let listed = |maker: &Maker| hub.with_directory(|directory| directory.shares(&marker, maker));
     let mut rows = found.maker.as_ref().map(listed).unwrap_or_default();
-    let is_new = |rows: &[ShareRow], row: &ShareRow| {
-        !rows.iter().any(|known| known.code.expose_secret() == row.code.expose_secret())
-    };
+    let is_new = |rows: &[ShareRow], row: &ShareRow| !rows.iter().any(|known| known.has_code(&row.code));
     for row in &found.rows {
         if is_new(&rows, row) {
             rows.push(row.clone());
