@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use connect_hub::Error;
-use connect_hub::client::{Client, ClientOptions, NewRoute, NewShare, Revoked, ShareEnd};
+use connect_hub::client::{Client, ClientOptions, NewRoute, NewShare, Revoked, Share, ShareEnd};
 use connect_hub::identity::Identity;
 use connect_hub::join::{Join, JoinEnd, JoinEvent, LocalRoute, Recheck, Timing};
 use connect_hub::tunnel::{EndReason, ShareKey};
@@ -182,20 +182,42 @@ fn an_hour_of(local: &LocalRoute) -> NewShare {
     NewShare { name: None, end: ShareEnd::Hours(1), max_joins: None, routes: vec![route] }
 }
 
+/// Somebody who shares a route at a hub that knows whole hours only.
+struct Owner {
+    client: Client,
+    lab: Lab,
+    local: LocalRoute,
+    agent_id: Uuid,
+}
+
+impl Owner {
+    async fn start() -> Self {
+        let hub = Hub::node().await;
+        let client = client(hub.url().as_str());
+        let lab = Lab::start(hub).await;
+        let local = lab.expose("one", "api", echo().await).await;
+        let agent_id = lab.hub.identity().await.agent_id;
+        Self { client, lab, local, agent_id }
+    }
+
+    /// A new share, and a join of it that asks the hub so often whether it still is.
+    async fn joined(&self, recheck_interval: Duration) -> (Share, Join) {
+        let new = an_hour_of(&self.local);
+        let share = self.client.create_share(self.agent_id, &new, None).await.expect("created");
+        let mut config = self.lab.join_config(vec![self.local.clone()]).await;
+        config.recheck = Some(Recheck { client: self.client.clone(), code: share.code.clone() });
+        let timing = Timing { recheck_interval, ..Timing::default() };
+        let join = within("a join", Join::start_with(config, timing)).await.expect("joined");
+        (share, join)
+    }
+}
+
 #[tokio::test]
 async fn an_idle_join_ends_at_the_time_that_the_other_end_told_though_the_hub_knows_hours_only() {
-    let hub = Hub::node().await;
-    let client = client(hub.url().as_str());
-    let lab = Lab::start(hub).await;
-    let local = lab.expose("one", "api", echo().await).await;
-    let creator = lab.hub.identity().await;
-    let new = an_hour_of(&local);
-    let share = client.create_share(creator.agent_id, &new, None).await.expect("created");
-    let mut config = lab.join_config(vec![local]).await;
-    config.recheck = Some(Recheck { client: client.clone(), code: share.code.clone() });
+    let owner = Owner::start().await;
+    let Owner { client, lab, agent_id, .. } = &owner;
     // So seldom that only what it was told can make it ask.
-    let timing = Timing { recheck_interval: Duration::from_secs(3600), ..Timing::default() };
-    let mut join = within("a join", Join::start_with(config, timing)).await.expect("joined");
+    let (share, mut join) = owner.joined(Duration::from_secs(3600)).await;
     let (mut over, ends_at) =
         (lab.routes.ended(), jiff::Timestamp::now() + jiff::SignedDuration::from_secs(8));
     lab.routes.set_end(&ShareKey("one".into()), ends_at);
@@ -204,29 +226,21 @@ async fn an_idle_join_ends_at_the_time_that_the_other_end_told_though_the_hub_kn
     let JoinEvent::Moved { ends_at: told } = told else { panic!("{told:?}") };
     assert!(told.duration_since(ends_at).abs() < jiff::SignedDuration::from_millis(1), "{told} {ends_at}");
     within("the end of the share", over.recv()).await.expect("told");
-    client.revoke_share(creator.agent_id, &share.code).await.expect("revoked");
+    client.revoke_share(*agent_id, &share.code).await.expect("revoked");
     let end = event(&mut join, "the end of the join", |event| matches!(event, JoinEvent::Ended { .. })).await;
     assert_eq!(end, JoinEvent::Ended { reason: JoinEnd::Expired });
 }
 
 #[tokio::test]
 async fn a_hub_that_tells_nobody_about_ends_is_asked() {
-    let hub = Hub::node().await;
-    let client = client(hub.url().as_str());
-    let lab = Lab::start(hub).await;
-    let local = lab.expose("one", "api", echo().await).await;
-    let creator = lab.hub.identity().await;
-    let new = an_hour_of(&local);
+    let owner = Owner::start().await;
+    let Owner { client, lab, agent_id, .. } = &owner;
     // Asked often; or so seldom that only a refused connection makes it ask.
     for recheck_interval in [Duration::from_millis(20), Duration::from_secs(3600)] {
-        let share = client.create_share(creator.agent_id, &new, None).await.expect("created");
-        let mut config = lab.join_config(vec![local.clone()]).await;
-        config.recheck = Some(Recheck { client: client.clone(), code: share.code.clone() });
-        let timing = Timing { recheck_interval, ..Timing::default() };
-        let mut join = within("a join", Join::start_with(config, timing)).await.expect("joined");
+        let (share, mut join) = owner.joined(recheck_interval).await;
         let mut connection = dial_echo(&join, 0).await;
 
-        client.revoke_share(creator.agent_id, &share.code).await.expect("revoked");
+        client.revoke_share(*agent_id, &share.code).await.expect("revoked");
         lab.routes.end(&ShareKey("one".into()), EndReason::Expired);
         ended(&mut connection).await;
         let refused = tokio::net::TcpStream::connect(("127.0.0.1", join.routes()[0].port)).await;
